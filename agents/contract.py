@@ -19,7 +19,7 @@ COMMANDS: dict[str, type[Command]] = {}
 
 
 class Command:
-    """Base of all commands. `timeout` is in seconds: the manager sends the command again after it."""
+    """Base of all commands. `timeout` is in seconds: until then the manager sends it again, after it gives up."""
 
     name: ClassVar[str]
     timeout: ClassVar[int] = 60
@@ -132,7 +132,8 @@ class StartVm(Command):
 class StopVm(Command):
     """Shut the domain down by ACPI and, after `grace` seconds or at once when forced, power it off.
 
-    The domain is undefined and its NICs are unplugged; volumes stay. A domain that is gone is no error.
+    The domain is undefined, its NICs are unplugged and `networks` (views without them) applied; volumes stay. A
+    domain that is gone is no error.
     """
 
     name: ClassVar[str] = "vm.stop"
@@ -141,6 +142,8 @@ class StopVm(Command):
     instance_name: str
     forced: bool = False
     grace: int = 60
+    nic_ids: tuple[str, ...] = ()
+    networks: tuple[ApplyNetwork, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -215,21 +218,6 @@ class RemoveImage(Command):
         return f"image:{self.image_id}"
 
 
-@dataclass(frozen=True)
-class Survey(Command):
-    """Everything Pileus made on this host, as the host itself shows it. Answers HostInventory."""
-
-    name: ClassVar[str] = "host.survey"
-    timeout: ClassVar[int] = 30
-    pools: tuple[PoolSpec, ...] = ()
-    stores: tuple[ImageStoreSpec, ...] = ()
-    nonce: str = ""
-
-    @property
-    def subject(self) -> str:
-        return f"survey:{self.nonce}"
-
-
 @dataclass(frozen=True, slots=True)
 class DomainFacts:
     """A domain as libvirt shows it. `vm_id` is its uuid; `generation` is -1 when Pileus did not define it."""
@@ -279,7 +267,14 @@ class NetworkFacts:
 
 @dataclass(frozen=True, slots=True)
 class HostInventory:
-    """Answer of Survey. `flow_drift` lists flows that differ from those computed from the views the host holds."""
+    """All that Pileus made on a host, as the host itself shows it; sent every so often, whole.
+
+    `flow_drift` lists flows that differ from those computed from the views that the host holds; `unknown` what
+    bears our marks but no known id. `sequence` grows within one `incarnation` of the agent.
+    """
+
+    incarnation: str = ""
+    sequence: int = 0
 
     domains: tuple[DomainFacts, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -314,8 +309,5 @@ def command_from(name: str, arguments: Any) -> Command:
 
 
 def answer_as(command: type[Command], result: Any) -> Any:
-    """The typed answer of `command`. :raises msgspec.ValidationError: the agent sent another shape"""
+    """The typed answer of `command`. :raises msgspec.ValidationError: the agent sent another shape."""
     return result if command.answer is None else msgspec.convert(result, command.answer)
-
-
-Survey.answer = HostInventory

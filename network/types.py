@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-GUEST = "guest"
-ROUTER = "router"
+GUEST: Final = "guest"
+ROUTER: Final = "router"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,145 @@
+"""A hypervisor host as its handlers see it: switch, routers, hypervisor, storage, and the journal."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, VmSpec
+from agents.journal import Journal
+from network.types import NetworkView, RouterSpec
+from storage.images import open_store
+from storage.images.directory import DirectorySettings
+from storage.primary import open_pool
+from storage.types import ImageStoreSpec, PoolSpec
+
+VIEW = "network"
+ROUTER = "router"
+VM = "vm"
+POOL = "pool"
+STORE = "store"
+
+
+@dataclass
+class Host:
+    """What the handlers of one host work on; the drivers are those of the agent's settings."""
+
+    id: str
+    journal: Journal
+    switch: Any
+    routers: Any
+    hypervisor: Any
+    image_sources: DirectorySettings
+    disk_path: str = "/"
+    underlay_address: str = ""
+    hostname: str = ""
+
+    def pool(self, spec: PoolSpec) -> Any:
+        """The driver of a primary pool; the pool is remembered, so that an inventory looks into it."""
+        self.journal.want(POOL, spec.id, 0, spec)
+        return open_pool(spec)
+
+    def store(self, spec: ImageStoreSpec) -> Any:
+        self.journal.want(STORE, spec.id, 0, spec)
+        return self._open_store(spec)
+
+    def _open_store(self, spec: ImageStoreSpec) -> Any:
+        return open_store(spec, self.image_sources if spec.driver == "directory" else None)
+
+    def views(self) -> list[NetworkView]:
+        return self.journal.wanted(VIEW, NetworkView)
+
+    def hold(self, commands: tuple[ApplyNetwork, ...]) -> None:
+        """Take newer views and routers, and make the host so: routers first, since flows name their ports."""
+        for command in commands:
+            view = command.view
+            if not self.journal.want(VIEW, view.id, view.generation, view):
+                continue
+            if command.router is not None:
+                self.journal.want(ROUTER, command.router.id, view.generation, command.router)
+            if command.drop_router:
+                self.journal.drop(ROUTER, command.drop_router)
+                self.routers.remove(command.drop_router)
+        self.make_so()
+
+    def make_so(self) -> None:
+        """Bring routers and flows to the wanted state of the journal; views that have no NIC here are forgotten."""
+        for router in self.journal.wanted(ROUTER, RouterSpec):
+            self.routers.apply(router)
+        views = self.views()
+        here = [view for view in views if any(nic.host_id == self.id for nic in view.nics)]
+        self.switch.apply(here)
+        for view in views:
+            if view not in here:
+                self.journal.want(VIEW, view.id, view.generation, view)
+
+    def restore(self) -> None:
+        """After a reboot of the host: networks, routers and guests come back from the journal, without a manager."""
+        self.switch.ensure_bridges()
+        self.make_so()
+        running = {domain.vm_id for domain in self.hypervisor.domains() if domain.state in ("running", "paused")}
+        for vm in self.journal.wanted(VM, VmSpec):
+            if vm.id not in running:
+                self.start(vm)
+
+    def start(self, vm: VmSpec) -> None:
+        """Plug the NICs and boot the domain; what this call plugged is unplugged again when the boot fails."""
+        plugged = [nic.id for nic in vm.nics if self.switch.plug(nic.id, nic.mac)]
+        try:
+            disks = [self.pool(disk.pool).disk(disk.volume_id) for disk in vm.disks]
+            self.make_so()
+            self.hypervisor.start(vm, disks)
+        except Exception:
+            for nic_id in plugged:
+                self.switch.unplug(nic_id)
+            raise
+
+    def inventory(self) -> HostInventory:
+        """All that Pileus made here, as the host itself shows it."""
+        ports = self.switch.ports()
+        views = self.views()
+        here = [view for view in views if any(nic.host_id == self.id for nic in view.nics)]
+        return HostInventory(
+            domains=tuple(self.hypervisor.domains()),
+            volumes=tuple(v for pool in self.journal.wanted(POOL, PoolSpec) for v in open_pool(pool).volumes()),
+            images=tuple(
+                image
+                for store in self.journal.wanted(STORE, ImageStoreSpec)
+                for image in self._open_store(store).images()
+            ),
+            networks=tuple(
+                NetworkFacts(
+                    view.id,
+                    view.key,
+                    view.generation,
+                    tuple(nic.id for nic in view.nics if nic.host_id == self.id and nic.id in ports),
+                )
+                for view in here
+            ),
+            routers=tuple(self.routers.list()),
+            ports=tuple(sorted(ports)),
+            flow_drift=tuple(self.switch.drift(here)),
+        )
+
+    @cached_property
+    def boot_mark(self) -> str:
+        """Changes when the host (or the container that plays it) was started anew: kernel boot and start of pid 1."""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        started = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{boot}-{started}"
+
+    def facts(self) -> HostFacts:
+        """What the host can give, as its drivers tell it."""
+        disk = shutil.disk_usage(self.disk_path)
+        facts: HostFacts = self.hypervisor.facts()
+        return replace(
+            facts,
+            hostname=self.hostname or facts.hostname,
+            underlay_address=self.underlay_address,
+            boot_id=self.boot_mark,
+            disk_total=disk.total,
+            disk_used=disk.used,
+        )

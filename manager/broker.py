@@ -1,0 +1,68 @@
+"""Accounts of the agents in Redis: each may take from its own queue and put into those of answers and reports."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import redis
+import structlog
+from kombu.utils.url import parse_url
+from sqlalchemy import select
+
+from agents.bus import ANSWERS, REPORTS
+from manager.config import settings
+from manager.db import transaction
+from manager.models import Agent
+
+COMMANDS = (
+    "+brpop +rpop +lpush +llen +zadd +zrem +zrange +zrevrangebyscore +hset +hdel +hget +hlen +multi +exec +watch",
+    "+unwatch +discard +set +get +del +expire +pexpire +eval +evalsha +script|load +sadd +srem +smembers +sismember",
+    "+ping +select +hello +auth +info +client|setinfo +client|setname +client|id",
+)
+
+log = structlog.get_logger()
+
+
+@cache
+def connection() -> redis.Redis:
+    """The manager's own connection, for accounts only; messages go by Celery."""
+    url = settings().broker_url
+    if url.startswith("redis+socket"):
+        parts = parse_url(url)
+        path = "/" + str(parts.get("virtual_host", "")).lstrip("/") if not parts.get("hostname") else ""
+        return redis.Redis(
+            unix_socket_path=path, username=parts.get("userid"), password=parts.get("password"), socket_timeout=5
+        )
+    return redis.Redis.from_url(url, socket_timeout=5)
+
+
+def acl(*words: str) -> Any:
+    return connection().execute_command("ACL", *words)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+
+
+def grant(agent: Agent) -> None:
+    """Make or repeat the agent's account. Idempotent; Redis may have lost all accounts."""
+    own = f"agent.{agent.id}"
+    keys = [f"~{own}", f"~{own}.*", f"%W~{ANSWERS}", f"%W~{REPORTS}"]
+    rules = ["reset", "on", f">{agent.broker_password}", *keys, "-@all", *" ".join(COMMANDS).split()]
+    acl("SETUSER", agent.broker_user, *rules)
+
+
+def revoke(agent: Agent) -> None:
+    acl("DELUSER", agent.broker_user)
+
+
+def assert_accounts() -> None:
+    """Grant whatever account Redis does not know; nothing is done, and a line logged, while Redis is away."""
+    try:
+        if settings().broker_url.startswith("memory"):
+            return
+        known = {name.decode() for name in acl("USERS")}
+        with transaction() as session:
+            agents = session.scalars(select(Agent).filter_by(removed=None)).all()
+        for agent in agents:
+            if agent.broker_user not in known:
+                grant(agent)
+    except redis.RedisError as error:
+        log.warning("broker unreachable", error=str(error))

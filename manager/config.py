@@ -1,0 +1,31 @@
+"""Settings of a management process, from the environment (PILEUS_*) and nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a management process must know before it can reach its database; everything else is in the database.
+
+    `secret_key_file` holds 32 bytes in base64 and seals secret columns; `signing_key_file` holds the Ed25519
+    private key (PEM) that signs commands to agents. Both are made by `manager.cli init-keys`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PILEUS_")
+
+    database_url: str = "sqlite:////var/lib/pileus/pileus.db"
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    agent_broker_url: str = ""
+    secret_key_file: Path = Path("/etc/pileus/secret.key")
+    signing_key_file: Path = Path("/etc/pileus/signing.pem")
+    sweep_seconds: float = 5.0
+    log_level: str = "INFO"
+
+
+@cache
+def settings() -> Settings:
+    return Settings()

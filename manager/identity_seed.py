@@ -1,0 +1,108 @@
+"""What identity a new cloud starts with: the ROOT domain, the default roles, and the accounts system and admin."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from manager.models import Account, ApiKey, Counter, Domain, ResourceUse, Role, User
+from manager.models.identity import ROOT_ADMIN
+from manager.secrets import hash_password
+
+KEY_BYTES = 64
+PASSWORD_BYTES = 18
+
+ROOT_ADMIN_ROLE, RESOURCE_ADMIN_ROLE, DOMAIN_ADMIN_ROLE, USER_ROLE = (
+    "Root Admin", "Resource Admin", "Domain Admin", "User",
+)  # fmt: skip
+_ROLES = (
+    (ROOT_ADMIN_ROLE, "Admin", "everything"),
+    (RESOURCE_ADMIN_ROLE, "ResourceAdmin", "the things of a domain, not who is in it"),
+    (DOMAIN_ADMIN_ROLE, "DomainAdmin", "the accounts and things of a domain and those below it"),
+    (USER_ROLE, "User", "the things of the own account"),
+)
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """The administrator; `password` only when this call made it."""
+
+    admin: User
+    password: str | None
+
+
+def seed(session: Session, *, password: str | None = None) -> Seeded:
+    """Make what is missing. The admin's password is `password`, or random; an existing admin keeps its own."""
+    root = session.scalar(select(Domain).where(Domain.parent_id.is_(None), Domain.removed.is_(None)))
+    if root is None:
+        root = Domain(name="ROOT", path="/", level=0, live="/")
+        session.add(root)
+    for name, kind, description in _ROLES:
+        if session.scalar(select(Role).where(Role.live == name.lower())) is None:
+            session.add(Role(name=name, type=kind, description=description, is_default=True, live=name.lower()))
+    session.flush()
+    _account(session, root, "system")
+    account = _account(session, root, "admin")
+    admin = session.scalar(select(User).where(User.account_id == account.id, User.username == "admin"))
+    if admin is not None:
+        return Seeded(admin, None)
+    chosen = password or secrets.token_urlsafe(PASSWORD_BYTES)
+    admin = User(
+        account_id=account.id,
+        username="admin",
+        password_hash=hash_password(chosen),
+        first_name="Admin",
+        last_name="User",
+        email="admin@localhost",
+        live=f"{root.id}/admin",
+    )
+    session.add(admin)
+    session.flush()
+    return Seeded(admin, chosen)
+
+
+def _account(session: Session, root: Domain, name: str) -> Account:
+    live = f"{root.id}/{name}"
+    account = session.scalar(select(Account).where(Account.live == live))
+    if account is None:
+        role = session.scalars(select(Role).where(Role.live == ROOT_ADMIN_ROLE.lower())).one()
+        account = Account(
+            number=next_number(session, "account"), name=name, domain_id=root.id, type=ROOT_ADMIN, role_id=role.id,
+            live=live,
+        )  # fmt: skip
+        session.add(account)
+        session.flush()
+        session.add(ResourceUse(account_id=account.id))
+        session.flush()
+    return account
+
+
+def next_number(session: Session, name: str) -> int:
+    """The next of a named series. The counter's row stays locked until the transaction ends."""
+    row = session.scalar(select(Counter).where(Counter.name == name).with_for_update())
+    if row is None:
+        row = Counter(name=name, last=0)
+        session.add(row)
+    row.last += 1
+    session.flush()
+    return row.last
+
+
+def keys_of(session: Session, user: User) -> ApiKey:
+    """The user's API key; a new one when it has none."""
+    key = session.scalar(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.created.desc()))
+    return key or new_keys(session, user)
+
+
+def new_keys(session: Session, user: User) -> ApiKey:
+    key = ApiKey(
+        api_key=secrets.token_urlsafe(KEY_BYTES),
+        user_id=user.id,
+        secret_key=secrets.token_urlsafe(KEY_BYTES),
+    )
+    session.add(key)
+    session.flush()
+    return key

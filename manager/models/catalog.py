@@ -1,0 +1,113 @@
+"""What is on offer: compute, disk and network offerings, guest operating systems, templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Integer, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manager.models.base import STATE, Base, Entity
+
+
+class ServiceOffering(Entity, Base):
+    """`cpus`, `cpu_mhz` (of each CPU) and `memory` (bytes) are 0 where the user chooses at deployment."""
+
+    __tablename__ = "service_offerings"
+
+    name: Mapped[str]
+    display_text: Mapped[str]
+    cpus: Mapped[int]
+    cpu_mhz: Mapped[int]
+    memory: Mapped[int] = mapped_column(BigInteger)
+    storage_type: Mapped[str] = mapped_column(STATE, default="local")
+    host_tags: Mapped[str] = mapped_column(default="")
+    storage_tags: Mapped[str] = mapped_column(default="")
+    offer_ha: Mapped[bool] = mapped_column(default=False)
+    limit_cpu_use: Mapped[bool] = mapped_column(default=False)
+    customized: Mapped[bool] = mapped_column(default=False)
+    root_disk_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    state: Mapped[str] = mapped_column(STATE, default="Active")
+    sort_key: Mapped[int] = mapped_column(default=0)
+
+
+class DiskOffering(Entity, Base):
+    """`size` in bytes, 0 where the user chooses."""
+
+    __tablename__ = "disk_offerings"
+
+    name: Mapped[str]
+    display_text: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    customized: Mapped[bool] = mapped_column(default=False)
+    storage_type: Mapped[str] = mapped_column(STATE, default="local")
+    tags: Mapped[str] = mapped_column(default="")
+    display: Mapped[bool] = mapped_column(default=True)
+    state: Mapped[str] = mapped_column(STATE, default="Active")
+    sort_key: Mapped[int] = mapped_column(default=0)
+
+
+class NetworkOffering(Entity, Base):
+    """`services` maps a service ('Dhcp') to its provider ('VirtualRouter')."""
+
+    __tablename__ = "network_offerings"
+
+    name: Mapped[str]
+    display_text: Mapped[str]
+    traffic_type: Mapped[str] = mapped_column(STATE, default="Guest")
+    guest_ip_type: Mapped[str] = mapped_column(STATE, default="Isolated")
+    availability: Mapped[str] = mapped_column(STATE, default="Optional")
+    state: Mapped[str] = mapped_column(STATE, default="Enabled")
+    is_default: Mapped[bool] = mapped_column(default=False)
+    conserve_mode: Mapped[bool] = mapped_column(default=True)
+    specify_vlan: Mapped[bool] = mapped_column(default=False)
+    egress_default: Mapped[bool] = mapped_column(default=True)
+    broadcast: Mapped[bool] = mapped_column(default=False)
+    network_rate: Mapped[int | None]
+    services: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    sort_key: Mapped[int] = mapped_column(default=0)
+
+
+class OsCategory(Entity, Base):
+    __tablename__ = "os_categories"
+
+    name: Mapped[str]
+
+
+class OsType(Entity, Base):
+    __tablename__ = "os_types"
+
+    category_id: Mapped[str] = mapped_column(ForeignKey("os_categories.id"), index=True)
+    name: Mapped[str]
+
+
+class Template(Entity, Base):
+    """A template. Format, sizes and checksum are those that inspection found, recorded once."""
+
+    __tablename__ = "templates"
+
+    name: Mapped[str]
+    display_text: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    zone_id: Mapped[str | None] = mapped_column(ForeignKey("zones.id"), index=True)
+    image_store_id: Mapped[str | None] = mapped_column(ForeignKey("image_stores.id"), index=True)
+    os_type_id: Mapped[str] = mapped_column(ForeignKey("os_types.id"))
+    hypervisor: Mapped[str] = mapped_column(STATE)
+    format: Mapped[str] = mapped_column(STATE)
+    url: Mapped[str] = mapped_column(Text)
+    requested_checksum: Mapped[str] = mapped_column(default="")
+    checksum: Mapped[str] = mapped_column(default="")
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    physical_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    state: Mapped[str] = mapped_column(STATE, default="Registering")
+    status: Mapped[str] = mapped_column(Text, default="")
+    bits: Mapped[int] = mapped_column(Integer, default=64)
+    is_public: Mapped[bool] = mapped_column(default=False)
+    is_featured: Mapped[bool] = mapped_column(default=False)
+    is_extractable: Mapped[bool] = mapped_column(default=False)
+    requires_hvm: Mapped[bool] = mapped_column(default=True)
+    password_enabled: Mapped[bool] = mapped_column(default=False)
+    ssh_key_enabled: Mapped[bool] = mapped_column(default=False)
+    dynamically_scalable: Mapped[bool] = mapped_column(default=False)
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    sort_key: Mapped[int] = mapped_column(default=0)

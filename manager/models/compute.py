@@ -1,0 +1,87 @@
+"""Virtual machines, their NICs and volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manager.models.base import ID, STATE, Base, Entity, new_id
+from manager.secrets import Sealed
+
+
+class Vm(Entity, Base):
+    """A virtual machine. `generation` grows with each placement: an agent refuses an older one.
+
+    `host_id` is set from the claim of its host until it is stopped; `reason` says why the last change of state
+    was not the wanted one. `user_data` is base64.
+    """
+
+    __tablename__ = "vms"
+
+    number: Mapped[int] = mapped_column(Integer, unique=True)
+    name: Mapped[str]
+    display_name: Mapped[str]
+    instance_name: Mapped[str] = mapped_column(unique=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
+    last_host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
+    template_id: Mapped[str] = mapped_column(ForeignKey("templates.id"), index=True)
+    service_offering_id: Mapped[str] = mapped_column(ForeignKey("service_offerings.id"), index=True)
+    os_type_id: Mapped[str] = mapped_column(ForeignKey("os_types.id"))
+    hypervisor: Mapped[str] = mapped_column(STATE)
+    state: Mapped[str] = mapped_column(STATE, default="Stopped", index=True)
+    generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    cpus: Mapped[int]
+    cpu_mhz: Mapped[int]
+    memory: Mapped[int] = mapped_column(BigInteger)
+    group: Mapped[str] = mapped_column(default="")
+    display: Mapped[bool] = mapped_column(default=True)
+    ha_enabled: Mapped[bool] = mapped_column(default=False)
+    password: Mapped[str | None] = mapped_column(Sealed)
+    key_pairs: Mapped[list[Any]] = mapped_column(default=list)
+    public_keys: Mapped[str] = mapped_column(Text, default="")
+    user_data: Mapped[str] = mapped_column(Text().with_variant(Text(2**21), "mysql"), default="")
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    reason: Mapped[str] = mapped_column(Text, default="")
+
+
+class Nic(Base):
+    """A NIC of a VM or of a router. It has no `removed`: when it goes, its address and MAC are free.
+
+    `host_id` is where it is wanted to be plugged: hosts' views of the network are made of the NICs that have one.
+    """
+
+    __tablename__ = "nics"
+    __table_args__ = (UniqueConstraint("network_id", "address"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    vm_id: Mapped[str | None] = mapped_column(ForeignKey("vms.id"), index=True)
+    router_id: Mapped[str | None] = mapped_column(ForeignKey("routers.id"), index=True)
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
+    mac: Mapped[str] = mapped_column(STATE, unique=True)
+    address: Mapped[str] = mapped_column(STATE)
+    device: Mapped[int] = mapped_column(default=0)
+    is_default: Mapped[bool] = mapped_column(default=True)
+
+
+class Volume(Entity, Base):
+    """A volume. `size` in bytes; `pool_id` is set once its space is claimed."""
+
+    __tablename__ = "volumes"
+
+    name: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    vm_id: Mapped[str | None] = mapped_column(ForeignKey("vms.id"), index=True)
+    pool_id: Mapped[str | None] = mapped_column(ForeignKey("storage_pools.id"), index=True)
+    template_id: Mapped[str | None] = mapped_column(ForeignKey("templates.id"))
+    disk_offering_id: Mapped[str | None] = mapped_column(ForeignKey("disk_offerings.id"))
+    type: Mapped[str] = mapped_column(STATE, default="ROOT")
+    size: Mapped[int] = mapped_column(BigInteger)
+    format: Mapped[str] = mapped_column(STATE, default="qcow2")
+    device: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(STATE, default="Allocated")

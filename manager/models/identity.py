@@ -1,0 +1,138 @@
+"""Who may do what: domains, accounts, users, roles, keys, sessions, and what an account has used of its limits."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manager.models.base import ID, STATE, Base, Entity, utcnow
+from manager.secrets import Sealed
+
+USER, ROOT_ADMIN, DOMAIN_ADMIN = 0, 1, 2
+
+
+class Domain(Entity, Base):
+    """`path` is '/' for ROOT and '/a/b/' below it; a domain sees what lies under its path."""
+
+    __tablename__ = "domains"
+
+    name: Mapped[str]
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("domains.id"), index=True)
+    path: Mapped[str] = mapped_column(String(400), index=True)
+    level: Mapped[int] = mapped_column(default=0)
+    network_domain: Mapped[str | None]
+    state: Mapped[str] = mapped_column(STATE, default="Active")
+
+    @property
+    def shown_path(self) -> str:
+        """CloudStack's form: 'ROOT/a/b'."""
+        return ("ROOT" + self.path).rstrip("/")
+
+
+class Role(Entity, Base):
+    """`type` is Admin, DomainAdmin or User; `rules` is a list of [permission, command pattern], first match wins."""
+
+    __tablename__ = "roles"
+
+    name: Mapped[str]
+    type: Mapped[str] = mapped_column(STATE)
+    description: Mapped[str] = mapped_column(default="")
+    is_default: Mapped[bool] = mapped_column(default=False)
+    rules: Mapped[list[Any]] = mapped_column(default=list)
+
+
+class Account(Entity, Base):
+    """`type` is 0 user, 1 root administrator, 2 domain administrator. `number` is small and shown in names."""
+
+    __tablename__ = "accounts"
+
+    number: Mapped[int] = mapped_column(Integer, unique=True)
+    name: Mapped[str]
+    domain_id: Mapped[str] = mapped_column(ForeignKey("domains.id"), index=True)
+    type: Mapped[int]
+    role_id: Mapped[str] = mapped_column(ForeignKey("roles.id"))
+    state: Mapped[str] = mapped_column(STATE, default="enabled")
+    network_domain: Mapped[str | None]
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class User(Entity, Base):
+    __tablename__ = "users"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    username: Mapped[str]
+    password_hash: Mapped[str] = mapped_column(Text)
+    first_name: Mapped[str] = mapped_column(default="")
+    last_name: Mapped[str] = mapped_column(default="")
+    email: Mapped[str] = mapped_column(default="")
+    timezone: Mapped[str | None]
+    state: Mapped[str] = mapped_column(STATE, default="enabled")
+
+
+class ApiKey(Base):
+    __tablename__ = "api_keys"
+
+    api_key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    secret_key: Mapped[str] = mapped_column(Sealed)
+    created: Mapped[dt.datetime] = mapped_column(default=utcnow)
+    expires: Mapped[dt.datetime | None]
+
+
+class LoginSession(Base):
+    """A portal session; `token_hash` is SHA-256 of the cookie, so that a copy of the table opens nothing."""
+
+    __tablename__ = "sessions"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    session_key_hash: Mapped[str] = mapped_column(String(64))
+    last_used: Mapped[float] = mapped_column(Float(53))
+
+
+class SshKeyPair(Entity, Base):
+    __tablename__ = "ssh_key_pairs"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    name: Mapped[str]
+    fingerprint: Mapped[str]
+    public_key: Mapped[str] = mapped_column(Text)
+
+
+class ResourceUse(Base):
+    """What an account holds, against its limits (-1: none). Claimed by one guarded UPDATE over all columns."""
+
+    __tablename__ = "resource_use"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    vms: Mapped[int] = mapped_column(default=0)
+    cpus: Mapped[int] = mapped_column(default=0)
+    memory: Mapped[int] = mapped_column(BigInteger, default=0)
+    volumes: Mapped[int] = mapped_column(default=0)
+    primary_storage: Mapped[int] = mapped_column(BigInteger, default=0)
+    networks: Mapped[int] = mapped_column(default=0)
+    public_addresses: Mapped[int] = mapped_column(default=0)
+    templates: Mapped[int] = mapped_column(default=0)
+
+
+class ResourceLimit(Base):
+    """A limit that differs from the global default; -1 is unlimited."""
+
+    __tablename__ = "resource_limits"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    resource: Mapped[str] = mapped_column(STATE, primary_key=True)
+    maximum: Mapped[int] = mapped_column(BigInteger)
+
+
+class Tag(Base):
+    __tablename__ = "tags"
+
+    resource_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    resource_type: Mapped[str] = mapped_column(STATE)
+    value: Mapped[str] = mapped_column(String(255), default="")
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)

@@ -1,0 +1,44 @@
+"""Tenant networks and the virtual routers that serve them."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, Integer
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manager.models.base import STATE, Base, Entity
+
+
+class Network(Entity, Base):
+    """A tenant network. `generation` grows with every change of what hosts must know about it."""
+
+    __tablename__ = "networks"
+
+    name: Mapped[str]
+    display_text: Mapped[str]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    offering_id: Mapped[str] = mapped_column(ForeignKey("network_offerings.id"))
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"))
+    key: Mapped[int] = mapped_column(BigInteger)
+    cidr: Mapped[str]
+    gateway: Mapped[str]
+    netmask: Mapped[str]
+    network_domain: Mapped[str]
+    mtu: Mapped[int] = mapped_column(default=1458)
+    state: Mapped[str] = mapped_column(STATE, default="Allocated")
+    generation: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Router(Entity, Base):
+    """The virtual router of a network; one living row a network. `generation` grows with each placement."""
+
+    __tablename__ = "routers"
+
+    number: Mapped[int] = mapped_column(Integer, unique=True)
+    name: Mapped[str]
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"))
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
+    state: Mapped[str] = mapped_column(STATE, default="Stopped")
+    generation: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -1,0 +1,208 @@
+"""Where things run: regions, zones, pods, clusters, hosts and their agents; physical networks and storage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manager.models.base import ID, STATE, Base, Entity
+from manager.secrets import Sealed
+
+
+class Region(Base):
+    __tablename__ = "regions"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    endpoint: Mapped[str]
+
+
+class Zone(Entity, Base):
+    __tablename__ = "zones"
+
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    network_type: Mapped[str] = mapped_column(STATE, default="Advanced")
+    allocation_state: Mapped[str] = mapped_column(STATE, default="Enabled")
+    dns1: Mapped[str]
+    dns2: Mapped[str | None]
+    internal_dns1: Mapped[str]
+    internal_dns2: Mapped[str | None]
+    guest_cidr: Mapped[str] = mapped_column(default="10.1.1.0/24")
+    network_domain: Mapped[str | None]
+    local_storage: Mapped[bool] = mapped_column(default=True)
+
+
+class Pod(Entity, Base):
+    __tablename__ = "pods"
+
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    name: Mapped[str]
+    gateway: Mapped[str]
+    netmask: Mapped[str]
+    start_ip: Mapped[str]
+    end_ip: Mapped[str | None]
+    allocation_state: Mapped[str] = mapped_column(STATE, default="Enabled")
+
+
+class Cluster(Entity, Base):
+    __tablename__ = "clusters"
+
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    pod_id: Mapped[str] = mapped_column(ForeignKey("pods.id"), index=True)
+    name: Mapped[str]
+    hypervisor: Mapped[str] = mapped_column(STATE)
+    cluster_type: Mapped[str] = mapped_column(STATE, default="CloudManaged")
+    allocation_state: Mapped[str] = mapped_column(STATE, default="Enabled")
+    managed_state: Mapped[str] = mapped_column(STATE, default="Managed")
+    cpu_overcommit: Mapped[float] = mapped_column(Float, default=1.0)
+    memory_overcommit: Mapped[float] = mapped_column(Float, default=1.0)
+
+
+class Agent(Entity, Base):
+    """The process that acts for the manager on a host or beside an image store.
+
+    `public_key` is its Ed25519 key in base64: answers and reports are signed with it. `last_seen` is by the
+    database's clock. `report_sequence` counts within `incarnation`; an older report is ignored.
+    """
+
+    __tablename__ = "agents"
+
+    kind: Mapped[str] = mapped_column(STATE)
+    public_key: Mapped[str]
+    broker_user: Mapped[str]
+    broker_password: Mapped[str] = mapped_column(Sealed)
+    last_seen: Mapped[float] = mapped_column(Float(53), default=0.0)
+    incarnation: Mapped[str] = mapped_column(default="")
+    report_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
+
+    @property
+    def queue(self) -> str:
+        return f"agent.{self.id}"
+
+
+class Host(Entity, Base):
+    """A hypervisor host. `cpu_used` (MHz) and `memory_used` (bytes) are claims, made by one guarded UPDATE."""
+
+    __tablename__ = "hosts"
+
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    pod_id: Mapped[str] = mapped_column(ForeignKey("pods.id"))
+    cluster_id: Mapped[str] = mapped_column(ForeignKey("clusters.id"), index=True)
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id"))
+    name: Mapped[str]
+    url: Mapped[str]
+    address: Mapped[str] = mapped_column(default="")
+    underlay_address: Mapped[str] = mapped_column(default="")
+    hypervisor: Mapped[str] = mapped_column(STATE)
+    virt_type: Mapped[str] = mapped_column(STATE, default="")
+    hypervisor_version: Mapped[str] = mapped_column(default="")
+    state: Mapped[str] = mapped_column(STATE, default="Connecting")
+    resource_state: Mapped[str] = mapped_column(STATE, default="Enabled")
+    tags: Mapped[str] = mapped_column(default="")
+    cpus: Mapped[int] = mapped_column(default=0)
+    cpu_mhz: Mapped[int] = mapped_column(default=0)
+    memory: Mapped[int] = mapped_column(BigInteger, default=0)
+    cpu_used: Mapped[int] = mapped_column(BigInteger, default=0)
+    memory_used: Mapped[int] = mapped_column(BigInteger, default=0)
+    disconnected: Mapped[float] = mapped_column(Float(53), default=0.0)
+    boot_id: Mapped[str] = mapped_column(default="")
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class PhysicalNetwork(Entity, Base):
+    """A network of the data centre. Tenant networks on it take their GRE keys from `key_start`..`key_end`."""
+
+    __tablename__ = "physical_networks"
+
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    name: Mapped[str]
+    state: Mapped[str] = mapped_column(STATE, default="Disabled")
+    isolation_methods: Mapped[str] = mapped_column(default="GRE")
+    broadcast_domain_range: Mapped[str] = mapped_column(default="ZONE")
+    tags: Mapped[str] = mapped_column(default="")
+    vlan: Mapped[str] = mapped_column(default="")
+    key_start: Mapped[int] = mapped_column(BigInteger, default=1)
+    key_end: Mapped[int] = mapped_column(BigInteger, default=2**32 - 1)
+
+
+class TrafficType(Entity, Base):
+    __tablename__ = "traffic_types"
+
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"), index=True)
+    traffic_type: Mapped[str] = mapped_column(STATE)
+    kvm_label: Mapped[str] = mapped_column(default="")
+
+
+class StoragePool(Entity, Base):
+    """Primary storage. `allocated` is the sum of the virtual sizes claimed, by one guarded UPDATE; bytes."""
+
+    __tablename__ = "storage_pools"
+
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    pod_id: Mapped[str | None] = mapped_column(ForeignKey("pods.id"))
+    cluster_id: Mapped[str | None] = mapped_column(ForeignKey("clusters.id"))
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
+    name: Mapped[str]
+    scope: Mapped[str] = mapped_column(STATE)
+    driver: Mapped[str] = mapped_column(STATE)
+    url: Mapped[str]
+    path: Mapped[str]
+    state: Mapped[str] = mapped_column(STATE, default="Up")
+    tags: Mapped[str] = mapped_column(default="")
+    capacity: Mapped[int] = mapped_column(BigInteger, default=0)
+    allocated: Mapped[int] = mapped_column(BigInteger, default=0)
+    overprovision: Mapped[float] = mapped_column(Float, default=2.0)
+
+
+class ImageStore(Entity, Base):
+    __tablename__ = "image_stores"
+
+    zone_id: Mapped[str | None] = mapped_column(ForeignKey("zones.id"), index=True)
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id"))
+    name: Mapped[str]
+    driver: Mapped[str] = mapped_column(STATE)
+    url: Mapped[str]
+    path: Mapped[str]
+    read_only: Mapped[bool] = mapped_column(default=False)
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class VlanIpRange(Entity, Base):
+    __tablename__ = "vlan_ip_ranges"
+
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"))
+    vlan: Mapped[str] = mapped_column(default="untagged")
+    gateway: Mapped[str]
+    netmask: Mapped[str]
+    start_ip: Mapped[str]
+    end_ip: Mapped[str]
+
+
+class PublicAddress(Base):
+    """One public IPv4 address of a range; free while `network_id` is NULL, taken by one guarded UPDATE."""
+
+    __tablename__ = "public_addresses"
+    __table_args__ = (UniqueConstraint("zone_id", "address"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"))
+    range_id: Mapped[str] = mapped_column(ForeignKey("vlan_ip_ranges.id"), index=True)
+    address: Mapped[str] = mapped_column(STATE)
+    mac: Mapped[str] = mapped_column(STATE, unique=True)
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
+    network_id: Mapped[str | None] = mapped_column(ForeignKey("networks.id"), index=True)
+    source_nat: Mapped[bool] = mapped_column(default=False)
+
+
+class TunnelKey(Base):
+    """A GRE key (RFC 2890) held by a network. The row stays after the network: a key is not given out twice."""
+
+    __tablename__ = "tunnel_keys"
+
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), primary_key=True)
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    network_id: Mapped[str] = mapped_column(ID, unique=True)

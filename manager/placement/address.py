@@ -1,0 +1,141 @@
+"""Addresses and MACs of NICs, public addresses and GRE keys: each taken by a unique key or one guarded UPDATE."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import secrets
+from typing import Any
+
+from sqlalchemy import Insert, insert, select, update
+from sqlalchemy.dialects.mysql import insert as mysql_insert
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from manager.db import write
+from manager.models import Network, Nic, PhysicalNetwork, PublicAddress, TunnelKey, new_id
+
+TRIES = 12
+_random = random.SystemRandom()
+
+
+class NoAddress(Exception):  # noqa: N818 - it names what is missing
+    """An address was asked for that is taken or does not exist, or none is left; the message tells which."""
+
+
+def new_mac() -> str:
+    """A locally administered unicast MAC (IEEE 802, first octet 02)."""
+    return "02:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(5))
+
+
+def add_nic(session: Session, network: Network, *, wanted: str | None = None, **owner: Any) -> str:
+    """Insert a NIC with a free address of the network, or with `wanted`; gives its id.
+
+    :raises NoAddress: all are taken, or the wanted one is
+    """
+    pool = ipaddress.IPv4Network(network.cidr)
+    if wanted is not None:
+        _check_wanted(network, pool, wanted)
+    query = select(Nic.address).filter_by(network_id=network.id)
+    taken = {ipaddress.IPv4Address(address) for address in session.scalars(query)}
+    taken |= {ipaddress.IPv4Address(network.gateway)} if "router_id" not in owner else set()
+    for _ in range(TRIES):
+        address = wanted or _free_address(network, pool, taken)
+        nic_id = new_id()
+        values = {"id": nic_id, "network_id": network.id, "address": address, "mac": new_mac(), "device": 0}
+        if write(session, _insert_or_nothing(session, Nic, {"is_default": True, **values, **owner})):
+            return nic_id
+        if wanted is not None:
+            raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
+        taken.add(ipaddress.IPv4Address(address))
+    raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
+
+
+def _check_wanted(network: Network, pool: ipaddress.IPv4Network, wanted: str) -> None:
+    try:
+        address = ipaddress.IPv4Address(wanted)
+    except ValueError as error:
+        raise NoAddress(f"{wanted} is not an IPv4 address.") from error
+    if address not in pool or address in (pool.network_address, pool.broadcast_address):
+        raise NoAddress(f"Address {wanted} is not a host address of {network.cidr}, the range of {network.name}.")
+
+
+def _free_address(network: Network, pool: ipaddress.IPv4Network, taken: set[ipaddress.IPv4Address]) -> str:
+    """One of the free host addresses by chance: two callers at once then seldom choose the same."""
+    first, last = int(pool.network_address) + 1, int(pool.broadcast_address) - 1
+    if last - first + 1 - len(taken) > (last - first) // 2:
+        for _ in range(64):
+            address = ipaddress.IPv4Address(_random.randint(first, last))
+            if address not in taken:
+                return str(address)
+    free = [a for a in map(ipaddress.IPv4Address, range(first, last + 1)) if a not in taken]
+    if not free:
+        raise NoAddress(f"Network {network.name} ({network.cidr}) has no free address: {len(taken)} are in use.")
+    return str(_random.choice(free))
+
+
+def _insert_or_nothing(session: Session, model: type[Any], values: dict[str, Any]) -> Insert:
+    """An INSERT that leaves a row alone that stands in its way, without an error that ends the transaction."""
+    match session.get_bind().dialect.name:
+        case "postgresql":
+            return postgresql_insert(model).values(**values).on_conflict_do_nothing()
+        case "sqlite":
+            return sqlite_insert(model).values(**values).on_conflict_do_nothing()
+        case "mysql" | "mariadb":
+            return mysql_insert(model).prefix_with("IGNORE").values(**values)
+        case _:
+            return insert(model).values(**values)
+
+
+def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> int:
+    """The GRE key of a new tenant network; never one that was given out before (RFC 2890: 32 bits).
+
+    :raises NoAddress: the range of the physical network is used up
+    """
+    for _ in range(TRIES):
+        key = _random.randint(physical.key_start, physical.key_end)
+        values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
+        if write(session, _insert_or_nothing(session, TunnelKey, values)):
+            return key
+    used = set(session.scalars(select(TunnelKey.key).filter_by(zone_id=physical.zone_id)))
+    for key in range(physical.key_start, min(physical.key_end, physical.key_start + len(used) + TRIES) + 1):
+        if key not in used:
+            values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
+            if write(session, _insert_or_nothing(session, TunnelKey, values)):
+                return key
+    raise NoAddress(f"All GRE keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
+
+
+def take_public_address(session: Session, network: Network) -> PublicAddress:
+    """A free public address of the zone, as source NAT of `network`; the one it has already, if any.
+
+    :raises NoAddress: none is free
+    """
+    held = session.scalar(select(PublicAddress).filter_by(network_id=network.id, source_nat=True))
+    if held is not None:
+        return held
+    for _ in range(TRIES):
+        query = select(PublicAddress.id).filter_by(zone_id=network.zone_id, network_id=None).limit(32)
+        free = session.scalars(query).all()
+        if not free:
+            raise NoAddress("The zone has no free public address; add a VLAN IP range or release an address.")
+        chosen = _random.choice(free)
+        taken = write(
+            session,
+            update(PublicAddress)
+            .where(PublicAddress.id == chosen, PublicAddress.network_id.is_(None))
+            .values(network_id=network.id, account_id=network.account_id, source_nat=True),
+        )
+        if taken:
+            return session.get_one(PublicAddress, chosen)
+    raise NoAddress("Public addresses are being taken by others at this moment; try again.")
+
+
+def free_public_addresses(session: Session, network_id: str) -> None:
+    write(
+        session,
+        update(PublicAddress)
+        .where(PublicAddress.network_id == network_id)
+        .values(network_id=None, account_id=None, source_nat=False),
+    )

@@ -1,0 +1,171 @@
+"""Where a VM may run: every host judged, with the reason; the choice is claimed by one guarded UPDATE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, select, update
+from sqlalchemy.orm import Session
+
+from manager.db import write
+from manager.models import Cluster, Host, Pod, StoragePool
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a VM asks of its host. `cpu_mhz` is the sum over its CPUs; `memory`, `disk` in bytes; tags by comma.
+
+    `pool_id` pins it to the hosts that reach the pool its volumes lie in already; `host_id` to one host.
+    """
+
+    zone_id: str
+    hypervisor: str
+    cpus: int
+    cpu_mhz: int
+    memory: int
+    disk: int = 0
+    host_tags: str = ""
+    storage_tags: str = ""
+    host_id: str | None = None
+    pool_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one host: `reason` is empty where it fits; `load` orders those that do (lower is better)."""
+
+    host_id: str
+    host_name: str
+    reason: str
+    load: float = 0.0
+    pool_id: str | None = None
+    cpu_limit: float = 0.0
+    memory_limit: float = 0.0
+
+    @property
+    def fits(self) -> bool:
+        return not self.reason
+
+
+def judge(session: Session, need: Need) -> list[Verdict]:
+    """All hosts of the zone, those that fit first and the least loaded of them before the others."""
+    columns = (
+        Host.id, Host.name, Host.cluster_id, Host.state, Host.resource_state, Host.hypervisor, Host.tags, Host.cpus,
+        Host.cpu_mhz, Host.memory, Host.cpu_used, Host.memory_used, Cluster.allocation_state.label("cluster_state"),
+        Pod.allocation_state.label("pod_state"), Cluster.cpu_overcommit, Cluster.memory_overcommit,
+    )  # fmt: skip
+    query = select(*columns).join(Cluster, Cluster.id == Host.cluster_id).join(Pod, Pod.id == Host.pod_id)
+    hosts = session.execute(query.where(Host.zone_id == need.zone_id, Host.removed.is_(None))).all()
+    pools = _pools(session, need)
+    verdicts = [_verdict(host, need, pools) for host in hosts]
+    return sorted(verdicts, key=lambda v: (not v.fits, v.load, v.host_id))
+
+
+def _pools(session: Session, need: Need) -> Sequence[Any]:
+    columns = (
+        StoragePool.id, StoragePool.name, StoragePool.host_id, StoragePool.cluster_id, StoragePool.state,
+        StoragePool.tags, StoragePool.capacity, StoragePool.allocated, StoragePool.overprovision,
+    )  # fmt: skip
+    query = select(*columns).where(StoragePool.zone_id == need.zone_id, StoragePool.removed.is_(None))
+    return session.execute(query).all()
+
+
+def _verdict(host: Any, need: Need, pools: Sequence[Any]) -> Verdict:
+    cpu_limit = host.cpus * host.cpu_mhz * host.cpu_overcommit
+    memory_limit = host.memory * host.memory_overcommit
+    pool, pool_reason = _pool_for(host, need, pools)
+    reason = _host_reason(host, need, cpu_limit, memory_limit) or pool_reason
+    load = (host.memory_used + need.memory) / memory_limit if memory_limit else 1.0
+    return Verdict(host.id, host.name, reason, load, pool.id if pool else None, cpu_limit, memory_limit)
+
+
+def _host_reason(host: Any, need: Need, cpu_limit: float, memory_limit: float) -> str:
+    """The first thing that stands against the host, or nothing."""
+    missing = _tags(need.host_tags) - _tags(host.tags)
+    free_mhz, free_memory = cpu_limit - host.cpu_used, memory_limit - host.memory_used
+    enabled = host.cluster_state == "Enabled" and host.pod_state == "Enabled"
+    against = (
+        (need.host_id is not None and host.id != need.host_id, "another host was asked for"),
+        (host.state != "Up", f"its state is {host.state}"),
+        (host.resource_state != "Enabled", f"its resource state is {host.resource_state}"),
+        (not enabled, "its cluster or pod is disabled"),
+        (host.hypervisor != need.hypervisor, f"its hypervisor is {host.hypervisor}, {need.hypervisor} is needed"),
+        (bool(missing), f"it lacks the host tag {', '.join(sorted(missing))}"),
+        (host.cpus < need.cpus, f"it has {host.cpus} CPUs, {need.cpus} are needed"),
+        (free_mhz < need.cpu_mhz, f"{free_mhz:.0f} MHz of CPU are free, {need.cpu_mhz} are needed"),
+        (
+            free_memory < need.memory,
+            f"{free_memory / MIB:.0f} MiB of memory are free, {need.memory / MIB:.0f} are needed",
+        ),
+    )
+    return next((reason for applies, reason in against if applies), "")
+
+
+def _pool_for(host: Any, need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
+    """The emptiest pool that the host reaches and that can take the disks, or why there is none."""
+    reason = "it reaches no storage pool"
+    best = None
+    for pool in pools:
+        if pool.host_id not in (None, host.id) or pool.cluster_id not in (None, host.cluster_id):
+            continue
+        if need.pool_id and pool.id != need.pool_id:
+            reason = "it does not reach the pool that holds the volumes"
+        elif pool.state != "Up":
+            reason = f"its storage pool {pool.name} is {pool.state}"
+        elif not _tags(need.storage_tags) <= _tags(pool.tags):
+            reason = f"its storage pool {pool.name} lacks the tag {need.storage_tags}"
+        elif not need.pool_id and pool.allocated + need.disk > pool.capacity * pool.overprovision:
+            free = (pool.capacity * pool.overprovision - pool.allocated) / MIB
+            reason = f"its storage pool {pool.name} has {free:.0f} MiB free, {need.disk / MIB:.0f} are needed"
+        elif best is None or pool.allocated < best.allocated:
+            best = pool
+    return best, "" if best is not None else reason
+
+
+def _tags(text: str) -> set[str]:
+    return {tag.strip() for tag in text.split(",") if tag.strip()}
+
+
+def claim(session: Session, need: Need, verdict: Verdict) -> bool:
+    """Take the host's CPU and memory; False when another took them in between. No schedulers can overcommit it."""
+    taken = write(
+        session,
+        update(Host)
+        .where(
+            Host.id == verdict.host_id,
+            Host.state == "Up",
+            Host.resource_state == "Enabled",
+            Host.cpu_used + need.cpu_mhz <= verdict.cpu_limit,
+            Host.memory_used + need.memory <= verdict.memory_limit,
+        )
+        .values(cpu_used=Host.cpu_used + need.cpu_mhz, memory_used=Host.memory_used + need.memory),
+    )
+    return bool(taken)
+
+
+def release(session: Session, host_id: str, cpu_mhz: int, memory: int) -> None:
+    write(
+        session,
+        update(Host)
+        .where(Host.id == host_id)
+        .values(cpu_used=Host.cpu_used - cpu_mhz, memory_used=Host.memory_used - memory),
+    )
+
+
+def claim_pool(session: Session, pool_id: str, size: int) -> bool:
+    """Take `size` bytes of the pool; False when they are not there any more."""
+    fits = and_(
+        StoragePool.id == pool_id,
+        StoragePool.state == "Up",
+        StoragePool.allocated + size <= StoragePool.capacity * StoragePool.overprovision,
+    )
+    taken = write(session, update(StoragePool).where(fits).values(allocated=StoragePool.allocated + size))
+    return bool(taken)
+
+
+def release_pool(session: Session, pool_id: str, size: int) -> None:
+    write(session, update(StoragePool).where(StoragePool.id == pool_id).values(allocated=StoragePool.allocated - size))

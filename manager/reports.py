@@ -1,0 +1,124 @@
+"""What agents send: answers to commands, heartbeats, inventories. Each is verified with that agent's own key.
+
+A host speaks only for itself: an answer counts only for a command that was given to it, a report only for the VMs
+that the database places on it. Absence from a report is never taken as death.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
+from agents.envelope import BadEnvelope, peek, public_key, verify
+from manager.db import epoch, transaction, write
+from manager.models import Agent, Host, Inventory, Vm, WorkflowRow
+from manager.workflows import engine
+from manager.workflows.vm import stop_vm
+
+log = structlog.get_logger()
+
+
+def take(envelope: Any) -> None:
+    """Take one message of an agent; a forged or unreadable one leaves a line in the log and nothing else."""
+    try:
+        payload = _genuine(envelope)
+        agent_id = payload["agent"]
+        match payload["kind"]:
+            case "answer":
+                engine.answer(agent_id, payload["job"], msgspec.convert(payload["answer"], Answer))
+            case "heartbeat":
+                _heartbeat(agent_id, msgspec.convert(payload["body"], HostReport))
+            case "alive":
+                with transaction() as session:
+                    _seen(session, agent_id, payload["body"]["incarnation"], int(payload["body"]["sequence"]))
+            case "inventory":
+                _inventory(agent_id, msgspec.convert(payload["body"], HostInventory), payload["body"])
+            case kind:
+                raise BadEnvelope(f"There is no message of kind {kind}.")
+    except (BadEnvelope, KeyError, msgspec.ValidationError) as error:
+        log.error("message of an agent refused", reason=str(error))
+
+
+def _genuine(envelope: Any) -> dict[str, Any]:
+    key = _public_key(str(peek(envelope).get("agent")))
+    if key is None:
+        raise BadEnvelope("No agent of that id is enrolled.")
+    return verify(public_key(key), envelope)
+
+
+@lru_cache(maxsize=4096)
+def _cached_key(agent_id: str) -> str:
+    with transaction() as session:
+        key = session.scalar(select(Agent.public_key).filter_by(id=agent_id, removed=None))
+    if key is None:
+        raise LookupError(agent_id)
+    return key
+
+
+def _public_key(agent_id: str) -> str | None:
+    try:
+        return _cached_key(agent_id)
+    except LookupError:
+        return None
+
+
+def _seen(session: Session, agent_id: str, incarnation: str, sequence: int) -> bool:
+    """Note that the agent lives; False for a report that a newer one has overtaken."""
+    newer = or_(Agent.incarnation != incarnation, Agent.report_sequence < sequence)
+    seen = write(
+        session,
+        update(Agent)
+        .where(Agent.id == agent_id, Agent.removed.is_(None), newer)
+        .values(last_seen=epoch(), incarnation=incarnation, report_sequence=sequence),
+    )
+    return bool(seen)
+
+
+def _heartbeat(agent_id: str, report: HostReport) -> None:
+    with transaction() as session:
+        if not _seen(session, agent_id, report.incarnation, report.sequence):
+            return
+        host = session.scalar(select(Host).filter_by(agent_id=agent_id, removed=None))
+        if host is not None:
+            _update_host(host, report.facts)
+            _notice_ended(session, host, report.domains)
+
+
+def _update_host(host: Host, facts: HostFacts) -> None:
+    """Write what differs; SQLAlchemy leaves the row alone where nothing does."""
+    if host.state in ("Connecting", "Disconnected", "Down"):
+        host.state = "Up"
+    host.cpus, host.cpu_mhz, host.memory = facts.cpus, facts.cpu_mhz, facts.memory
+    host.virt_type, host.hypervisor_version = facts.virt_type, facts.hypervisor_version
+    host.underlay_address, host.boot_id = facts.underlay_address, facts.boot_id
+    host.address = host.address or facts.underlay_address
+
+
+def _notice_ended(session: Session, host: Host, domains: tuple[DomainFacts, ...]) -> None:
+    """A guest that shut itself down: its domain is there, at our generation, and off. It is stopped in good order."""
+    off = {d.vm_id: d.generation for d in domains if d.state in ("shutoff", "crashed")}
+    if not off:
+        return
+    query = select(Vm).where(Vm.id.in_(off), Vm.host_id == host.id, Vm.state == "Running")
+    for vm in session.scalars(query).all():
+        busy = session.scalar(select(WorkflowRow.id).filter_by(holds=f"vms:{vm.id}"))
+        if vm.generation == off[vm.id] and busy is None:
+            stop_vm.start(session, vm, forced=True, reason="The guest shut itself down.")
+
+
+def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) -> None:
+    with transaction() as session:
+        row = session.get(Inventory, agent_id)
+        if row is None:
+            row = Inventory(agent_id=agent_id, incarnation="", sequence=-1)
+            session.add(row)
+        if row.incarnation == inventory.incarnation and row.sequence >= inventory.sequence:
+            return
+        row.incarnation, row.sequence, row.body = inventory.incarnation, inventory.sequence, body
+        row.at = epoch()

@@ -1,0 +1,65 @@
+"""What a new cloud has from the start: region, network offerings, guest operating systems, counters. Idempotent."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region
+
+NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
+VIRTUAL_ROUTER = "VirtualRouter"
+ROUTER_SERVICES = ("Dhcp", "Dns", "SourceNat", "UserData")
+OS_TYPES = {
+    "Debian": ["Debian GNU/Linux 11 (64-bit)", "Debian GNU/Linux 12 (64-bit)", "Debian GNU/Linux 13 (64-bit)"],
+    "Ubuntu": ["Ubuntu 20.04 LTS", "Ubuntu 22.04 LTS", "Ubuntu 24.04 LTS"],
+    "RedHat": ["Red Hat Enterprise Linux 8", "Red Hat Enterprise Linux 9"],
+    "CentOS": ["CentOS 7", "CentOS Stream 9"],
+    "Rocky Linux": ["Rocky Linux 8", "Rocky Linux 9"],
+    "SUSE": ["SUSE Linux Enterprise Server 15 (64-bit)"],
+    "Unix": ["FreeBSD 13 (64-bit)", "FreeBSD 14 (64-bit)"],
+    "Windows": ["Windows Server 2019 (64-bit)", "Windows Server 2022 (64-bit)", "Windows 11 (64-bit)"],
+    "Other": ["Other Linux (64-bit)", "Other (64-bit)"],
+}
+SERIES = ("account", "vm", "router")
+
+
+def stable_id(kind: str, name: str) -> str:
+    """The same uuid for the same seeded thing in every cloud, so that seeding again changes nothing."""
+    return str(uuid.uuid5(NAMESPACE, f"{kind}/{name}"))
+
+
+def seed(session: Session) -> None:
+    for name in SERIES:
+        _ensure(session, Counter, name, name=name, last=1)
+    _ensure(session, Region, 1, id=1, name="Local", endpoint="http://localhost:8080/client/")
+    for category, names in OS_TYPES.items():
+        category_id = stable_id("os_category", category)
+        _ensure(session, OsCategory, category_id, id=category_id, name=category, live=category)
+        session.flush()
+        for name in names:
+            type_id = stable_id("os_type", name)
+            _ensure(session, OsType, type_id, id=type_id, name=name, category_id=category_id, live=name)
+    _offering(
+        session,
+        "DefaultIsolatedNetworkOfferingWithSourceNatService",
+        "Isolated network with DHCP, DNS, source NAT and user data by a virtual router",
+        availability="Required",
+    )
+
+
+def _offering(session: Session, name: str, text: str, **values: Any) -> None:
+    if session.scalar(select(NetworkOffering.id).filter_by(live=name)) is not None:
+        return
+    offering_id = stable_id("network_offering", name)
+    services = dict.fromkeys(ROUTER_SERVICES, VIRTUAL_ROUTER)
+    values = {"id": offering_id, "live": name, "is_default": True, "services": services, **values}
+    _ensure(session, NetworkOffering, offering_id, name=name, display_text=text, **values)
+
+
+def _ensure(session: Session, model: type[Any], key: Any, **values: Any) -> None:
+    if session.get(model, key) is None:
+        session.add(model(**values))

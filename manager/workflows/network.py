@@ -1,0 +1,236 @@
+"""Workflows of tenant networks: implement, restart, delete."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, select
+
+from manager.db import write
+from manager.models import Host, Network, NetworkOffering, Nic, Router, WorkflowRow, Zone, utcnow
+from manager.models.states import NETWORK_MOVES, ROUTER_MOVES
+from manager.placement import limits
+from manager.placement.address import NoAddress, add_nic, free_public_addresses, take_public_address
+from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
+from manager.workflows.numbers import next_number
+from manager.workflows.views import picture
+
+SERVED_BY_ROUTER = {"Dhcp", "Dns", "SourceNat", "UserData"}
+
+
+def network_of(run: Run) -> Network:
+    network: Network = run.subject(Network)
+    return network
+
+
+def router_of(run: Run) -> Router | None:
+    return run.session.scalar(select(Router).filter_by(network_id=run.row.subject_id, removed=None))
+
+
+def await_implemented(run: Run, network: Network) -> Await | None:
+    """Wait for the network to be there; starts its implementation when nobody has.
+
+    :raises StepFailed: the implementation that was waited for failed, or the network goes away
+    """
+    if network.state == "Implemented":
+        return None
+    key = f"implement:{network.id}"
+    waited_for = run.recall(key)
+    if waited_for is not None:
+        row = run.session.get_one(WorkflowRow, waited_for)
+        if row.status != "running" and row.name == implement_network.name:
+            raise StepFailed(f"Network {network.name} could not be implemented: {row.error}", row.error_code)
+    open_row = run.session.scalar(select(WorkflowRow).filter_by(holds=f"networks:{network.id}"))
+    if open_row is None:
+        if network.removed is not None or network.state != "Allocated":
+            raise StepFailed(f"Network {network.name} is {network.state}.", 534)
+        open_row = implement_network.start(run.session, network)
+    run.note(**{key: open_row.id})
+    return Await(open_row.id)
+
+
+def begin_implementing(run: Run) -> Outcome:
+    NETWORK_MOVES.move(network_of(run), "implement")
+    return None
+
+
+def back_to_allocated(run: Run) -> Outcome:
+    NETWORK_MOVES.move(network_of(run), "reset")
+    return None
+
+
+def place_router(run: Run) -> Outcome:
+    """Give the network its router: a row, the gateway address, a public address, and the host with fewest routers."""
+    network = network_of(run)
+    offering = run.session.get_one(NetworkOffering, network.offering_id)
+    if not SERVED_BY_ROUTER & set(offering.services):
+        return None
+    router = router_of(run) or _new_router(run, network)
+    router.host_id = _host_for_router(run, network)
+    router.state = "Starting"
+    router.generation += 1
+    try:
+        if "SourceNat" in offering.services:
+            take_public_address(run.session, network)
+        nic = run.session.scalar(select(Nic).filter_by(router_id=router.id))
+        if nic is None:
+            nic_id = add_nic(run.session, network, wanted=network.gateway, router_id=router.id)
+            nic = run.session.get_one(Nic, nic_id)
+    except NoAddress as error:
+        raise StepFailed(str(error), 533) from error
+    nic.host_id = router.host_id
+    return None
+
+
+def _new_router(run: Run, network: Network) -> Router:
+    number = next_number(run.session, "router")
+    router = Router(
+        number=number,
+        name=f"r-{number}-VM",
+        network_id=network.id,
+        account_id=network.account_id,
+        zone_id=network.zone_id,
+        live=network.id,
+    )
+    run.session.add(router)
+    run.session.flush()
+    return router
+
+
+def _host_for_router(run: Run, network: Network) -> str:
+    held = func.count(Router.id)
+    query = (
+        select(Host.id)
+        .outerjoin(Router, (Router.host_id == Host.id) & Router.removed.is_(None))
+        .where(Host.zone_id == network.zone_id, Host.removed.is_(None))
+        .where(Host.state == "Up", Host.resource_state == "Enabled")
+        .group_by(Host.id)
+        .order_by(held, Host.id)
+        .limit(1)
+    )
+    host_id = run.session.scalar(query)
+    if host_id is None:
+        zone = run.session.get_one(Zone, network.zone_id)
+        raise StepFailed(f"No host of zone {zone.name} is Up and Enabled, so the router has no place.", 533)
+    return host_id
+
+
+def remove_router(run: Run) -> Outcome:
+    """Take the router and its addresses back in the database, once no host runs it any more."""
+    router = router_of(run)
+    if router is not None:
+        write(run.session, delete(Nic).where(Nic.router_id == router.id))
+        router.state, router.host_id = "Stopped", None
+        router.remove()
+    free_public_addresses(run.session, run.row.subject_id)
+    return None
+
+
+def start_router(run: Run) -> list[Ask]:
+    return picture(run.session, run.row.subject_id).asks()
+
+
+def stop_router(run: Run) -> list[Ask]:
+    """Take the router off its host; guests' NICs, if any, keep their part of the network."""
+    router = router_of(run)
+    if router is None:
+        return []
+    hosts = set(run.session.scalars(select(Nic.host_id).filter_by(network_id=run.row.subject_id)))
+    nic = run.session.scalar(select(Nic).filter_by(router_id=router.id))
+    if nic is not None:
+        nic.host_id = None
+    run.session.flush()
+    leaving = {host for host in {*hosts, router.host_id} if host}
+    return picture(run.session, run.row.subject_id, leaving=leaving, drop_router=router.id).asks()
+
+
+def mark_implemented(run: Run) -> Outcome:
+    NETWORK_MOVES.move(network_of(run), "implemented")
+    router = router_of(run)
+    if router is not None:
+        ROUTER_MOVES.move(router, "started")
+    return None
+
+
+implement_network = workflow(
+    "network.implement",
+    Network,
+    [
+        Step(begin_implementing, undo=back_to_allocated),
+        Step(place_router, undo=remove_router),
+        Step(start_router, undo=stop_router),
+        Step(mark_implemented),
+    ],
+)
+
+
+def clean_up_router(run: Run) -> Outcome:
+    """With `cleanup` the router is taken down first and made anew."""
+    return stop_router(run) if run.arguments.get("cleanup") else None
+
+
+def forget_place(run: Run) -> Outcome:
+    """With `cleanup` the place is chosen anew; else the router stays where it is, unless that host is gone."""
+    router = router_of(run)
+    if router is None:
+        return place_router(run)
+    host = run.session.get(Host, router.host_id) if router.host_id else None
+    if run.arguments.get("cleanup") or host is None or host.state != "Up":
+        return place_router(run)
+    return None
+
+
+def mark_restarted(run: Run) -> Outcome:
+    router = router_of(run)
+    if router is not None:
+        ROUTER_MOVES.move(router, "started")
+    return None
+
+
+restart_network = workflow(
+    "network.restart",
+    Network,
+    [
+        Step(clean_up_router),
+        Step(forget_place),
+        Step(start_router, undo=start_router),
+        Step(mark_restarted),
+    ],
+)
+
+
+def begin_deleting(run: Run) -> Outcome:
+    network = network_of(run)
+    vm_nics = run.session.scalar(
+        select(func.count()).select_from(Nic).where(Nic.network_id == network.id, Nic.vm_id.is_not(None))
+    )
+    if vm_nics:
+        raise StepFailed(f"Network {network.name} still has {vm_nics} NICs of virtual machines; expunge those first.")
+    NETWORK_MOVES.move(network, "destroy")
+    return None
+
+
+def keep_network(run: Run) -> Outcome:
+    network = network_of(run)
+    if network.state == "Destroy":
+        network.state = "Implemented" if router_of(run) is not None else "Allocated"
+    return None
+
+
+def mark_deleted(run: Run) -> Outcome:
+    network = network_of(run)
+    if network.removed is None:
+        network.removed = utcnow()
+        network.live = None
+        limits.release(run.session, network.account_id, networks=1)
+    return None
+
+
+delete_network = workflow(
+    "network.delete",
+    Network,
+    [
+        Step(begin_deleting, undo=keep_network),
+        Step(stop_router, undo=start_router),
+        Step(remove_router),
+        Step(mark_deleted),
+    ],
+)

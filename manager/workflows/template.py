@@ -1,0 +1,82 @@
+"""Workflows of templates: take one in, remove one."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from agents.contract import RegisterImage, RemoveImage
+from manager.models import ImageStore, Template
+from manager.models.states import TEMPLATE_MOVES
+from manager.placement import limits
+from manager.workflows.engine import Ask, Outcome, Run, Step, workflow
+from manager.workflows.specs import store_spec
+from storage.types import Format, ImageFacts
+
+MAX_IMAGE_BYTES = 64 * 2**30
+
+
+def template_of(run: Run) -> Template:
+    template: Template = run.subject(Template)
+    return template
+
+
+def take_in(run: Run) -> list[Ask]:
+    template = template_of(run)
+    store = run.session.get_one(ImageStore, template.image_store_id)
+    template.status = "Downloading"
+    image_format = cast("Format", template.format.lower())
+    command = RegisterImage(
+        template.id, store_spec(store), template.url, image_format, template.requested_checksum, MAX_IMAGE_BYTES
+    )
+    return [Ask(store.agent_id, command)]
+
+
+def record_facts(run: Run, answers: list[ImageFacts]) -> None:
+    template = template_of(run)
+    facts = answers[0]
+    template.size, template.physical_size, template.checksum = facts.size, facts.physical_size, facts.checksum
+    template.status = "Download Complete"
+    TEMPLATE_MOVES.move(template, "ready")
+
+
+def take_out(run: Run) -> list[Ask]:
+    """Undo: the store forgets what it may have of the image; the row stays to show why it failed."""
+    template = template_of(run)
+    store = run.session.get_one(ImageStore, template.image_store_id)
+    if template.state == "Registering":
+        TEMPLATE_MOVES.move(template, "fail")
+        template.status = run.row.error or ""
+    return [Ask(store.agent_id, RemoveImage(template.id, store_spec(store)))]
+
+
+register_template = workflow("template.register", Template, [Step(take_in, undo=take_out, then=record_facts)])
+
+
+def begin_removing(run: Run) -> Outcome:
+    TEMPLATE_MOVES.move(template_of(run), "remove")
+    return None
+
+
+def remove_image(run: Run) -> list[Ask]:
+    template = template_of(run)
+    store = run.session.get_one(ImageStore, template.image_store_id)
+    return [Ask(store.agent_id, RemoveImage(template.id, store_spec(store)))]
+
+
+def mark_removed(run: Run) -> Outcome:
+    template = template_of(run)
+    if template.removed is None:
+        template.remove()
+        limits.release(run.session, template.account_id, templates=1)
+    return None
+
+
+delete_template = workflow(
+    "template.delete",
+    Template,
+    [
+        Step(begin_removing),  # no undo: an image whose removal was begun is not offered again
+        Step(remove_image),
+        Step(mark_removed),
+    ],
+)

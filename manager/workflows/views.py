@@ -1,0 +1,168 @@
+"""What hosts must hold of a tenant network, computed whole from the database: views, and the router's wanted state."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from agents.contract import ApplyNetwork
+from manager.db import write
+from manager.models import (
+    Host,
+    Network,
+    NetworkOffering,
+    Nic,
+    PublicAddress,
+    Router,
+    ServiceOffering,
+    TrafficType,
+    VlanIpRange,
+    Vm,
+    Zone,
+)
+from manager.workflows.engine import Ask
+from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, PublicLeg, RouterSpec
+
+PUBLIC_BRIDGE = "br-public"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One generation of a network: the command for each host that holds a part of it, by host id."""
+
+    commands: dict[str, ApplyNetwork]
+    agents: dict[str, str]
+
+    def asks(self, *, but: str | None = None) -> list[Ask]:
+        """The command for every host, or for all others than `but`."""
+        return [
+            Ask(self.agents[host_id], command, command.view.generation)
+            for host_id, command in sorted(self.commands.items())
+            if host_id != but and host_id in self.agents
+        ]
+
+
+def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), drop_router: str = "") -> Picture:
+    """A new generation of the network. The network's row stays locked until this transaction ends, so generations
+    are computed one after the other and a later one knows all that an earlier one knew.
+
+    `leaving` names hosts that held a part and hold none now; `drop_router` a router that ends there.
+    """
+    write(session, update(Network).where(Network.id == network_id).values(generation=Network.generation + 1))
+    facts = _facts(session, network_id)
+    rows = _nics(session, network_id)
+    nics = tuple(
+        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST)
+        for nic, _ in rows
+        if nic.host_id
+    )
+    here = {nic.host_id for nic in nics}
+    everyone = here | set(leaving)
+    hosts = session.execute(select(Host.id, Host.agent_id, Host.underlay_address).where(Host.id.in_(everyone))).all()
+    router = _router_spec(facts, rows, nics)
+    commands = {}
+    for host in hosts:
+        peers = tuple(Peer(h.id, h.underlay_address) for h in hosts if h.id in here and h.id != host.id)
+        view = _view(facts, nics if host.id in here else (), peers)
+        mine = router if router is not None and router.nic.host_id == host.id else None
+        commands[host.id] = ApplyNetwork(view, mine, "" if mine else drop_router)
+    return Picture(commands, {host.id: host.agent_id for host in hosts})
+
+
+def _facts(session: Session, network_id: str) -> Any:
+    """The network with its zone, offering, router and public address, in one statement."""
+    query = (
+        select(Network, Zone, NetworkOffering.broadcast, NetworkOffering.egress_default, Router, PublicAddress,
+               VlanIpRange, TrafficType.kvm_label)
+        .join(Zone, Zone.id == Network.zone_id)
+        .join(NetworkOffering, NetworkOffering.id == Network.offering_id)
+        .outerjoin(Router, (Router.network_id == Network.id) & Router.removed.is_(None))
+        .outerjoin(PublicAddress, (PublicAddress.network_id == Network.id) & PublicAddress.source_nat.is_(True))
+        .outerjoin(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
+        .outerjoin(TrafficType, (TrafficType.physical_network_id == VlanIpRange.physical_network_id)
+                   & (TrafficType.traffic_type == "Public") & TrafficType.removed.is_(None))
+        .where(Network.id == network_id)
+        .execution_options(populate_existing=True)
+    )  # fmt: skip
+    return session.execute(query).first()
+
+
+def _nics(session: Session, network_id: str) -> Sequence[Any]:
+    """(NIC, its VM and the VM's offering or None) of all NICs of the network that have a place."""
+    columns = (
+        Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
+        ServiceOffering.name.label("offering"),
+    )  # fmt: skip
+    query = (
+        select(Nic, *columns)
+        .outerjoin(Vm, Vm.id == Nic.vm_id)
+        .outerjoin(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+        .where(Nic.network_id == network_id)
+        .order_by(Nic.id)
+        .execution_options(populate_existing=True)
+    )
+    return [(row[0], row) for row in session.execute(query)]
+
+
+def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> NetworkView:
+    network = facts.Network
+    return NetworkView(
+        id=network.id,
+        key=network.key,
+        generation=network.generation,
+        cidr=network.cidr,
+        gateway=network.gateway,
+        mtu=network.mtu,
+        nics=nics,
+        peers=peers,
+        broadcast=facts.broadcast,
+        egress_open=facts.egress_default,
+    )
+
+
+def _router_spec(facts: Any, rows: Sequence[Any], nics: tuple[NicView, ...]) -> RouterSpec | None:
+    router, network, zone = facts.Router, facts.Network, facts.Zone
+    nic = next((nic for nic in nics if nic.role == ROUTER), None)
+    if router is None or nic is None:
+        return None
+    return RouterSpec(
+        id=router.id,
+        network_id=network.id,
+        generation=network.generation,
+        nic=nic,
+        cidr=network.cidr,
+        mtu=network.mtu,
+        domain=network.network_domain,
+        public=_public_leg(facts),
+        leases=tuple(_lease(nic, row, zone.name) for nic, row in rows if nic.vm_id and nic.host_id),
+        nameservers=tuple(server for server in (zone.dns1, zone.dns2) if server),
+    )
+
+
+def _public_leg(facts: Any) -> PublicLeg | None:
+    address, span = facts.PublicAddress, facts.VlanIpRange
+    if address is None:
+        return None
+    prefix = ipaddress.IPv4Network(f"{span.gateway}/{span.netmask}", strict=False).prefixlen
+    return PublicLeg(address.address, prefix, span.gateway, address.mac, facts.kvm_label or PUBLIC_BRIDGE)
+
+
+def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
+    return Lease(
+        nic_id=nic.id,
+        vm_id=row.id,
+        mac=nic.mac,
+        address=nic.address,
+        hostname=row.name,
+        instance_name=row.instance_name,
+        service_offering=row.offering,
+        zone_name=zone_name,
+        public_keys=row.public_keys,
+        user_data=row.user_data,
+        password=row.password or "",
+    )
