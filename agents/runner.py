@@ -106,7 +106,9 @@ class Runner:
                 if retryable and time.monotonic() < until:
                     time.sleep(RETRY_SECONDS)
                     continue
-                log.warning("command failed", action=payload["action"], subject=payload["subject"], exc_info=error)
+                expected = hasattr(error, "retryable")
+                facts = {"action": payload["action"], "subject": payload["subject"], "reason": str(error)}
+                log.warning("command failed", **facts, exc_info=None if expected else error)
                 return Answer(command_id, ok=False, error=str(error) or type(error).__name__, retryable=retryable)
 
     def _answer(self, payload: dict[str, Any], answer: Answer) -> None:

@@ -99,17 +99,15 @@ class Host:
 
     def inventory(self) -> HostInventory:
         """All that Pileus made here, as the host itself shows it."""
+        if self.hypervisor is None:
+            return HostInventory(images=self.inventory_of_images())
         ports = self.switch.ports()
         views = self.views()
         here = [view for view in views if any(nic.host_id == self.id for nic in view.nics)]
         return HostInventory(
             domains=tuple(self.hypervisor.domains()),
             volumes=tuple(v for pool in self.journal.wanted(POOL, PoolSpec) for v in open_pool(pool).volumes()),
-            images=tuple(
-                image
-                for store in self.journal.wanted(STORE, ImageStoreSpec)
-                for image in self._open_store(store).images()
-            ),
+            images=self.inventory_of_images(),
             networks=tuple(
                 NetworkFacts(
                     view.id,
@@ -123,6 +121,10 @@ class Host:
             ports=tuple(sorted(ports)),
             flow_drift=tuple(self.switch.drift(here)),
         )
+
+    def inventory_of_images(self) -> tuple[str, ...]:
+        stores = self.journal.wanted(STORE, ImageStoreSpec)
+        return tuple(image for store in stores for image in self._open_store(store).images())
 
     @cached_property
     def boot_mark(self) -> str:

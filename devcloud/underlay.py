@@ -1,0 +1,121 @@
+"""The wires between the hosts: one namespace with the underlay and the public network, one with the internet.
+
+No interface is ever in the machine's own network namespace. Addresses are those reserved for documentation (RFC 5737).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devcloud.paths import Site
+from devcloud.processes import CommandError, output
+
+MTU = 1600
+UNDERLAY_NETWORK = "192.0.2.0/24"
+UNDERLAY_BRIDGE = "underlay"
+PUBLIC_BRIDGE = "public"
+PUBLIC_GATEWAY = "198.51.100.1"
+PUBLIC_NETMASK = "255.255.255.0"
+PUBLIC_FIRST, PUBLIC_LAST = "198.51.100.10", "198.51.100.250"
+INTERNET_HOST = "203.0.113.10"
+INTERNET_NAME = "www.internet.test"
+NAMESPACES = Path("/run/netns")
+
+
+def underlay_address(index: int) -> str:
+    """Address of host `index` (1 to 200) on the underlay."""
+    return f"192.0.2.{10 + index}"
+
+
+def switch_port(cell: str, number: int) -> str:
+    """Name of the switch's end of the cable to eth<number> of `cell`, at most 15 characters."""
+    return f"pl-{cell}-{number}"
+
+
+def ensure(site: Site) -> None:
+    """Make the namespaces, switches and the internet host; what is there is left alone."""
+    site.state.mkdir(parents=True, exist_ok=True)
+    _remember_mount(site)
+    if _add_namespace(site.underlay):
+        for bridge in (UNDERLAY_BRIDGE, PUBLIC_BRIDGE):
+            _ip(site.underlay, f"link add {bridge} mtu {MTU} type bridge forward_delay 0")
+            _ip(site.underlay, f"link set {bridge} up")
+    if _add_namespace(site.outside) or not _has_link(site.outside, "eth0"):
+        _connect_outside(site)
+
+
+def cable(site: Site, cell: str, number: int, bridge: str) -> list[list[str]]:
+    """Commands that join eth<number> of the network namespace that they run in to `bridge` of the underlay.
+
+    Checksums are computed by the kernel, for the userspace switch passes frames on as they are.
+    """
+    device, port = f"eth{number}", switch_port(cell, number)
+    peer = f"peer name {port} mtu {MTU} netns {site.underlay}"
+    return [
+        f"ip link add name {device} mtu {MTU} type veth {peer}".split(),
+        f"ip -n {site.underlay} link set {port} master {bridge} up".split(),
+        f"ip netns exec {site.underlay} ethtool -K {port} tx off".split(),
+        f"ethtool -K {device} tx off".split(),
+        f"ip link set {device} up".split(),
+    ]
+
+
+def remove(site: Site) -> None:
+    """Take the namespaces away; those that are gone are no error."""
+    for namespace in (site.outside, site.underlay):
+        if (NAMESPACES / namespace).exists():
+            output(["ip", "netns", "delete", namespace])
+    if (site.state / "netns-mounted").exists() and not any(NAMESPACES.iterdir()):
+        _unmount()
+
+
+def enter(namespace: str, argv: list[str]) -> list[str]:
+    """`argv` run in the network of a namespace, with the files and processes of the machine."""
+    return ["nsenter", f"--net={NAMESPACES / namespace}", "--", *argv]
+
+
+def _connect_outside(site: Site) -> None:
+    for argv in cable(site, "outside", 0, PUBLIC_BRIDGE):
+        output(enter(site.outside, argv))
+    _ip(site.outside, f"address add {PUBLIC_GATEWAY}/24 dev eth0")
+    _ip(site.outside, f"address replace {INTERNET_HOST}/32 dev lo")
+
+
+def _add_namespace(name: str) -> bool:
+    if (NAMESPACES / name).exists():
+        try:
+            output(["ip", "-n", name, "link", "show", "lo"])
+        except CommandError:
+            output(["ip", "netns", "delete", name])
+        else:
+            return False
+    output(["ip", "netns", "add", name])
+    for setting in ("all", "default"):
+        path = f"/proc/sys/net/ipv6/conf/{setting}/disable_ipv6"
+        if Path(path).exists():
+            output(["ip", "netns", "exec", name, "sh", "-c", f"echo 1 > {path}"])
+    _ip(name, "link set lo up")
+    return True
+
+
+def _has_link(namespace: str, device: str) -> bool:
+    try:
+        _ip(namespace, f"link show {device}")
+    except CommandError:
+        return False
+    return True
+
+
+def _ip(namespace: str, words: str) -> None:
+    output(["ip", "-n", namespace, *words.split()])
+
+
+def _remember_mount(site: Site) -> None:
+    """`ip netns add` leaves a mount of its directory behind: note when it was not there before us."""
+    if not NAMESPACES.is_mount() and not (NAMESPACES.exists() and any(NAMESPACES.iterdir())):
+        (site.state / "netns-mounted").touch()
+
+
+def _unmount() -> None:
+    while NAMESPACES.is_mount():
+        output(["umount", str(NAMESPACES)])

@@ -1,0 +1,73 @@
+"""Who calls: by signature or by login session, each in one statement."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from manager.api import sessions, signature
+from manager.api.errors import unverified
+from manager.models import Account, ApiKey, Domain, LoginSession, Role, User
+
+
+@dataclass(frozen=True)
+class Caller:
+    user: User
+    account: Account
+    domain: Domain
+    role: Role
+
+
+def by_signature(session: Session, raw: Mapping[str, str], names: Mapping[str, str]) -> Caller:
+    """The caller that signed. `raw` has the parameters' names as sent, `names` in lower case.
+
+    :raises ApiError: 401, the same for every cause
+    """
+    query = _with_owner(select(ApiKey, User, Account, Domain, Role), ApiKey.user_id)
+    row = session.execute(query.where(ApiKey.api_key == names.get("apikey", ""))).first()
+    if row is None:
+        raise unverified(signed=True)
+    key: ApiKey = row[0]
+    if key.expires is not None and key.expires < dt.datetime.now(dt.UTC):
+        raise unverified(signed=True)
+    if not signature.matches(key.secret_key, raw, names["signature"]) or not signature.is_fresh(names):
+        raise unverified(signed=True)
+    return _enabled(row, signed=True)
+
+
+def by_session(session: Session, names: Mapping[str, str], cookies: Mapping[str, str]) -> Caller:
+    """The caller that logged in: its cookies, and the session key again as a parameter, which no other site knows.
+
+    :raises ApiError: 401
+    """
+    key = names.get("sessionkey", "")
+    if not key or key != cookies.get("sessionkey"):
+        raise unverified(signed=False)
+    query = _with_owner(select(LoginSession, User, Account, Domain, Role), LoginSession.user_id)
+    row = session.execute(sessions.living(query, cookies.get("JSESSIONID", ""), key)).first()
+    if row is None:
+        raise unverified(signed=False)
+    sessions.touch(session, row[0])
+    return _enabled(row, signed=False)
+
+
+def _with_owner(query: Any, user_id: Any) -> Any:
+    return (
+        query.join(User, User.id == user_id)
+        .join(Account, Account.id == User.account_id)
+        .join(Domain, Domain.id == Account.domain_id)
+        .join(Role, Role.id == Account.role_id)
+    )
+
+
+def _enabled(row: Any, *, signed: bool) -> Caller:
+    _, user, account, domain, role = row
+    removed = user.removed or account.removed or domain.removed
+    if removed or user.state != "enabled" or account.state != "enabled" or domain.state != "Active":
+        raise unverified(signed=signed)
+    return Caller(user, account, domain, role)

@@ -1,0 +1,126 @@
+"""One call of the API: who calls, in which session, and what part of a list is wanted."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Select, func
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from manager import configuration
+from manager.access import Scope
+from manager.api.command import ApiCommand, Page
+from manager.api.errors import Invalid
+from manager.models import Account, Domain, Role, User, WorkflowRow, utcnow
+from manager.models.identity import DOMAIN_ADMIN, ROOT_ADMIN
+
+
+@dataclass
+class Call:
+    """A call by a known caller. `owner` is the account that a creating command acts for."""
+
+    session: Session
+    user: User
+    account: Account
+    domain: Domain
+    role: Role
+    api: ApiCommand
+    source: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    scope: Scope = field(default_factory=Scope)
+    page: int | None = None
+    page_size: int | None = None
+    subject: Any = None
+    named_owner: Account | None = None
+
+    @property
+    def command(self) -> str:
+        return self.api.name
+
+    @property
+    def owner(self) -> Account:
+        return self.named_owner or self.account
+
+    @property
+    def is_root_admin(self) -> bool:
+        return self.account.type == ROOT_ADMIN
+
+    @property
+    def is_domain_admin(self) -> bool:
+        return self.account.type == DOMAIN_ADMIN
+
+    def paged(self, query: Select[Any]) -> Page:
+        """The page of `query` (of one entity) that is wanted, and how many rows it has in all.
+
+        Counting costs a statement only when there is more than this page.
+        """
+        offset, limit = self._window()
+        if limit is None:
+            rows: Sequence[Any] = self.session.scalars(query).all()
+            return Page(rows, len(rows))
+        rows = self.session.scalars(query.offset(offset).limit(limit)).all()
+        if len(rows) < limit and (rows or not offset):
+            return Page(rows, offset + len(rows))
+        counting = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
+        return Page(rows, self.session.scalar(counting) or 0)
+
+    def window(self, rows: Sequence[Any]) -> Page:
+        """The wanted page of rows that are all at hand."""
+        offset, limit = self._window()
+        end = len(rows) if limit is None else offset + limit
+        return Page(rows[offset:end], len(rows))
+
+    def _window(self) -> tuple[int, int | None]:
+        if self.page_size == -1:
+            return 0, None
+        size = self.page_size or int(configuration.value(self.session, "default.page.size"))
+        return ((self.page or 1) - 1) * size, size
+
+    def add(self, thing: Any, *, taken: str = "The name is already in use.") -> Any:
+        """Store a new thing and give it back.
+
+        :raises Invalid: with the sentence `taken`, when what must be unique (such as `live`) is not
+        """
+        self.session.add(thing)
+        self.flush(taken=taken)
+        return thing
+
+    def flush(self, *, taken: str = "The name is already in use.") -> None:
+        """As `add`, for a thing that was changed."""
+        try:
+            self.session.flush()
+        except IntegrityError as error:
+            raise Invalid(taken) from error
+
+    def job_done(self, subject: Any, *, error: str | None = None, code: int = 530) -> WorkflowRow:
+        """A job that has ended, for an asynchronous command whose work is done in the call itself."""
+        row = WorkflowRow(
+            name="immediate",
+            status="failed" if error else "done",
+            subject_type=subject.__tablename__,
+            subject_id=subject.id,
+            error=error,
+            error_code=code,
+            command=self.command,
+            account_id=self.account.id,
+            user_id=self.user.id,
+            ended=utcnow(),
+        )
+        self.session.add(row)
+        self.session.flush()
+        return row
+
+
+def hours_from_utc(name: str | None) -> str | None:
+    """CloudStack's timezoneoffset of a zone name, in hours as text; None for none or an unknown one."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        offset = dt.datetime.now(ZoneInfo(name)).utcoffset() if name else None
+    except (ZoneInfoNotFoundError, ValueError):
+        return None
+    return None if offset is None else str(offset.total_seconds() / 3600)

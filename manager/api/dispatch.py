@@ -1,0 +1,210 @@
+"""One call from parameters to answer: who calls, may they, load, handle in one transaction, and say what came of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+
+from manager import access, configuration
+from manager.api import authentication, loading, record
+from manager.api.call import Call
+from manager.api.command import COMMANDS, OPEN_COMMANDS, ApiCommand, Page
+from manager.api.errors import (
+    CS_OTHER,
+    INTERNAL,
+    INTERNAL_TEXT,
+    UNSUPPORTED,
+    ApiError,
+    Gone,
+    from_exception,
+    unverified,
+)
+from manager.api.opening import OpenCall
+from manager.api.record import Asked
+from manager.api.wire import Incoming, Reply, unpack_maps
+from manager.db import transaction
+from manager.models import WorkflowRow
+
+ATTEMPTS = 4
+_RETRY_STATES = frozenset({"40001", "40P01"})
+_RETRY_NUMBERS = frozenset({1205, 1213, 1020})
+
+log = structlog.get_logger()
+
+
+def answer(request: Incoming, engine: Engine | None = None) -> Reply:
+    """The reply to a request; never raises."""
+    name = request.names.get("command", "")
+    reached: list[Asked] = []
+    try:
+        return _retrying(lambda: _answer(name, request, engine, reached))
+    except Exception as error:  # noqa: BLE001 - the caller must get an answer
+        refusal = _refusal(error, name, reached)
+    if reached and reached[0].event:
+        _note_failure(engine, reached[0], refusal)
+    return failed(refusal, name)
+
+
+def _retrying(work: Callable[[], Reply]) -> Reply:
+    """`work`, again when the database chose it as the victim of a deadlock or another took the same client token."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return work()
+        except (DBAPIError, TokenTaken) as error:
+            if isinstance(error, DBAPIError) and not _is_transient(error):
+                raise
+            log.info("call is tried again", attempt=attempt, cause=type(error).__name__)
+    return work()
+
+
+class TokenTaken(Exception):  # noqa: N818 - never leaves this module
+    """Another call holds the client token; its answer is there at the next look."""
+
+
+def _is_transient(error: DBAPIError) -> bool:
+    original: Any = error.orig
+    if getattr(original, "sqlstate", None) in _RETRY_STATES:
+        return True
+    return bool(original.args) and original.args[0] in _RETRY_NUMBERS
+
+
+def _answer(name: str, request: Incoming, engine: Engine | None, reached: list[Asked]) -> Reply:
+    reached.clear()
+    opened = OPEN_COMMANDS.get(name.lower())
+    with transaction(engine) as session:
+        if opened is not None:
+            return _answer_open(session, opened, request)
+        call = _call(session, name, request)
+        reached.append(Asked.by(call))
+        _demand_post(call, request)
+        return Reply(200, {call.api.wrapper: _run(call, request)})
+
+
+def _answer_open(session: Session, api: ApiCommand, request: Incoming) -> Reply:
+    open_call = OpenCall(session, request)
+    return Reply(200, {api.wrapper: api.handler(open_call)}, cookies=open_call.cookies)
+
+
+def _call(session: Session, name: str, request: Incoming) -> Call:
+    """The authenticated call of a command that the caller's role allows."""
+    signed = "signature" in request.names and "apikey" in request.names
+    if signed:
+        caller = authentication.by_signature(session, request.raw, request.names)
+    elif "sessionkey" in request.names or "JSESSIONID" in request.cookies:
+        caller = authentication.by_session(session, request.names, request.cookies)
+    else:
+        raise unverified(signed=True)
+    if not name:
+        raise ApiError(400, "The parameter command is missing.", CS_OTHER)
+    api = COMMANDS.get(name)
+    if api is None and signed:
+        raise unverified(signed=True)
+    if api is None or not access.allows(caller.role, caller.account, api):
+        text = f"The API [{name}] does not exist or is not available for the account {caller.account.name}."
+        raise ApiError(UNSUPPORTED, text)
+    return Call(session, caller.user, caller.account, caller.domain, caller.role, api, request.source)
+
+
+def _demand_post(call: Call, request: Incoming) -> None:
+    if call.api.reads or not configuration.value(call.session, "enforce.post.requests.and.timestamps"):
+        return
+    if request.method != "POST":
+        raise ApiError(400, f"The command {call.command} changes something and must be sent by POST.", CS_OTHER)
+    if "signature" in request.names and request.names.get("signatureversion") != "3":
+        raise ApiError(400, "Requests must have signature version 3 and an expiry.", CS_OTHER)
+
+
+def _run(call: Call, request: Incoming) -> dict[str, Any]:
+    token = request.names.get("clienttoken") if call.api.creates else None
+    if not token:
+        return _handle(call, request)
+    wanted = record.digest(call.command, request.names)
+    account_id = call.account.id
+    known = record.known_answer(call.session, account_id, token, wanted)
+    if known is not None:
+        return known
+    try:
+        row = record.claim(call.session, account_id, token, wanted)
+    except IntegrityError as error:
+        raise TokenTaken from error
+    body = _handle(call, request)
+    record.keep(row, body)
+    return body
+
+
+def _handle(call: Call, request: Incoming) -> dict[str, Any]:
+    api = call.api
+    try:
+        arguments = loading.load(call, unpack_maps(request.names))
+    except Gone:
+        if api.shape == "list" and api.reads:
+            return {}
+        raise
+    call.subject = arguments.get("id")
+    result = api.handler(call, loading.given(arguments)) if api.takes_given else api.handler(call, **arguments)
+    if call.subject is None and hasattr(result, "__tablename__") and not isinstance(result, WorkflowRow):
+        call.subject = result
+    body = shown(call, result)
+    record.change(call, result)
+    return body
+
+
+def shown(call: Call, result: Any) -> dict[str, Any]:
+    """What stands under the wrapper, by what the handler returned."""
+    api = call.api
+    if isinstance(result, WorkflowRow) and api.is_async:
+        return {"jobid": result.id, "id": result.subject_id} if api.creates else {"jobid": result.id}
+    if isinstance(result, Page):
+        return _shown_page(call, result)
+    if result is True or isinstance(result, str):
+        return {"success": True} | ({} if result is True else {"displaytext": result})
+    if isinstance(result, dict):
+        return result
+    (row,) = api.response.shown(call, [result])
+    if api.shape == "flat":
+        return row
+    return {"count": 1, api.object_key: [row]} if api.shape == "list" else {api.object_key: row}
+
+
+def _shown_page(call: Call, page: Page) -> dict[str, Any]:
+    """An empty list is an empty object; a page past the end has the count alone."""
+    if not page.count:
+        return {}
+    rows = call.api.response.shown(call, page.rows)
+    return {"count": page.count, call.api.object_key: rows} if rows else {"count": page.count}
+
+
+def _refusal(error: Exception, name: str, reached: list[Asked]) -> ApiError:
+    known = from_exception(error)
+    if known is not None:
+        return known
+    reference = uuid.uuid4().hex[:12]
+    log.error("call failed", reference=reference, command=name, exc_info=error)
+    if reached and reached[0].by_root_admin:
+        return ApiError(INTERNAL, f"{type(error).__name__}: {error} (reference {reference})")
+    return ApiError(INTERNAL, f"{INTERNAL_TEXT} (reference {reference})")
+
+
+def _note_failure(engine: Engine | None, asked: Asked, refusal: ApiError) -> None:
+    try:
+        with transaction(engine) as session:
+            record.failure(session, asked, refusal)
+    except DBAPIError as error:
+        log.warning("event of a refused call is not stored", command=asked.command, error=str(error))
+
+
+def failed(error: ApiError, name: str) -> Reply:
+    """The reply that tells the error, under the wrapper of the command where that is known."""
+    api = COMMANDS.get(name) or OPEN_COMMANDS.get(name.lower())
+    known = api is not None and error.code != UNSUPPORTED
+    body: dict[str, Any] = {"uuidList": [], "errorcode": error.code}
+    if error.cserrorcode:
+        body["cserrorcode"] = error.cserrorcode
+    body["errortext"] = error.text
+    return Reply(error.code, {api.wrapper if known and api else "errorresponse": body}, error_text=error.text)

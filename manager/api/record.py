@@ -1,0 +1,126 @@
+"""What a call leaves besides its work: an event of each change, and the answer kept under a client token."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from manager.api.call import Call
+from manager.api.errors import ApiError, Invalid
+from manager.models import ClientToken, EventRow, WorkflowRow
+from manager.secrets import seal, unseal
+
+RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic"}
+_UNSIGNED = frozenset({"signature", "apikey", "expires", "signatureversion", "sessionkey", "response", "_"})
+
+
+def resource_type(model: type[Any]) -> str:
+    """CloudStack's name of the kind of thing."""
+    return RESOURCE_TYPES.get(model.__name__, model.__name__)
+
+
+def change(call: Call, result: Any) -> None:
+    """Note a change that was made, or that a job will make."""
+    if not call.api.event:
+        return
+    job = result if isinstance(result, WorkflowRow) else None
+    event = _event(call, call.subject)
+    ended = job is None or job.status != "running"
+    event.state = "Completed" if ended else "Scheduled"
+    if job is not None:
+        event.workflow_id = job.id
+        if event.resource_id is None:
+            event.resource_id = job.subject_id
+        if job.status == "failed":
+            event.level = "ERROR"
+    call.session.add(event)
+    if not ended and job is not None:
+        call.session.flush()
+        job.event_id = event.number
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asked for what, in plain values: rows cannot be read any more after the call was rolled back."""
+
+    command: str
+    event: str
+    account_id: str
+    user_id: str
+    source: str
+    by_root_admin: bool
+
+    @classmethod
+    def by(cls, call: Call) -> Asked:
+        return cls(call.command, call.api.event, call.account.id, call.user.id, call.source, call.is_root_admin)
+
+
+def failure(session: Session, asked: Asked, error: ApiError) -> None:
+    """Note a change that was refused."""
+    session.add(
+        EventRow(
+            type=asked.event,
+            level="ERROR",
+            description=f"{asked.command}: {error.text}",
+            account_id=asked.account_id,
+            user_id=asked.user_id,
+            source=asked.source,
+        )
+    )
+
+
+def _event(call: Call, subject: Any) -> EventRow:
+    kind = resource_type(type(subject)) if subject is not None else ""
+    identifier = getattr(subject, "id", None)
+    known = isinstance(identifier, str)
+    about = f" {kind} {identifier}" if subject is not None else ""
+    return EventRow(
+        type=call.api.event,
+        description=f"{call.command}:{about}" if about else call.command,
+        account_id=getattr(subject, "account_id", None) or call.account.id,
+        user_id=call.user.id,
+        source=call.source,
+        resource_type=kind,
+        resource_id=identifier if known else None,
+    )
+
+
+def digest(command: str, parameters: Mapping[str, str]) -> str:
+    """SHA-256 of what a call asks for, without who signs it and when."""
+    asked = sorted((name, value) for name, value in parameters.items() if name not in _UNSIGNED)
+    return hashlib.sha256(msgspec.json.encode([command, asked])).hexdigest()
+
+
+def known_answer(session: Session, account_id: str, token: str, wanted: str) -> dict[str, Any] | None:
+    """The answer given before under this client token; None for a new one.
+
+    :raises Invalid: the token came with other parameters
+    """
+    row = session.get(ClientToken, (account_id, token))
+    if row is None:
+        return None
+    if row.digest != wanted:
+        raise Invalid(f"The client token {token} was used before with other parameters; take a new one for a new call.")
+    answer: dict[str, Any] = msgspec.json.decode(unseal(row.answer["sealed"]))
+    return answer
+
+
+def claim(session: Session, account_id: str, token: str, wanted: str) -> ClientToken:
+    """Hold the token until the transaction ends; a second call with it waits here and then finds the answer.
+
+    :raises sqlalchemy.exc.IntegrityError: another call took it first
+    """
+    row = ClientToken(account_id=account_id, token=token, digest=wanted)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def keep(row: ClientToken, body: dict[str, Any]) -> None:
+    """Keep the answer; sealed, as it may hold keys."""
+    row.answer = {"sealed": seal(msgspec.json.encode(body).decode())}

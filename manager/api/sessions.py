@@ -1,0 +1,61 @@
+"""Login sessions: made at login, kept alive by use, ended by logout, by time and by a change of password."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from typing import Any
+
+from sqlalchemy import Select, delete, update
+from sqlalchemy.orm import Session
+
+from manager.db import epoch
+from manager.models import LoginSession
+
+TIMEOUT_SECONDS = 1800
+TOUCH_SECONDS = 60
+SESSION_KEY_BYTES = 20
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def open_session(session: Session, user_id: str) -> tuple[str, str]:
+    """A new session of the user: its token, for the cookie JSESSIONID, and its session key. Old ones are swept."""
+    token = secrets.token_urlsafe(32)
+    key = base64.urlsafe_b64encode(secrets.token_bytes(SESSION_KEY_BYTES)).decode().rstrip("=")
+    session.execute(delete(LoginSession).where(LoginSession.last_used < epoch() - TIMEOUT_SECONDS))
+    row = LoginSession(token_hash=_hash(token), user_id=user_id, session_key_hash=_hash(key))
+    row.last_used = epoch()  # an SQL expression: by the database's clock
+    session.add(row)
+    return token, key
+
+
+def living(query: Select[Any], token: str, key: str) -> Select[Any]:
+    """`query` over LoginSession, narrowed to the session of that token and key while it lives."""
+    return query.where(
+        LoginSession.token_hash == _hash(token),
+        LoginSession.session_key_hash == _hash(key),
+        LoginSession.last_used >= epoch() - TIMEOUT_SECONDS,
+    )
+
+
+def touch(session: Session, row: LoginSession) -> None:
+    """Note the use of a session; at most one write a minute."""
+    mine = LoginSession.token_hash == row.token_hash
+    stale = LoginSession.last_used < epoch() - TOUCH_SECONDS
+    session.execute(
+        update(LoginSession).where(mine, stale).values(last_used=epoch()),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def close(session: Session, token: str) -> None:
+    session.execute(delete(LoginSession).where(LoginSession.token_hash == _hash(token)))
+
+
+def close_all(session: Session, user_id: str) -> None:
+    """End every session of the user, as its password changed or it may no longer enter."""
+    session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))

@@ -1,0 +1,37 @@
+"""What every element that serves a tenant network can do."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from network.types import RouterSpec
+
+RouterState = Literal["running", "degraded", "absent"]
+
+
+class GuestPorts(Protocol):
+    """The part of the switch that an element needs."""
+
+    def plug_device(self, nic_id: str, device: str) -> bool: ...
+    def unplug(self, nic_id: str) -> None: ...
+
+
+class RouterElement(Protocol):
+    """Serves tenant networks: gateway, source NAT, DHCP, DNS, metadata and passwords.
+
+    Applying twice, or removing what is gone, is no error; what died, also by a restart of the host or by a kill half
+    way, is back after the next `apply`. The caller keeps older wanted states away from newer ones.
+    """
+
+    def apply(self, spec: RouterSpec) -> None:
+        """Make the router as `spec` says.
+
+        :raises InvalidViewError: a value must not reach a configuration
+        """
+
+    def remove(self, router_id: str) -> None: ...
+
+    def list(self) -> list[str]:
+        """Identifiers of the routers that this host was told to run."""
+
+    def state(self, router_id: str) -> RouterState: ...

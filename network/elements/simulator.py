@@ -1,0 +1,27 @@
+"""A router element without a network: keeps the wanted states in memory, for simulated hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from network.elements.base import RouterState
+from network.elements.router_files import check_spec
+from network.types import RouterSpec
+
+
+@dataclass
+class MemoryRouter:
+    specs: dict[str, RouterSpec] = field(default_factory=dict)
+
+    def apply(self, spec: RouterSpec) -> None:
+        check_spec(spec)
+        self.specs[spec.id] = spec
+
+    def remove(self, router_id: str) -> None:
+        self.specs.pop(router_id, None)
+
+    def list(self) -> list[str]:
+        return sorted(self.specs)
+
+    def state(self, router_id: str) -> RouterState:
+        return "running" if router_id in self.specs else "absent"

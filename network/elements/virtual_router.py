@@ -1,0 +1,274 @@
+"""The virtual router: a network namespace with a leg in the tenant network and one on the public network."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from network import links
+from network.elements import router_files as files
+from network.elements.base import GuestPorts, RouterState
+from network.elements.daemons import Daemon
+from network.elements.router_files import GUEST_DEVICE, METADATA_ADDRESS, PUBLIC_DEVICE
+from network.errors import CommandFailedError, NetworkError
+from network.names import router_guest_device, router_namespace, router_public_device
+from network.process import run
+from network.types import RouterSpec
+
+SYSCTLS = (
+    "net.ipv4.ip_forward=1",
+    "net.ipv6.conf.all.disable_ipv6=1",
+    # A device that comes up tells its neighbours who has its address now.
+    "net.ipv4.conf.all.arp_notify=1",
+    "net.ipv4.conf.default.arp_notify=1",
+)
+PACKAGES = Path(__file__).resolve().parents[2]
+OTHERS_MAY_PASS = 0o001
+
+
+@dataclass(frozen=True)
+class VirtualRouterSettings:
+    """`state_dir` holds one directory for each router; dnsmasq, which is not root, must be able to pass through it."""
+
+    state_dir: Path
+
+
+class VirtualRouter:
+    """A RouterElement for Linux hosts; `ports` is the switch of the host that the agent runs on."""
+
+    def __init__(self, settings: VirtualRouterSettings, ports: GuestPorts) -> None:
+        self._routers = settings.state_dir / "routers"
+        self._ports = ports
+        self._routers.mkdir(parents=True, exist_ok=True)
+        for folder in (self._routers, *self._routers.resolve().parents):
+            if not folder.stat().st_mode & OTHERS_MAY_PASS:
+                raise NetworkError(
+                    f"The folder {folder} is closed to others, so dnsmasq could not read {self._routers}."
+                )
+
+    def apply(self, spec: RouterSpec) -> None:
+        files.check_spec(spec)
+        with self._locked(spec.id):
+            home = self._home(spec.id)
+            home.mkdir(mode=0o755, exist_ok=True)
+            _write(home / "spec.json", json.dumps({"id": spec.id, "nic": spec.nic.id}))
+            namespace = _ensure_namespace(spec.id)
+            self._ensure_guest_leg(spec, namespace)
+            _ensure_public_leg(spec, namespace)
+            run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
+            run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=files.nft_rules(spec))
+            self._ensure_dnsmasq(spec, home)
+            self._ensure_metadata(spec, home)
+
+    def remove(self, router_id: str) -> None:
+        with self._locked(router_id):
+            home, namespace = self._home(router_id), router_namespace(router_id)
+            for daemon in (_dnsmasq(router_id, home), _metadata(router_id, home, "")):
+                daemon.end()
+            if (home / "spec.json").exists():
+                self._ports.unplug(json.loads((home / "spec.json").read_text())["nic"])
+            there = links.links()
+            devices = (router_guest_device(router_id), router_public_device(router_id))
+            links.change(f"link del dev {device}" for device in devices if device in there)
+            if Path(f"/run/netns/{namespace}").exists():
+                run(["ip", "netns", "delete", namespace])
+            shutil.rmtree(home, ignore_errors=True)
+
+    def list(self) -> list[str]:
+        found = self._routers.glob("*/spec.json")
+        return sorted(str(json.loads(path.read_text())["id"]) for path in found)
+
+    def state(self, router_id: str) -> RouterState:
+        home, namespace = self._home(router_id), router_namespace(router_id)
+        if not (home / "spec.json").exists():
+            return "absent"
+        try:
+            held = json.loads((home / "applied.json").read_text())
+            devices = links.links(namespace)
+        except (FileNotFoundError, ValueError, CommandFailedError):
+            return "degraded"
+        daemons = (_dnsmasq(router_id, home), _metadata(router_id, home, held["gateway"]))
+        whole = GUEST_DEVICE in devices and all(daemon.is_running() for daemon in daemons)
+        return "running" if whole else "degraded"
+
+    def _home(self, router_id: str) -> Path:
+        return self._routers / router_namespace(router_id)
+
+    @contextmanager
+    def _locked(self, router_id: str) -> Iterator[None]:
+        """One change of a router at a time, for all threads and processes of the host.
+
+        The file goes with the router: whoever waited for one that is gone by now takes the new one.
+        """
+        path = self._routers / f"{router_namespace(router_id)}.lock"
+        while True:
+            with path.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                    yield
+                    if not self._home(router_id).exists():
+                        path.unlink()
+                    return
+
+    def _ensure_guest_leg(self, spec: RouterSpec, namespace: str) -> None:
+        device = router_guest_device(spec.id)
+        prefix = IPv4Network(spec.cidr).prefixlen
+        if _ensure_veth(device, GUEST_DEVICE, namespace, spec.nic.mac):
+            links.without_checksum_offload(device)
+        links.without_checksum_offload(GUEST_DEVICE, namespace)
+        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {spec.mtu} up"])
+        # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
+        links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
+        _ensure_addresses(namespace, GUEST_DEVICE, f"{spec.nic.address}/{prefix}", spec.mtu)
+        self._ports.plug_device(spec.nic.id, device)
+
+    def _ensure_dnsmasq(self, spec: RouterSpec, home: Path) -> None:
+        """Restart it only for what it reads once; guests that come and go need a SIGHUP."""
+        conf = files.dnsmasq_conf(spec, home)
+        rest = files.dhcp_hosts(spec) + files.dns_hosts(spec)
+        _write(home / "dnsmasq.conf", conf)
+        _write(home / "dhcp-hosts", files.dhcp_hosts(spec))
+        _write(home / "hosts", files.dns_hosts(spec))
+        daemon = _dnsmasq(spec.id, home)
+        before = _read_json(home / "applied.json")
+        # The sockets of dnsmasq are bound to the device: with a new one they hear nothing.
+        device = links.links(router_namespace(spec.id))[GUEST_DEVICE]
+        now = {"conf": _digest(f"{device.ifindex} {conf}"), "rest": _digest(rest), "gateway": spec.nic.address}
+        if before.get("rest") != now["rest"]:
+            links.forget_neighbours(GUEST_DEVICE, router_namespace(spec.id))
+        if not daemon.is_running() or before.get("conf") != now["conf"] or _has_foreign_leases(spec, home):
+            daemon.end()
+            _prune_leases(spec, home)
+            daemon.restart()
+        elif before.get("rest") != now["rest"]:
+            daemon.reload()
+        _write(home / "applied.json", json.dumps(now))
+
+    def _ensure_metadata(self, spec: RouterSpec, home: Path) -> None:
+        _write(home / "metadata.json", files.metadata_state(spec), mode=0o600)
+        daemon = _metadata(spec.id, home, spec.nic.address)
+        if not daemon.is_running():
+            daemon.restart()
+
+
+def _ensure_namespace(router_id: str) -> str:
+    """Make the namespace unless it is there; a name left from before a restart of the host is replaced."""
+    namespace = router_namespace(router_id)
+    try:
+        links.links(namespace)
+    except CommandFailedError:
+        if Path(f"/run/netns/{namespace}").exists():
+            run(["ip", "netns", "delete", namespace])
+        run(["ip", "netns", "add", namespace])
+    return namespace
+
+
+def _ensure_veth(device: str, inner: str, namespace: str, mac: str) -> bool:
+    """Join the host and the namespace; True if the pair was made by this call."""
+    is_whole = device in links.links() and inner in links.links(namespace)
+    if not is_whole:
+        there = links.links()
+        stale = [f"link del dev {device}"] if device in there else []
+        if inner in links.links(namespace):
+            links.change([f"link del dev {inner}"], namespace)
+        links.change([*stale, f"link add {device} type veth peer name {inner} address {mac} netns {namespace}"])
+    elif links.links(namespace)[inner].mac != mac:
+        links.change([f"link set dev {inner} down", f"link set dev {inner} address {mac}"], namespace)
+    return not is_whole
+
+
+def _ensure_addresses(namespace: str, device: str, address: str, mtu: int = 1500) -> None:
+    """Give the device just this address, before it comes up, so that coming up announces it."""
+    there = links.links(namespace)[device]
+    lines = [f"address del {old} dev {device}" for old in there.addresses if old != address]
+    if address not in there.addresses:
+        lines += [f"link set dev {device} down", f"address add {address} dev {device}"]
+    if lines or not there.up or there.mtu != mtu:
+        links.change([*lines, f"link set dev {device} mtu {mtu} up"], namespace)
+
+
+def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
+    device, public = router_public_device(spec.id), spec.public
+    if public is None:
+        if device in links.links():
+            links.change([f"link del dev {device}"])
+        return
+    _ensure_veth(device, PUBLIC_DEVICE, namespace, public.mac)
+    lines = [f"link set dev {device} addrgenmode none", f"link set dev {device} master {public.bridge}"]
+    links.change([*lines, f"link set dev {device} up"])
+    _ensure_addresses(namespace, PUBLIC_DEVICE, f"{public.address}/{public.prefix_length}")
+    links.change([f"route replace default via {public.gateway} dev {PUBLIC_DEVICE}"], namespace)
+
+
+def _dnsmasq(router_id: str, home: Path) -> Daemon:
+    mark = f"--conf-file={home}/dnsmasq.conf"
+    ready = (("udp", 67), ("udp", 53))
+    return Daemon(router_namespace(router_id), mark, ("dnsmasq", mark), home / "dnsmasq.log", ready)
+
+
+def _metadata(router_id: str, home: Path, gateway: str) -> Daemon:
+    mark = f"--state={home}/metadata.json"
+    program = (sys.executable, "-s", "-S", "-m", "network.elements.metadata", mark)
+    listen = (f"--listen={gateway}", f"--listen={METADATA_ADDRESS}")
+    ready, environment = (("tcp", 80), ("tcp", 8080)), {"PYTHONPATH": str(PACKAGES)}
+    return Daemon(router_namespace(router_id), mark, (*program, *listen), home / "metadata.log", ready, environment)
+
+
+def _lease_lines(home: Path) -> list[str]:
+    path = home / "leases"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _is_foreign(spec: RouterSpec, line: str) -> bool:
+    """Whether the line of a lease file gives away an address that now belongs to another NIC."""
+    owners = {lease.address: lease.mac for lease in spec.leases}
+    match line.split():
+        case [_, mac, address, *_]:
+            return owners.get(address, mac) != mac
+        case _:
+            return False
+
+
+def _has_foreign_leases(spec: RouterSpec, home: Path) -> bool:
+    """An address that dnsmasq still holds for a former owner is refused to the new one, also after a SIGHUP."""
+    return any(_is_foreign(spec, line) for line in _lease_lines(home))
+
+
+def _prune_leases(spec: RouterSpec, home: Path) -> None:
+    lines = _lease_lines(home)
+    kept = [line for line in lines if not _is_foreign(spec, line)]
+    if kept != lines:
+        _write(home / "leases", "".join(f"{line}\n" for line in kept))
+
+
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replace the file as a whole, if its text differs."""
+    if path.exists() and path.read_text() == text:
+        return
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=mode)
+    fresh.chmod(mode)
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

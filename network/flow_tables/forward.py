@@ -1,0 +1,72 @@
+"""Where a packet goes: to a port of this host, to the one host that has its MAC address, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from network.flow_tables.layout import (
+    DHCP_REPLY,
+    FORWARD,
+    INGRESS,
+    NETWORK_KIND,
+    NIC_KIND,
+    OUTPUT,
+    Flow,
+    Place,
+    cookie,
+)
+from network.flow_tables.policy import class_of
+from network.types import NicView
+
+BROADCAST = "dl_dst=ff:ff:ff:ff:ff:ff"
+
+
+def output_flow() -> Flow:
+    return Flow(OUTPUT, 100, "", "output:NXM_NX_REG7[]", cookie(NETWORK_KIND, "output"))
+
+
+def forward_flows(place: Place) -> Iterator[Flow]:
+    for nic in place.view.nics:
+        match = f"metadata={place.key},dl_dst={nic.mac}"
+        if nic.host_id == place.host_id:
+            actions = f"{_toward(place, nic)},goto_table:{INGRESS}"
+            yield Flow(FORWARD, 100, match, actions, cookie(NIC_KIND, nic.id))
+        elif nic.host_id in place.tunnels:
+            # reg0=0: what came from a tunnel never enters another one.
+            yield Flow(FORWARD, 90, f"reg0=0,{match}", _through(place, nic.host_id), cookie(NIC_KIND, nic.id))
+    yield from _broadcast_flows(place)
+
+
+def group_lines(place: Place) -> Iterator[str]:
+    """Copies to the members on this host; and to those plus one copy for each other host that holds the network."""
+    if not _has_broadcast(place):
+        return
+    here = [f"bucket=actions={_toward(place, nic)},resubmit(,{INGRESS})" for nic in place.local]
+    away = [f"bucket=actions={_through(place, host_id)}" for host_id in sorted(place.tunnels)]
+    yield ",".join([f"group_id={place.local_group},type=all", *here])
+    yield ",".join([f"group_id={place.whole_group},type=all", *here, *away])
+
+
+def _broadcast_flows(place: Place) -> Iterator[Flow]:
+    if not _has_broadcast(place):
+        return
+    kind = "ip" if place.view.broadcast else DHCP_REPLY
+    match = f"{kind},metadata={place.key},{BROADCAST}"
+    mark = cookie(NETWORK_KIND, place.view.id)
+    yield Flow(FORWARD, 80, f"reg0=0,{match}", f"group:{place.whole_group}", mark)
+    yield Flow(FORWARD, 80, f"reg0=1,{match}", f"group:{place.local_group}", mark)
+
+
+def _has_broadcast(place: Place) -> bool:
+    """A router needs it: DHCP clients may ask to be answered by broadcast."""
+    return place.view.broadcast or place.router is not None
+
+
+def _toward(place: Place, nic: NicView) -> str:
+    number = place.numbers.nics[nic.id]
+    policy = class_of(place.view, nic)
+    return f"set_field:{number.zone:#x}->reg3,set_field:{policy.id:#x}->reg4,set_field:{number.ofport:#x}->reg7"
+
+
+def _through(place: Place, host_id: str) -> str:
+    return f"set_field:{place.key}->tun_id,output:{place.tunnels[host_id]}"

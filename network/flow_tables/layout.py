@@ -1,0 +1,129 @@
+"""Table numbers, registers, cookies, and the values that the flow builders share.
+
+metadata = network key; reg0 = 1 when the packet came from a tunnel; reg1, reg3 = conntrack zone of the source and of
+the destination NIC; reg2, reg4 = their policy classes; reg7 = output port; ct_mark bit 0 = connection cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from network.names import digits
+from network.types import ROUTER, NetworkView, NicView
+
+CLASSIFY = 0
+TUNNEL_IN = 1
+SOURCE_GUARD = 5
+ARP_ANSWER = 10
+DHCP = 15
+EGRESS = 20
+EGRESS_RULES = 21
+FORWARD = 40
+INGRESS = 50
+INGRESS_RULES = 51
+OUTPUT = 60
+CANARY = 63
+STAGES = (
+    CLASSIFY,
+    TUNNEL_IN,
+    SOURCE_GUARD,
+    ARP_ANSWER,
+    DHCP,
+    EGRESS,
+    EGRESS_RULES,
+    FORWARD,
+    INGRESS,
+    INGRESS_RULES,
+    OUTPUT,
+)
+
+DROP_COOKIE = 0xDEAD
+NIC_KIND = 0x01
+NETWORK_KIND = 0x02
+HOST_KIND = 0x07
+ARP_KIND = 0x0A
+CANARY_KIND = 0xCA
+POLICY_KIND = 0x0C
+DHCP_KIND = 0x0D
+COOKIE_ID_DIGITS = 14
+
+DHCP_REPLY = "udp,tp_src=67,tp_dst=68"
+DHCP_REQUEST = "udp,tp_src=68,tp_dst=67"
+
+
+class Flow(NamedTuple):
+    table: int
+    priority: int
+    match: str
+    actions: str
+    cookie: int = DROP_COOKIE
+
+    def line(self) -> str:
+        match = f"{self.match}," if self.match else ""
+        head = f"cookie={self.cookie:#x},table={self.table},priority={self.priority}"
+        return f"{head},{match}actions={self.actions}"
+
+
+def cookie(kind: int, identifier: str) -> int:
+    """Object kind in the upper 8 bits, 56 bits of the object's identifier below."""
+    return kind << 56 | int(digits(identifier, COOKIE_ID_DIGITS), 16)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNic:
+    """Port number on the integration bridge and conntrack zone (16 bits) of a NIC of this host."""
+
+    ofport: int
+    zone: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNumbers:
+    """Numbers that mean something on one host only.
+
+    `nics` by NIC id, `peers` gives the GRE port by host id, `networks` a number by network id of which the group
+    numbers are made.
+    """
+
+    nics: Mapping[str, LocalNic]
+    peers: Mapping[str, int]
+    networks: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One network as seen from one host."""
+
+    host_id: str
+    view: NetworkView
+    numbers: LocalNumbers
+
+    @cached_property
+    def local(self) -> tuple[NicView, ...]:
+        return tuple(nic for nic in self.view.nics if nic.host_id == self.host_id)
+
+    @cached_property
+    def tunnels(self) -> dict[str, int]:
+        """GRE port by host id, of the other hosts that hold the network."""
+        return {
+            peer.host_id: self.numbers.peers[peer.host_id] for peer in self.view.peers if peer.host_id != self.host_id
+        }
+
+    @cached_property
+    def router(self) -> NicView | None:
+        return next((nic for nic in self.view.nics if nic.role == ROUTER), None)
+
+    @property
+    def key(self) -> str:
+        return f"{self.view.key:#x}"
+
+    @property
+    def local_group(self) -> int:
+        return 2 * self.numbers.networks[self.view.id]
+
+    @property
+    def whole_group(self) -> int:
+        return self.local_group + 1

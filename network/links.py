@@ -1,0 +1,97 @@
+"""Network devices of the kernel, through `ip`: the caller's namespace, or a named one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from network.process import run
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A device as the kernel shows it; `addresses` are IPv4 with prefix length, `master` the bridge it is in."""
+
+    name: str
+    ifindex: int
+    mac: str
+    mtu: int
+    up: bool
+    master: str
+    addresses: tuple[str, ...]
+
+
+def links(namespace: str = "") -> dict[str, Link]:
+    """All devices by name."""
+    return {found["ifname"]: _link(found) for found in _ip("address", "show", namespace=namespace)}
+
+
+def routes(device: str) -> list[dict[str, Any]]:
+    """The routes through `device` that the kernel did not make by itself."""
+    return [route for route in _ip("-4", "route", "show", "dev", device) if route.get("protocol") != "kernel"]
+
+
+def change(lines: Iterable[str], namespace: str = "") -> None:
+    """Run lines of `ip -batch`; stops at the first that fails.
+
+    :raises CommandFailedError: a line was refused
+    """
+    inside = ("-n", namespace) if namespace else ()
+    run(["ip", *inside, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines))
+
+
+def tap_lines(name: str, mtu: int) -> list[str]:
+    """A persistent tap for a guest's NIC. Without addrgenmode the host's own IPv6 would speak to the guest."""
+    return [
+        f"tuntap add dev {name} mode tap",
+        f"link set dev {name} addrgenmode none",
+        f"link set dev {name} mtu {mtu} up",
+    ]
+
+
+def without_checksum_offload(device: str, namespace: str = "") -> None:
+    """Make the kernel finish checksums before frames leave `device`: the userspace datapath would not."""
+    inside = ("ip", "netns", "exec", namespace) if namespace else ()
+    run([*inside, "ethtool", "-K", device, "tx", "off"])
+
+
+def forget_neighbours(device: str, namespace: str = "") -> None:
+    """Make the kernel ask anew who has the addresses beyond `device`."""
+    inside = ("-n", namespace) if namespace else ()
+    run(["ip", *inside, "-4", "neigh", "flush", "dev", device])
+
+
+def move_addresses(source: str, target: str) -> None:
+    """Give the IPv4 addresses and routes of `source` to `target`."""
+    found = links()[source].addresses
+    if not found:
+        return
+    kept = routes(source)
+    lines = [f"address replace {address} dev {target}" for address in found]
+    lines += [f"address del {address} dev {source}" for address in found]
+    lines.append(f"link set dev {target} up")
+    lines += [
+        f"route replace {route['dst']} via {route['gateway']} dev {target}" for route in kept if "gateway" in route
+    ]
+    change(lines)
+
+
+def _ip(*arguments: str, namespace: str = "") -> list[dict[str, Any]]:
+    inside = ("-n", namespace) if namespace else ()
+    found: list[dict[str, Any]] = json.loads(run(["ip", *inside, "-json", *arguments]) or "[]")
+    return [entry for entry in found if entry]
+
+
+def _link(found: dict[str, Any]) -> Link:
+    inet = [entry for entry in found.get("addr_info", ()) if entry.get("family") == "inet"]
+    return Link(
+        name=found["ifname"],
+        ifindex=found["ifindex"],
+        mac=found.get("address", ""),
+        mtu=found["mtu"],
+        up="UP" in found["flags"],
+        master=found.get("master", ""),
+        addresses=tuple(f"{entry['local']}/{entry['prefixlen']}" for entry in inet),
+    )

@@ -1,0 +1,49 @@
+"""Names of host devices and namespaces, derived from identifiers only, so that undo needs no record of them."""
+
+from __future__ import annotations
+
+import hashlib
+from uuid import UUID
+
+RANDOM_UUID = 4
+TAP_PREFIX = "pt-"
+ROUTER_GUEST_PREFIX = "pr-"
+ROUTER_PUBLIC_PREFIX = "pp-"
+TUNNEL_PREFIX = "pg-"
+NAMESPACE_PREFIX = "vr-"
+
+
+def digits(identifier: str, count: int) -> str:
+    """`count` hexadecimal digits that stand for `identifier`: the first of a random UUID, else of its digest.
+
+    Only version 4 has its randomness in front; identifiers made in one millisecond share the start of version 7.
+    """
+    try:
+        uuid = UUID(identifier)
+    except ValueError:
+        uuid = None
+    if uuid is not None and uuid.version == RANDOM_UUID:
+        return uuid.hex[:count]
+    return hashlib.sha256(identifier.encode()).hexdigest()[:count]
+
+
+def tap_name(nic_id: str) -> str:
+    return TAP_PREFIX + digits(nic_id, 12)
+
+
+def gre_port_name(peer_host_id: str) -> str:
+    return TUNNEL_PREFIX + digits(peer_host_id, 12)
+
+
+def router_namespace(router_id: str) -> str:
+    return NAMESPACE_PREFIX + digits(router_id, 12)
+
+
+def router_guest_device(router_id: str) -> str:
+    """The end of the router's guest veth that is a port of the switch."""
+    return ROUTER_GUEST_PREFIX + digits(router_id, 12)
+
+
+def router_public_device(router_id: str) -> str:
+    """The end of the router's public veth that is in the public bridge."""
+    return ROUTER_PUBLIC_PREFIX + digits(router_id, 12)

@@ -1,0 +1,360 @@
+"""Open vSwitch on one host: the only module that talks to OVSDB and OpenFlow.
+
+OVSDB is changed by single batched calls of ovs-vsctl: 8 ms each, one transaction, a time limit, and no connection,
+thread or cache that a fork of the agent would share. OpenFlow is changed by bundles of ovs-ofctl, which are atomic.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from network import host_stack, links
+from network.errors import CommandFailedError, CommandTimeoutError, SwitchRefusedError, SwitchUnreachableError
+from network.flows import FlowSet, desired, diff, here
+from network.flows import replace as replace_all
+from network.names import TAP_PREFIX, gre_port_name, tap_name
+from network.process import run
+from network.switch_record import DEFAULT_MTU, Record, RecordStore
+from network.types import NetworkView
+
+PHYSICAL_BRIDGE = "br-phy"
+PROTOCOLS = "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15"
+DATABASE_TIMEOUT = 15
+DISCARD_PORT = 9
+SILENT = re.compile(
+    r"database connection failed|is not a bridge or a socket|failed to connect|Connection refused|No such file"
+    r"|Broken pipe|Connection reset|Alarm clock|exit status -14|end of file"
+)
+NIC_ID, HOST_ID, IFINDEX = "pileus-nic", "pileus-host", "pileus-ifindex"
+
+
+@dataclass(frozen=True)
+class SwitchSettings:
+    """`rundir` holds db.sock and the bridges' management sockets; `state_dir` is the caller's own.
+
+    With the datapath "netdev", `underlay_device` becomes a port of br-phy and its addresses go to br-phy; if it has
+    none, br-phy gets `underlay_address` with `underlay_prefix_length`. "system" leaves the underlay to the kernel.
+    """
+
+    rundir: Path
+    host_id: str
+    underlay_address: str
+    underlay_device: str
+    state_dir: Path
+    integration_bridge: str = "br-int"
+    datapath_type: Literal["netdev", "system"] = "netdev"
+    underlay_prefix_length: int = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A NIC's port as the switch shows it; `ofport` is 0 while the device is missing.
+
+    `ifindex` is that of the device when it was plugged. The database's own column follows the name, and so shows a
+    device that was made anew while the datapath still holds the old one.
+    """
+
+    name: str
+    ofport: int
+    ifindex: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    name: str
+    ofport: int
+    remote_address: str
+    local_address: str
+
+
+class Switch:
+    """The host's part of all overlays. Every method may be called again and from any thread or process.
+
+    :raises SwitchUnreachableError: Open vSwitch is down or restarting
+    :raises SwitchRefusedError: it refused a change, of which nothing was applied
+    """
+
+    def __init__(self, settings: SwitchSettings) -> None:
+        self.settings = settings
+        self._store = RecordStore(settings.state_dir)
+
+    def ensure_bridges(self) -> None:
+        """Bridges, underlay and host rules, as after a restart of the host; guests' traffic is not disturbed."""
+        own = self.settings
+        kind = f"datapath_type={own.datapath_type}"
+        commands = [
+            *("--may-exist", "add-br", own.integration_bridge, "--"),
+            *("set", "bridge", own.integration_bridge, kind, "fail_mode=secure", f"protocols={PROTOCOLS}"),
+        ]
+        userspace = own.datapath_type == "netdev"
+        if userspace:
+            commands += [
+                *("--", "--may-exist", "add-br", PHYSICAL_BRIDGE, "--"),
+                *("set", "bridge", PHYSICAL_BRIDGE, kind, "fail_mode=standalone", "--"),
+                *("--may-exist", "add-port", PHYSICAL_BRIDGE, own.underlay_device),
+            ]
+        with self._store.locked():
+            host_stack.guard((own.underlay_device,) if userspace else ())
+            self._vsctl(*commands)
+            # Taking controllers away flushes all flows, so only when there is one.
+            if self._vsctl("get-controller", own.integration_bridge).strip():
+                self._vsctl("del-controller", own.integration_bridge)
+            if userspace:
+                self._ensure_underlay()
+
+    def apply(self, views: Sequence[NetworkView], *, whole: bool = False) -> None:
+        """Make tunnels and flows those of `views`, which are all networks of the host; others are taken off.
+
+        Sends the difference to what was applied last; everything when vswitchd has restarted, on first contact, and
+        when `whole` asks for it because the switch was found to differ.
+        """
+        host_id = self.settings.host_id
+        held = here(host_id, views)
+        with self._store.locked() as record:
+            numbers = record.number(host_id, held)
+            wanted = desired(host_id, held, numbers)
+            tunnels = self._wanted_tunnels(held, numbers.peers)
+            self._add_tunnels(tunnels)
+            if self._install(wanted, whole=whole):
+                self._greet(tunnel.remote_address for tunnel in tunnels.values())
+            self._remove_tunnels(tunnels)
+            record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
+            record.peers.give_back_all_but(numbers.peers)
+            record.networks.give_back_all_but(numbers.networks)
+            self._give_back_nics(record)
+
+    def plug(self, nic_id: str, mac: str) -> bool:
+        """Make the NIC's persistent tap and its port; False if it was plugged already."""
+        with self._store.locked() as record:
+            name = tap_name(nic_id)
+            if name not in links.links():
+                links.change(links.tap_lines(name, record.mtus.get(nic_id, DEFAULT_MTU)))
+            else:
+                links.change([f"link set dev {name} up"])
+            return self._add_port(record, nic_id, name, mac)
+
+    def plug_device(self, nic_id: str, device: str) -> bool:
+        """Make `device`, which must be there, the NIC's port; False if it was plugged already."""
+        with self._store.locked() as record:
+            return self._add_port(record, nic_id, device, "")
+
+    def unplug(self, nic_id: str) -> None:
+        """Remove the NIC's port and, if it is ours, its tap; end its connections. One that is gone is no error."""
+        with self._store.locked() as record:
+            name = self.ports().get(nic_id, Port(tap_name(nic_id), 0, 0)).name
+            self._vsctl("--if-exists", "del-port", self.settings.integration_bridge, name)
+            if name.startswith(TAP_PREFIX) and name in links.links():
+                links.change([f"link del dev {name}"])
+            if nic_id in record.nics.given:
+                self._flush_connections(record.nic(nic_id).zone)
+            self._give_back_nics(record)
+
+    def ports(self) -> dict[str, Port]:
+        """The ports that Pileus made, by NIC id."""
+        found = {}
+        for row in self._interfaces():
+            ids = row["external_ids"]
+            if NIC_ID in ids:
+                found[ids[NIC_ID]] = Port(row["name"], max(row["ofport"] or 0, 0), int(ids.get(IFINDEX, 0)))
+        return found
+
+    def drift(self, views: Sequence[NetworkView]) -> list[str]:
+        """How the switch differs from `views`: '-' and a flow or group that is missing, '+' and one too many."""
+        with self._store.locked() as record:
+            held = here(self.settings.host_id, views)
+            wanted = desired(self.settings.host_id, held, record.number(self.settings.host_id, held))
+            with tempfile.NamedTemporaryFile("w", suffix=".flows") as file:
+                file.write("\n".join(wanted.flows))
+                file.flush()
+                found = self._diff_flows(file.name)
+            groups, wanted_groups = set(self._groups()), set(wanted.groups)
+        lines = [line.strip() for line in found.splitlines() if line[:1] in "+-"]
+        return [
+            *lines,
+            *(f"-{g}" for g in sorted(wanted_groups - groups)),
+            *(f"+{g}" for g in sorted(groups - wanted_groups)),
+        ]
+
+    def versions(self) -> dict[str, str]:
+        """Of the tools on the host and, once vswitchd has reported it, of the datapath."""
+        tool = run(["ovs-vswitchd", "--version"]).splitlines()[0].rsplit(" ", 1)[-1]
+        running = self._vsctl("--if-exists", "get", "Open_vSwitch", ".", "ovs_version").strip().strip('"[]')
+        return {"openvswitch": running or tool, "datapath": self.settings.datapath_type}
+
+    def _ensure_underlay(self) -> None:
+        own = self.settings
+        links.without_checksum_offload(own.underlay_device)
+        links.change([f"link set dev {own.underlay_device} up", f"link set dev {PHYSICAL_BRIDGE} up"])
+        links.move_addresses(own.underlay_device, PHYSICAL_BRIDGE)
+        held = [address.partition("/")[0] for address in links.links()[PHYSICAL_BRIDGE].addresses]
+        if own.underlay_address not in held:
+            address = f"{own.underlay_address}/{own.underlay_prefix_length}"
+            links.change([f"address add {address} dev {PHYSICAL_BRIDGE}"])
+
+    def _add_port(self, record: Record, nic_id: str, device: str, mac: str) -> bool:
+        """Put `device` on the switch under the NIC's number. A port whose device was made anew is dead: remove it."""
+        bridge = self.settings.integration_bridge
+        link, port = links.links().get(device), self.ports().get(nic_id)
+        ofport = record.nic(nic_id).ofport
+        if link is None:
+            raise SwitchRefusedError(f"Device {device} of NIC {nic_id} does not exist.")
+        if port == Port(device, ofport, link.ifindex):
+            return False
+        for name in {device, port.name if port else device}:
+            self._vsctl("--if-exists", "del-port", bridge, name)
+        ids = [f"external_ids:iface-id={nic_id}", f"external_ids:{NIC_ID}={nic_id}"]
+        ids.append(f"external_ids:{IFINDEX}={link.ifindex}")
+        if mac:
+            ids.append(f'external_ids:attached-mac="{mac}"')
+        self._vsctl("add-port", bridge, device, "--", "set", "interface", device, f"ofport_request={ofport}", *ids)
+        found = self.ports().get(nic_id)
+        if found is None or found.ofport != ofport:
+            raise SwitchRefusedError(f"Device {device} of NIC {nic_id} did not get port number {ofport}: {found}.")
+        return True
+
+    def _give_back_nics(self, record: Record) -> None:
+        """A number is given back when neither a view nor a port uses it, after its connections are forgotten."""
+        in_use = {*record.mtus, *self.ports()}
+        for nic_id in set(record.nics.given) - in_use:
+            self._flush_connections(record.nic(nic_id).zone)
+        record.nics.give_back_all_but(in_use)
+
+    def _wanted_tunnels(self, views: Sequence[NetworkView], numbers: Any) -> dict[str, Tunnel]:
+        addresses = {peer.host_id: peer.underlay_address for view in views for peer in view.peers}
+        local = self.settings.underlay_address
+        return {host: Tunnel(gre_port_name(host), port, addresses[host], local) for host, port in numbers.items()}
+
+    def _add_tunnels(self, wanted: dict[str, Tunnel]) -> None:
+        there = self._tunnels()
+        fresh = {host: tunnel for host, tunnel in wanted.items() if there.get(host) != tunnel}
+        bridge = self.settings.integration_bridge
+        # A number or an address may move from one tunnel to another: old ones leave first.
+        moved = [there[host].name for host in fresh if host in there]
+        numbers, addresses = {t.ofport for t in fresh.values()}, {t.remote_address for t in fresh.values()}
+        moved += [
+            t.name
+            for host, t in there.items()
+            if host not in wanted and (t.ofport in numbers or t.remote_address in addresses)
+        ]
+        if moved:
+            self._vsctl(*_joined([["--if-exists", "del-port", bridge, name] for name in moved]))
+        if fresh:
+            self._vsctl(*_joined([_tunnel_command(bridge, host, tunnel) for host, tunnel in fresh.items()]))
+            self._greet(tunnel.remote_address for tunnel in fresh.values())
+
+    def _remove_tunnels(self, wanted: dict[str, Tunnel]) -> None:
+        gone = [tunnel.name for host, tunnel in self._tunnels().items() if host not in wanted]
+        if gone:
+            bridge = self.settings.integration_bridge
+            self._vsctl(*_joined([["--if-exists", "del-port", bridge, name] for name in gone]))
+
+    def _tunnels(self) -> dict[str, Tunnel]:
+        found = {}
+        for row in self._interfaces():
+            host, options = row["external_ids"].get(HOST_ID), row["options"]
+            if host:
+                ends = options.get("remote_ip", ""), options.get("local_ip", "")
+                found[host] = Tunnel(row["name"], row["ofport"] or 0, *ends)
+        return found
+
+    def _greet(self, addresses: Iterable[str]) -> None:
+        """Make the host ask for its peers' MAC addresses.
+
+        The userspace datapath learns them from the answers; else it asks by itself when the first guest's packet needs
+        a tunnel, and loses that packet: a DHCP client then waits seconds before it tries again.
+        """
+        if self.settings.datapath_type != "netdev":
+            return
+        links.forget_neighbours(PHYSICAL_BRIDGE)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as greeter:
+            for address in addresses:
+                with suppress(OSError):
+                    greeter.sendto(b"", socket.MSG_DONTWAIT, (address, DISCARD_PORT))
+
+    def _install(self, wanted: FlowSet, *, whole: bool) -> bool:
+        """True if the switch had to be given everything."""
+        applied = self._store.applied()
+        whole = whole or not applied.flows or not self._holds(applied)
+        if whole:
+            bundles = replace_all(wanted, [int(line.partition(",")[0][9:]) for line in self._groups()])
+        else:
+            bundles = diff(applied, wanted)
+        for lines in (bundles.change, bundles.stale):
+            if lines:
+                self._ofctl("bundle", "-", stdin="\n".join(lines) + "\n")
+        if applied != wanted:
+            self._store.remember(wanted)
+        return whole
+
+    def _holds(self, applied: FlowSet) -> bool:
+        cookie = applied.canary.partition(",")[0].removeprefix("cookie=")
+        return f"cookie={cookie}," in self._ofctl("dump-flows", "table=63", options=("--no-stats",))
+
+    def _groups(self) -> list[str]:
+        """The groups on the switch, written as `desired` writes them."""
+        lines = self._ofctl("dump-groups").splitlines()
+        return [re.sub(r"bucket_id:\d+,", "", line.strip()) for line in lines if "group_id=" in line]
+
+    def _diff_flows(self, path: str) -> str:
+        """ovs-ofctl exits with 2 when there is a difference."""
+        target = f"unix:{self.settings.rundir}/{self.settings.integration_bridge}.mgmt"
+        return self._guarded(["ovs-ofctl", "-O", "OpenFlow15", "diff-flows", path, target], ok=(0, 2))
+
+    def _flush_connections(self, zone: int) -> None:
+        self._ofctl("ct-flush", f"zone={zone}")
+
+    def _interfaces(self) -> list[dict[str, Any]]:
+        columns = "name,ofport,external_ids,options"
+        found = json.loads(self._vsctl("--format=json", f"--columns={columns}", "list", "Interface"))
+        return [dict(zip(found["headings"], map(_plain, row), strict=True)) for row in found["data"]]
+
+    def _vsctl(self, *arguments: str) -> str:
+        database = f"--db=unix:{self.settings.rundir}/db.sock"
+        return self._guarded(["ovs-vsctl", "--no-syslog", database, f"--timeout={DATABASE_TIMEOUT}", *arguments])
+
+    def _ofctl(self, action: str, *arguments: str, stdin: str = "", options: tuple[str, ...] = ()) -> str:
+        target = f"unix:{self.settings.rundir}/{self.settings.integration_bridge}.mgmt"
+        return self._guarded(["ovs-ofctl", "-O", "OpenFlow15", *options, action, target, *arguments], stdin)
+
+    def _guarded(self, arguments: list[str], stdin: str = "", ok: tuple[int, ...] = (0,)) -> str:
+        try:
+            return run(arguments, stdin, timeout=DATABASE_TIMEOUT * 2, ok=ok)
+        except CommandTimeoutError as error:
+            raise SwitchUnreachableError(f"Open vSwitch does not answer: {error}") from error
+        except CommandFailedError as error:
+            if SILENT.search(str(error)):
+                raise SwitchUnreachableError(f"Open vSwitch does not answer: {error}") from error
+            raise SwitchRefusedError(f"Open vSwitch refused a change: {error}") from error
+
+
+def _tunnel_command(bridge: str, host: str, tunnel: Tunnel) -> list[str]:
+    ends = [f"options:remote_ip={tunnel.remote_address}", f"options:local_ip={tunnel.local_address}"]
+    interface = ["set", "interface", tunnel.name, "type=gre", "options:key=flow", *ends]
+    return [
+        *("--may-exist", "add-port", bridge, tunnel.name, "--"),
+        *(*interface, f"ofport_request={tunnel.ofport}", f"external_ids:{HOST_ID}={host}"),
+    ]
+
+
+def _joined(commands: list[list[str]]) -> list[str]:
+    """Several commands of ovs-vsctl as one transaction."""
+    return [word for command in commands for word in ("--", *command)]
+
+
+def _plain(value: Any) -> Any:
+    """A column of OVSDB's JSON: a map as dict, an empty set as None."""
+    match value:
+        case ["map", pairs]:
+            return dict(pairs)
+        case ["set", items]:
+            return items or None
+        case _:
+            return value

@@ -1,0 +1,140 @@
+"""Download over http and https: a pinned address on every hop, and bounds on redirects, time and size."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import BinaryIO
+from urllib.parse import SplitResult, urljoin
+
+from storage.checksums import Digests, finish_sparse, write_sparse
+from storage.errors import DownloadFailed, ImageRefused, SourceRefused
+from storage.files import storage_error
+from storage.images.addresses import PORTS, Address, resolve, split_url
+from storage.images.base import Progress
+
+REDIRECTS = 3
+REDIRECT_CODES = {301, 302, 303, 307, 308}
+OK = 200
+CHUNK = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """Bounds of one download: `networks` are opened to it, `seconds` is for all, `idle_seconds` without a byte."""
+
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    max_bytes: int
+    seconds: float
+    idle_seconds: float
+
+
+def fetch(url: str, target: BinaryIO, limits: FetchLimits, digests: Digests, progress: Progress) -> int:
+    """Write what `url` delivers into `target`, which is then on disk. Gives the length in bytes.
+
+    :raises SourceRefused: it, or a redirect, leads to an address that must not be reached
+    :raises DownloadFailed: it does not deliver, or not in time
+    :raises ImageRefused: it delivers more than `limits.max_bytes`
+    """
+    due = time.monotonic() + limits.seconds
+    for _ in range(REDIRECTS + 1):
+        parts = split_url(url)
+        if parts.scheme == "file":
+            raise SourceRefused("A redirect leads to a file.")
+        with _errors_of(parts), _answer(parts, limits, due) as answer:
+            if answer.status in REDIRECT_CODES:
+                url = urljoin(url, answer.getheader("Location", ""))
+                continue
+            if answer.status != OK:
+                raise DownloadFailed(f"{parts.hostname} answered {answer.status} {answer.reason}.")
+            length = _receive(answer, target, limits, digests, progress)
+            if time.monotonic() >= due:  # a connection that was cut can look like the end
+                raise DownloadFailed(f"The download did not end within {limits.seconds:g} seconds.")
+            return length
+    raise DownloadFailed(f"There were more than {REDIRECTS} redirects.")
+
+
+@contextmanager
+def _errors_of(parts: SplitResult) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise storage_error(error, "the download") from error
+        raise DownloadFailed(
+            f"The download from {parts.hostname} broke off: {error or type(error).__name__}."
+        ) from error
+
+
+@contextmanager
+def _answer(parts: SplitResult, limits: FetchLimits, due: float) -> Iterator[http.client.HTTPResponse]:
+    """The response to a GET over a connection that is cut at `due`, however slowly the other side drips."""
+    host = parts.hostname or ""
+    port = parts.port or PORTS[parts.scheme]
+    addresses = resolve(host, port, limits.networks)
+    plain = _connect(addresses, port, min(limits.idle_seconds, due - time.monotonic()))
+    plain.settimeout(limits.idle_seconds)
+    cutter = plain.dup()  # TLS takes the first descriptor over; shutting the second down ends both
+    timer = threading.Timer(max(0.0, due - time.monotonic()), _cut, [cutter])
+    timer.daemon = True
+    timer.start()
+    connection = http.client.HTTPConnection(host, port)
+    try:
+        connection.sock = _secure(plain, host) if parts.scheme == "https" else plain
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "Pileus"})
+        with connection.getresponse() as answer:
+            yield answer
+    finally:
+        timer.cancel()
+        connection.close()
+        plain.close()
+        cutter.close()
+
+
+def _connect(addresses: list[Address], port: int, seconds: float) -> socket.socket:
+    """A connection to the first address that accepts one."""
+    failure: OSError = TimeoutError("there was no time left")
+    for address in addresses:
+        try:
+            return socket.create_connection((str(address), port), max(0.1, seconds))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _secure(plain: socket.socket, host: str) -> ssl.SSLSocket:
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+
+
+def _cut(connected: socket.socket) -> None:
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
+def _receive(
+    answer: http.client.HTTPResponse, target: BinaryIO, limits: FetchLimits, digests: Digests, progress: Progress
+) -> int:
+    expected = answer.length or 0
+    if expected > limits.max_bytes:
+        raise ImageRefused(f"The image has {expected} bytes, more than the {limits.max_bytes} allowed.")
+    length = 0
+    while chunk := answer.read1(CHUNK):
+        length += len(chunk)
+        if length > limits.max_bytes:
+            raise ImageRefused(f"The source delivers more than the {limits.max_bytes} bytes allowed.")
+        digests.update(chunk)
+        write_sparse(target, chunk)
+        progress(length, expected)
+    if length < expected:
+        raise DownloadFailed(f"The source delivered {length} of {expected} bytes.")
+    finish_sparse(target)
+    return length

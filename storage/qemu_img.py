@@ -1,0 +1,142 @@
+"""The only module that starts qemu-img: argument lists, limits, and formats that are given and never probed.
+
+Every path must be absolute: QEMU reads other names as URLs and options (`nbd:`, `json:`, `driver=`).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from storage.errors import ImageRefused, NoSpace, PoolUnavailable, SizeRefused, StorageError, VolumeBusy
+from storage.types import Format
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+MESSAGE_LIMIT = 500
+# Reasons to fail that lie with the file system; all others lie with the image.
+UNREADABLE = ("No such file", "Permission denied", "Input/output error", "Stale file handle", "Cannot allocate memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one run: `seconds` of wall clock, `cpu_seconds`, `address_space` in bytes."""
+
+    seconds: float = 60
+    cpu_seconds: int = 30
+    address_space: int = 1 << 30
+
+
+QUICK = Limits()
+BULK = Limits(seconds=1500, cpu_seconds=1200, address_space=2 << 30)
+
+
+class FileFacts(msgspec.Struct, rename="kebab"):
+    """What `qemu-img info` says of one file; sizes in bytes. `dirty_flag` is set while a writer had it open."""
+
+    format: str
+    virtual_size: int
+    actual_size: int = 0
+    dirty_flag: bool = False
+    backing_filename: str | None = None
+    backing_filename_format: str | None = None
+
+
+class CheckFacts(msgspec.Struct, rename="kebab"):
+    """What `qemu-img check` counts."""
+
+    check_errors: int = 0
+    corruptions: int = 0
+    leaks: int = 0
+
+
+def create(path: Path, image_format: Format, size: int, backing: tuple[str, Format] | None = None) -> None:
+    """Make an image of `size` bytes. `backing` is a name, relative to `path`'s directory or absolute, and its format.
+
+    A relative backing name must not look like a URL; its format is recorded in the image.
+    """
+    options = ["-f", image_format]
+    if backing is not None:
+        name, backing_format = backing
+        if not name.startswith(("/", "./", "../")):
+            raise ValueError(f"the backing file name {name!r} is neither absolute nor begins with a dot")
+        options += ["-b", name, "-F", backing_format]
+    _run(["create", "-q", *options, _plain(path), str(size)], QUICK)
+
+
+def convert(source: tuple[Path, Format], target: tuple[Path, Format], limits: Limits = BULK) -> None:
+    """Copy the contents of one image into a new file of another format."""
+    (source_path, source_format), (target_path, target_format) = source, target
+    formats = ["-f", source_format, "-O", target_format]
+    _run(["convert", "-q", *formats, _plain(source_path), _plain(target_path)], limits)
+
+
+def info(path: Path, image_format: Format, limits: Limits = QUICK) -> FileFacts:
+    """Facts of an image, also while a domain has it open; its backing file is not opened."""
+    text = _run(["info", "-U", "--output=json", "-f", image_format, _plain(path)], limits)
+    try:
+        return msgspec.json.decode(text, type=FileFacts)
+    except msgspec.MsgspecError as error:
+        raise PoolUnavailable(f"qemu-img described {path} in an unknown shape: {error}") from error
+
+
+def check(path: Path, image_format: Format, limits: Limits = BULK) -> CheckFacts:
+    """Count the errors in the metadata of a qcow2 image that no domain has open."""
+    text = _run(["check", "--output=json", "-f", image_format, _plain(path)], limits, accept=(0, 2, 3))
+    try:
+        return msgspec.json.decode(text, type=CheckFacts)
+    except msgspec.MsgspecError as error:
+        raise ImageRefused(f"qemu-img could not check {path}") from error
+
+
+def resize(path: Path, image_format: Format, size: int) -> None:
+    """Grow an image that no domain has open to `size` bytes."""
+    _run(["resize", "-q", "-f", image_format, _plain(path), str(size)], QUICK)
+
+
+def _plain(path: Path) -> str:
+    if not path.is_absolute():
+        raise ValueError(f"the path {path} is not absolute")
+    return str(path)
+
+
+def _run(arguments: Sequence[str], limits: Limits, accept: Sequence[int] = (0,)) -> bytes:
+    """Standard output of qemu-img, started under limits of memory and CPU with a clean environment."""
+    bounds = [f"--as={limits.address_space}", f"--cpu={limits.cpu_seconds}", "--core=0"]
+    try:
+        done = subprocess.run(
+            ["prlimit", *bounds, "qemu-img", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=ENVIRONMENT,
+            cwd=os.sep,
+            timeout=limits.seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PoolUnavailable(f"qemu-img {arguments[0]} did not end within {limits.seconds:g} seconds") from error
+    except OSError as error:
+        raise PoolUnavailable(f"qemu-img could not be started: {error}") from error
+    if done.returncode not in accept:
+        raise _error(arguments[0], done.returncode, done.stderr.decode(errors="replace")[:MESSAGE_LIMIT].strip())
+    return done.stdout
+
+
+def _error(verb: str, code: int, message: str) -> StorageError:
+    """The error that stands for a failed run; qemu-img tells causes only by its English messages."""
+    sentence = f"qemu-img {verb} failed with status {code}: {message}"
+    if "No space left" in message:
+        return NoSpace(sentence)
+    if 'Failed to get "' in message or "Is another process using the image" in message:
+        return VolumeBusy(sentence)
+    if "smaller than" in message or "shrink" in message.lower():
+        return SizeRefused(sentence)
+    if "Could not open" in message and not any(reason in message for reason in UNREADABLE):
+        return ImageRefused(sentence)
+    if code < 0 or code > 128:  # noqa: PLR2004 - killed by a signal, as a shell reports it: a limit was met
+        return ImageRefused(f"qemu-img {verb} exceeded its limits of memory or time")
+    return PoolUnavailable(sentence)

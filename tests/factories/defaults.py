@@ -1,0 +1,70 @@
+"""The default values of each model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manager import models as m
+from manager.secrets import hash_password
+
+_hashes: dict[str, str] = {}
+
+
+def _hash(_factory: Any, _number: int) -> str:
+    return _hashes.setdefault("password", hash_password("password"))
+
+
+def _of(model: type[Any]) -> Any:
+    """The id of a row made for this one."""
+    return lambda factory, _number: factory(model).id
+
+
+def _first(model: type[Any]) -> Any:
+    return lambda factory, _number: factory.first(model).id
+
+
+def _named(prefix: str) -> Any:
+    return lambda _factory, number: f"{prefix}-{number}"
+
+
+def _account(factory: Any, _number: int) -> str:
+    return factory.first(m.Account, name="admin").id
+
+
+DEFAULTS: dict[type[Any], dict[str, Any]] = {
+    m.Account: {"number": lambda _factory, number: number},
+    m.User: {"password_hash": _hash, "first_name": "F", "last_name": "L", "email": "f@example.org"},
+    m.Zone: {"name": _named("zone"), "dns1": "192.0.2.1", "internal_dns1": "192.0.2.1"},
+    m.Pod: {
+        "zone_id": _of(m.Zone), "name": _named("pod"), "gateway": "10.0.0.1", "netmask": "255.255.255.0",
+        "start_ip": "10.0.0.10",
+    },
+    m.OsCategory: {"name": _named("category")},
+    m.OsType: {"category_id": _of(m.OsCategory), "name": _named("os")},
+    m.ServiceOffering: {
+        "name": _named("offering"), "display_text": "an offering", "cpus": 1, "cpu_mhz": 500, "memory": 64 * 2**20,
+    },
+    m.DiskOffering: {"name": _named("disk"), "display_text": "a disk", "size": 2**30},
+    m.NetworkOffering: {"name": _named("network-offering"), "display_text": "an offering"},
+    m.Template: {
+        "name": _named("template"), "display_text": "a template", "account_id": _account, "os_type_id": _of(m.OsType),
+        "hypervisor": "KVM", "format": "QCOW2", "url": "http://example.org/t.qcow2",
+    },
+    m.Vm: {
+        "number": lambda _factory, number: number, "name": _named("vm"), "display_name": "a vm",
+        "instance_name": _named("i"), "account_id": _account, "zone_id": _of(m.Zone), "template_id": _of(m.Template),
+        "service_offering_id": _of(m.ServiceOffering), "os_type_id": _of(m.OsType), "hypervisor": "KVM", "cpus": 1,
+        "cpu_mhz": 500, "memory": 64 * 2**20,
+    },
+    m.PhysicalNetwork: {"zone_id": _of(m.Zone), "name": _named("physical")},
+    m.Network: {
+        "name": _named("network"), "display_text": "a network", "account_id": _account, "zone_id": _of(m.Zone),
+        "offering_id": _of(m.NetworkOffering), "physical_network_id": _of(m.PhysicalNetwork),
+        "key": lambda _factory, number: number, "cidr": "10.1.1.0/24", "gateway": "10.1.1.1",
+        "netmask": "255.255.255.0", "network_domain": "cs.cloud.internal",
+    },
+    m.SshKeyPair: {"account_id": _account, "name": _named("key"), "fingerprint": "aa:bb", "public_key": "ssh-rsa AAAA"},
+    m.Volume: {"name": _named("volume"), "account_id": _account, "zone_id": _of(m.Zone), "size": 2**30},
+    m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
+}  # fmt: skip
+DEFAULTS[m.WorkflowRow]["subject_id"] = lambda _factory, _number: m.new_id()
