@@ -19,11 +19,15 @@ COMMANDS: dict[str, type[Command]] = {}
 
 
 class Command:
-    """Base of all commands. `timeout` is in seconds: until then the manager sends it again, after it gives up."""
+    """Base of all commands. `timeout` is in seconds: until then the manager sends it again, after it gives up.
+
+    `whole`: each command says all that there is to say of its subject, so one that comes late counts as done.
+    """
 
     name: ClassVar[str]
     timeout: ClassVar[int] = 60
     answer: ClassVar[Any] = None
+    whole: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         COMMANDS[cls.name] = cls
@@ -73,14 +77,14 @@ class VmSpec:
 class ApplyNetwork(Command):
     """Make the host's part of one tenant network as `view` says, and run its router here if `router` is given.
 
-    `router` None with `drop_router` set takes that router off this host.
+    None takes any router of the network off this host.
     """
 
     name: ClassVar[str] = "network.apply"
     timeout: ClassVar[int] = 60
+    whole: ClassVar[bool] = True
     view: NetworkView
     router: RouterSpec | None = None
-    drop_router: str = ""
 
     @property
     def subject(self) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agents.contract import Answer, Command, command_from, to_plain
+from agents.contract import COMMANDS, Answer, Command, command_from, to_plain
 from agents.envelope import BadEnvelope, Envelope, sign, verify
 from agents.journal import Journal
 
@@ -83,8 +83,9 @@ class Runner:
     def _run(self, payload: dict[str, Any]) -> None:
         command_id = payload["id"]
         if not self.journal.admit(command_id, payload["subject"], payload["sequence"], payload["generation"]):
-            stale = f"A later command for {payload['subject']} came before {payload['action']}; it was not run."
-            self._answer(payload, Answer(command_id, ok=False, error=stale))
+            command = COMMANDS.get(payload["action"])
+            late = f"A later command for {payload['subject']} came before {payload['action']}; it was not run."
+            self._answer(payload, Answer(command_id, ok=command is not None and command.whole, error=late))
             return
         answer = self._handle(command_id, payload)
         self.journal.record(command_id, msgspec.json.encode(answer))

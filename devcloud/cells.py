@@ -84,7 +84,8 @@ class Cell:
         end(*recorded(self.directory / "pid"), number=signal.SIGKILL)
 
     def remove(self) -> None:
-        self.down()
+        """Take the host away with its files, so in no good order."""
+        self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def exec(self, argv: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -180,9 +181,12 @@ class DevCloud:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Wait until no other run of `up` or `down` works on this site."""
-        with (self.site.state.parent / f".{self.site.state.name}.lock").open("w") as lock:
+        lock = os.open(self.site.state, os.O_RDONLY)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
 
 def _own_files(directory: Path) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Management:
 
     def bootstrap(self) -> Keys:
         """Keys of the root administrator, who is made when he is missing."""
-        made = json.loads(self.cli("bootstrap", "--json"))
+        made = json.loads(self.cli("bootstrap", "--json").splitlines()[-1])
         return Keys(made["apikey"], made["secretkey"])
 
     def start_servers(self) -> None:
@@ -92,7 +92,7 @@ class Management:
 
     def join_document(self, agent_id: str) -> dict[str, Any]:
         """What the agent of a host or image store must know to be believed and to believe."""
-        document: dict[str, Any] = json.loads(self.cli("join-document", agent_id))
+        document: dict[str, Any] = json.loads(self.cli("join-document", agent_id).splitlines()[-1])
         return document
 
     def cli(self, *words: str) -> str:

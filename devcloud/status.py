@@ -12,6 +12,8 @@ from rich.table import Table
 from devcloud.cloud import DevCloud
 from devcloud.processes import Running
 
+WIDTH = 140
+
 
 def exports(endpoint: str, root: dict[str, str], tenants: dict[str, dict[str, str]]) -> str:
     """Lines that a shell evaluates: CLOUDSTACK_* of the root administrator, TENANT1_KEY and so on of the others."""
@@ -34,7 +36,8 @@ def cloud_exports(cloud: DevCloud) -> str:
 
 def show(cloud: DevCloud) -> bool:
     """Print the table; True when everything runs."""
-    table = Table("where", "what", "state", "how to reach it")
+    table = Table("where", "what", "state")
+    table.add_column("how to reach it", overflow="fold")
     well = _rows(table, "this machine", cloud.management.group.states(), _reach_management(cloud))
     for cell in cloud.existing_cells:
         reach = {
@@ -44,7 +47,10 @@ def show(cloud: DevCloud) -> bool:
         }
         running = cell.states() if cell.pid else [Running("host", 0, 0)]
         well = _rows(table, cell.name, running, reach) and well
-    Console(soft_wrap=True).print(table if table.row_count else "No DevCloud runs.")
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table if table.row_count else "No DevCloud runs.")
     if table.row_count:
         print(f'Keys for a shell: eval "$(./dev devcloud env)"    Logs: {cloud.management.group.directory}/log')
     return well and table.row_count > 0

@@ -34,8 +34,6 @@ def switch_port(cell: str, number: int) -> str:
 
 def ensure(site: Site) -> None:
     """Make the namespaces, switches and the internet host; what is there is left alone."""
-    site.state.mkdir(parents=True, exist_ok=True)
-    _remember_mount(site)
     if _add_namespace(site.underlay):
         for bridge in (UNDERLAY_BRIDGE, PUBLIC_BRIDGE):
             _ip(site.underlay, f"link add {bridge} mtu {MTU} type bridge forward_delay 0")
@@ -65,8 +63,7 @@ def remove(site: Site) -> None:
     for namespace in (site.outside, site.underlay):
         if (NAMESPACES / namespace).exists():
             output(["ip", "netns", "delete", namespace])
-    if (site.state / "netns-mounted").exists() and not any(NAMESPACES.iterdir()):
-        _unmount()
+    _unmount_when_empty()
 
 
 def enter(namespace: str, argv: list[str]) -> list[str]:
@@ -110,12 +107,13 @@ def _ip(namespace: str, words: str) -> None:
     output(["ip", "-n", namespace, *words.split()])
 
 
-def _remember_mount(site: Site) -> None:
-    """`ip netns add` leaves a mount of its directory behind: note when it was not there before us."""
-    if not NAMESPACES.is_mount() and not (NAMESPACES.exists() and any(NAMESPACES.iterdir())):
-        (site.state / "netns-mounted").touch()
-
-
-def _unmount() -> None:
-    while NAMESPACES.is_mount():
+def _unmount_when_empty() -> None:
+    """`ip netns add` mounts its directory onto itself and leaves that behind."""
+    while _is_mounted(NAMESPACES) and not any(NAMESPACES.iterdir()):
         output(["umount", str(NAMESPACES)])
+
+
+def _is_mounted(path: Path) -> bool:
+    """Source: proc_pid_mountinfo(5), field 5; comparing devices does not see a directory mounted onto itself."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return str(path) in {line.split()[4] for line in mounts}

@@ -117,7 +117,7 @@ def _in_scope(call: Call, model: type[Any]) -> Condition:
         return column == scope.account.id
     mine = column == call.account.id
     if scope.domain is not None and (call.is_root_admin or call.is_domain_admin):
-        return column.in_(_accounts_of(scope.domain, recursive=scope.recursive))
+        return and_(reach(call, model, READ), column.in_(_accounts_of(scope.domain, recursive=scope.recursive)))
     if scope.listall or scope.by_id:
         return reach(call, model, READ)
     return mine
@@ -134,9 +134,12 @@ def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
 
 
 def _accounts(call: Call) -> Select[Any]:
-    """Whose things the caller reaches: its own account's, and an administrator of a domain all below that."""
+    """Whose things the caller reaches: its own account's, and an administrator of a domain all below that.
+
+    Root administrators stand above that one even where they are in its domain.
+    """
     if call.is_domain_admin:
-        return _accounts_of(call.domain, recursive=True)
+        return _accounts_of(call.domain, recursive=True).where(Account.type != ROOT_ADMIN)
     return select(Account.id).where(Account.id == call.account.id)
 
 

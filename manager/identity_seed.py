@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 from manager.models import Account, ApiKey, Counter, Domain, ResourceUse, Role, User
 from manager.models.identity import ROOT_ADMIN
 from manager.secrets import hash_password
+from manager.workflows.numbers import next_number
 
+SERIES = ("account", "vm", "router")
 KEY_BYTES = 64
 PASSWORD_BYTES = 18
 
@@ -43,6 +45,9 @@ def seed(session: Session, *, password: str | None = None) -> Seeded:
     for name, kind, description in _ROLES:
         if session.scalar(select(Role).where(Role.live == name.lower())) is None:
             session.add(Role(name=name, type=kind, description=description, is_default=True, live=name.lower()))
+    for series in SERIES:
+        if session.get(Counter, series) is None:
+            session.add(Counter(name=series, last=1))
     session.flush()
     _account(session, root, "system")
     account = _account(session, root, "admin")
@@ -78,17 +83,6 @@ def _account(session: Session, root: Domain, name: str) -> Account:
         session.add(ResourceUse(account_id=account.id))
         session.flush()
     return account
-
-
-def next_number(session: Session, name: str) -> int:
-    """The next of a named series. The counter's row stays locked until the transaction ends."""
-    row = session.scalar(select(Counter).where(Counter.name == name).with_for_update())
-    if row is None:
-        row = Counter(name=name, last=0)
-        session.add(row)
-    row.last += 1
-    session.flush()
-    return row.last
 
 
 def keys_of(session: Session, user: User) -> ApiKey:

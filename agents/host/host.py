@@ -50,7 +50,9 @@ class Host:
         return open_store(spec, self.image_sources if spec.driver == "directory" else None)
 
     def views(self) -> list[NetworkView]:
-        return self.journal.wanted(VIEW, NetworkView)
+        """The networks that have a NIC here. Others stay in the journal by their generation, against late views."""
+        held: list[NetworkView] = self.journal.wanted(VIEW, NetworkView)
+        return [view for view in held if any(nic.host_id == self.id for nic in view.nics)]
 
     def hold(self, commands: tuple[ApplyNetwork, ...]) -> None:
         """Take newer views and routers, and make the host so: routers first, since flows name their ports."""
@@ -58,23 +60,19 @@ class Host:
             view = command.view
             if not self.journal.want(VIEW, view.id, view.generation, view):
                 continue
+            for router in self.journal.wanted(ROUTER, RouterSpec):
+                if router.network_id == view.id and (command.router is None or command.router.id != router.id):
+                    self.journal.drop(ROUTER, router.id)
+                    self.routers.remove(router.id)
             if command.router is not None:
                 self.journal.want(ROUTER, command.router.id, view.generation, command.router)
-            if command.drop_router:
-                self.journal.drop(ROUTER, command.drop_router)
-                self.routers.remove(command.drop_router)
         self.make_so()
 
     def make_so(self) -> None:
-        """Bring routers and flows to the wanted state of the journal; views that have no NIC here are forgotten."""
+        """Bring routers and flows to the wanted state of the journal."""
         for router in self.journal.wanted(ROUTER, RouterSpec):
             self.routers.apply(router)
-        views = self.views()
-        here = [view for view in views if any(nic.host_id == self.id for nic in view.nics)]
-        self.switch.apply(here)
-        for view in views:
-            if view not in here:
-                self.journal.want(VIEW, view.id, view.generation, view)
+        self.switch.apply(self.views())
 
     def restore(self) -> None:
         """After a reboot of the host: networks, routers and guests come back from the journal, without a manager."""
@@ -102,8 +100,7 @@ class Host:
         if self.hypervisor is None:
             return HostInventory(images=self.inventory_of_images())
         ports = self.switch.ports()
-        views = self.views()
-        here = [view for view in views if any(nic.host_id == self.id for nic in view.nics)]
+        here = self.views()
         return HostInventory(
             domains=tuple(self.hypervisor.domains()),
             volumes=tuple(v for pool in self.journal.wanted(POOL, PoolSpec) for v in open_pool(pool).volumes()),

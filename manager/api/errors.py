@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from manager.models.states import IllegalMove
+from manager.placement.address import NoAddress
+from manager.placement.limits import LimitReached
 from manager.workflows.engine import Busy
 
 PARAMETER, UNSUPPORTED, INTERNAL, PERMISSION = 431, 432, 530, 531
-MALFORMED, UNAUTHORIZED, CONFLICT = 430, 401, 536
+MALFORMED, UNAUTHORIZED, CAPACITY, LIMIT, CONFLICT = 430, 401, 533, 535, 536
 
 CS_INVALID, CS_PERMISSION, CS_OTHER, CS_INTERNAL, CS_CONCURRENT = 4350, 4365, 9999, 4250, 4300
 
@@ -102,6 +104,10 @@ def from_exception(error: Exception) -> ApiError | None:
         return ApiError(code, str(error))
     if isinstance(error, IllegalMove):
         return Invalid(str(error))
+    if isinstance(error, LimitReached):
+        return ApiError(LIMIT, str(error))
+    if isinstance(error, NoAddress):
+        return ApiError(CAPACITY, str(error))
     if isinstance(error, Busy):
         return ApiError(CONFLICT, str(error), CS_CONCURRENT)
     return None

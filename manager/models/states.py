@@ -45,7 +45,7 @@ VM_MOVES = Moves(
         "started": {"Starting": "Running"},
         "stop": {"Running": "Stopping"},
         "stopped": {"Starting": "Stopped", "Stopping": "Stopped"},
-        "fail": {"Starting": "Error"},
+        "fail": {"Starting": "Error", "Stopped": "Error"},
         "stay": {"Stopping": "Running"},
         "destroy": {"Stopped": "Destroyed", "Error": "Destroyed"},
         "recover": {"Destroyed": "Stopped"},

@@ -139,7 +139,7 @@ def stop_router(run: Run) -> list[Ask]:
         nic.host_id = None
     run.session.flush()
     leaving = {host for host in {*hosts, router.host_id} if host}
-    return picture(run.session, run.row.subject_id, leaving=leaving, drop_router=router.id).asks()
+    return picture(run.session, run.row.subject_id, leaving=leaving).asks()
 
 
 def mark_implemented(run: Run) -> Outcome:

@@ -47,11 +47,11 @@ class Picture:
         ]
 
 
-def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), drop_router: str = "") -> Picture:
+def picture(session: Session, network_id: str, *, leaving: Iterable[str] = ()) -> Picture:
     """A new generation of the network. The network's row stays locked until this transaction ends, so generations
     are computed one after the other and a later one knows all that an earlier one knew.
 
-    `leaving` names hosts that held a part and hold none now; `drop_router` a router that ends there.
+    `leaving` names hosts that held a part and may hold none now.
     """
     write(session, update(Network).where(Network.id == network_id).values(generation=Network.generation + 1))
     facts = _facts(session, network_id)
@@ -70,7 +70,7 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), d
         peers = tuple(Peer(h.id, h.underlay_address) for h in hosts if h.id in here and h.id != host.id)
         view = _view(facts, nics if host.id in here else (), peers)
         mine = router if router is not None and router.nic.host_id == host.id else None
-        commands[host.id] = ApplyNetwork(view, mine, "" if mine else drop_router)
+        commands[host.id] = ApplyNetwork(view, mine)
     return Picture(commands, {host.id: host.agent_id for host in hosts})
 
 

@@ -61,7 +61,7 @@ def begin_starting(run: Run) -> Outcome:
 def give_up_deploy(run: Run) -> Outcome:
     """The deployed VM stays to be seen, in Error with its reason; it holds nothing any more."""
     vm = vm_of(run)
-    if vm.state == "Starting":
+    if vm.state != "Error":
         VM_MOVES.move(vm, "fail")
         vm.reason = run.row.error or ""
         _forget_holdings(run, vm)
@@ -70,9 +70,8 @@ def give_up_deploy(run: Run) -> Outcome:
 
 def give_up_start(run: Run) -> Outcome:
     vm = vm_of(run)
-    if vm.state == "Starting":
-        VM_MOVES.move(vm, "stopped")
-        vm.reason = run.row.error or ""
+    VM_MOVES.move(vm, "stopped")
+    vm.reason = run.row.error or ""
     return None
 
 

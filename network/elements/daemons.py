@@ -1,7 +1,8 @@
 """Long-running processes in a router's namespace.
 
-A daemon is found by its namespace and its argument list, not by a pid file: that stays right when the agent is killed
-between starting a process and noting its number, and cannot name a stranger that got the number later.
+A daemon is found by its namespace, which is the router's own, and its argument list, not by a pid file: that stays
+right when the agent is killed between starting a process and noting its number, finds one that an agent with another
+state directory left, and cannot name a stranger that got the number later.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import select
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,23 +21,29 @@ from network.errors import RouterFailedError
 
 NETNS = Path("/run/netns")
 READY_SECONDS = 10.0
+START_SECONDS = 0.5
 END_SECONDS = 3.0
+# Kernel's states TCP_LISTEN and, for UDP, TCP_CLOSE; a connection that lingers after its server is in another one.
+SERVED = {"tcp": "0A", "udp": "07"}
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """`mark` is the argument that no other process has; `ready` are its ports, as ("tcp" or "udp", number)."""
+    """`program` is the argument that tells it from the namespace's other processes.
+
+    `ready` are the ports it must have, as ("tcp" or "udp", number), once for each address that it serves.
+    """
 
     namespace: str
-    mark: str
+    program: str
     arguments: tuple[str, ...]
     log: Path
     ready: tuple[tuple[str, int], ...]
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def pids(self) -> list[int]:
-        """Its processes, also with other arguments beside the mark."""
-        return [pid for pid in processes_in(self.namespace) if self.mark in arguments_of(pid)]
+        """Its processes, also with other arguments."""
+        return [pid for pid in processes_in(self.namespace) if self.program in arguments_of(pid)]
 
     def is_running(self) -> bool:
         """Whether just one process runs, with these arguments, and has its ports."""
@@ -49,10 +57,10 @@ class Daemon:
         with self.log.open("w") as log:
             environment = {**os.environ, **self.environment}
             subprocess.run(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=False)
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            pids = self.pids()
-            if pids and self._is_ready(pids[0]):
+        now = time.monotonic()
+        ready_by, seen_by = now + READY_SECONDS, now + START_SECONDS
+        while (now := time.monotonic()) < ready_by and (self.pids() or now < seen_by):
+            if self.is_running():
                 return
             time.sleep(0.02)
         reason = self.log.read_text().strip().splitlines()[-1:]
@@ -75,7 +83,7 @@ class Daemon:
         except ProcessLookupError:
             return
         try:
-            if self.mark in arguments_of(pid):
+            if self.program in arguments_of(pid):
                 signal.pidfd_send_signal(handle, number)
                 if wait:
                     select.select([handle], [], [], wait)
@@ -85,7 +93,7 @@ class Daemon:
             os.close(handle)
 
     def _is_ready(self, pid: int) -> bool:
-        return all(port in _bound(pid, protocol) for protocol, port in self.ready)
+        return not Counter(self.ready) - Counter([*_bound(pid, "tcp"), *_bound(pid, "udp")])
 
 
 def processes_in(namespace: str) -> list[int]:
@@ -112,10 +120,11 @@ def arguments_of(pid: int) -> list[str]:
         return []
 
 
-def _bound(pid: int, protocol: str) -> set[int]:
-    """Ports bound in the process' network namespace."""
+def _bound(pid: int, protocol: str) -> list[tuple[str, int]]:
+    """Ports that are served in the process' network namespace."""
     try:
         lines = Path(f"/proc/{pid}/net/{protocol}").read_text().splitlines()[1:]
     except OSError:
-        return set()
-    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+        return []
+    rows = [line.split() for line in lines]
+    return [(protocol, int(row[1].rpartition(":")[2], 16)) for row in rows if row[3] == SERVED[protocol]]

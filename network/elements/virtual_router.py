@@ -210,17 +210,17 @@ def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
 
 
 def _dnsmasq(router_id: str, home: Path) -> Daemon:
-    mark = f"--conf-file={home}/dnsmasq.conf"
+    arguments = ("dnsmasq", f"--conf-file={home}/dnsmasq.conf")
     ready = (("udp", 67), ("udp", 53))
-    return Daemon(router_namespace(router_id), mark, ("dnsmasq", mark), home / "dnsmasq.log", ready)
+    return Daemon(router_namespace(router_id), "dnsmasq", arguments, home / "dnsmasq.log", ready)
 
 
 def _metadata(router_id: str, home: Path, gateway: str) -> Daemon:
-    mark = f"--state={home}/metadata.json"
-    program = (sys.executable, "-s", "-S", "-m", "network.elements.metadata", mark)
+    module = "network.elements.metadata"
+    program = (sys.executable, "-s", "-S", "-m", module, f"--state={home}/metadata.json")
     listen = (f"--listen={gateway}", f"--listen={METADATA_ADDRESS}")
-    ready, environment = (("tcp", 80), ("tcp", 8080)), {"PYTHONPATH": str(PACKAGES)}
-    return Daemon(router_namespace(router_id), mark, (*program, *listen), home / "metadata.log", ready, environment)
+    ready, environment = (("tcp", 80), ("tcp", 8080)) * len(listen), {"PYTHONPATH": str(PACKAGES)}
+    return Daemon(router_namespace(router_id), module, (*program, *listen), home / "metadata.log", ready, environment)
 
 
 def _lease_lines(home: Path) -> list[str]:

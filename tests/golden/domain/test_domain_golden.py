@@ -32,7 +32,13 @@ NICS = tuple(
 PLATFORM = Platform("qemu", "/var/lib/pileus/console")
 SMALL = VmSpec(VM_ID, "i-2-7-VM", 1, 1, 64 << 20)
 USUAL = replace(
-    SMALL, generation=3, cpus=2, memory=2 << 30, cpu_mhz=1000, nics=NICS[:1], disks=(DiskSpec(VOLUMES[0], POOL, "qcow2"),)
+    SMALL,
+    generation=3,
+    cpus=2,
+    memory=2 << 30,
+    cpu_mhz=1000,
+    nics=NICS[:1],
+    disks=(DiskSpec(VOLUMES[0], POOL, "qcow2"),),
 )
 
 

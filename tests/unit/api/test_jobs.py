@@ -39,7 +39,9 @@ def finish(engine, job_id, status="done", error=None):
     with db.transaction(engine) as session:
         row = session.get_one(WorkflowRow, job_id)
         row.error, row.error_code = error, 533
-        row.trace = [{"step": "_work", "undoing": False, "state": "done", "attempts": 1, "at": "2026-01-01T00:00:00+00:00"}]
+        row.trace = [
+            {"step": "_work", "undoing": False, "state": "done", "attempts": 1, "at": "2026-01-01T00:00:00+00:00"}
+        ]
         end(session, row, status)
 
 

@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from network.names import tap_name
+from network.names import router_namespace, tap_name
 from network.ovs import Switch, SwitchSettings
 from network.types import NicView
 
 PREFIX = "ptn" + os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+ROUTERS = {tenant: f"{PREFIX}-router-{tenant}" for tenant in "ab"}
+ROUTER_NAMESPACES = {router_namespace(router_id) for router_id in ROUTERS.values()}
 LIBC = ctypes.CDLL(None, use_errno=True)
 NEW_NET = 0x40000000
 ETH_P_ALL = 3
@@ -188,7 +190,7 @@ def sweep() -> None:
     """Remove the namespaces of this lab and of one that was cut short, with the processes in them."""
     for line in sh("ip", "netns", "list").splitlines():
         name = line.split()[0]
-        if name.startswith(f"{PREFIX}-"):
+        if name.startswith(f"{PREFIX}-") or name in ROUTER_NAMESPACES:
             for pid in sh("ip", "netns", "pids", name).split():
                 if int(pid) != os.getpid():
                     end(int(pid))

@@ -6,6 +6,7 @@ import base64
 from dataclasses import replace
 
 from network.types import Lease, NicView, PublicLeg, RouterSpec
+from tests.unit.network.lab import ROUTERS
 from tests.unit.network.views import nic
 
 OUTSIDE = "198.51.100.1"
@@ -24,7 +25,7 @@ def router(tenant: str, guests: list[NicView], **options) -> RouterSpec:
     number = ord(tenant) - ord("a") + 1
     public = PublicLeg(f"198.51.100.{10 * number}", 24, OUTSIDE, f"02:00:00:00:01:{number:02x}", "br-public")
     plain = RouterSpec(
-        id=f"router-{tenant}",
+        id=ROUTERS[tenant],
         network_id=f"net-{tenant}",
         generation=1,
         nic=nic(tenant, "router", "host-3", "router"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.errors import InvalidViewError, NetworkError
 from network.names import router_guest_device, router_namespace
 from network.types import RouterSpec
-from tests.unit.network.lab import PREFIX, Host, Lab, end, inside, ping, reaches, sh
+from tests.unit.network.lab import PREFIX, ROUTERS, Host, Lab, end, inside, ping, reaches, sh
 from tests.unit.network.routers import OUTSIDE, lease, router
 from tests.unit.network.views import MACS, network, nic
 
@@ -145,6 +146,8 @@ def test_names_resolve_both_ways_within_the_tenant(site, addressed):
     assert "Address: 10.1.1.12" in site.look_up("a1", "host2.a.example")
     assert "Address: 10.1.1.1" in site.look_up("a1", "data-server.a.example")
     assert "name = host2.a.example" in site.look_up("a1", "10.1.1.12")
+    site.apply(replace(site.specs["b"], nameservers=()))
+    assert "Address: 10.1.1.12" in site.look_up("b1", "host2.b.example")
     assert "Address: 10.1.1.12" not in site.look_up("b1", "host2.a.example")
 
 
@@ -155,11 +158,13 @@ def test_other_names_are_asked_from_the_nameserver(site, addressed):
     server.settimeout(5)
     asked = threading.Thread(target=site.look_up, args=("a1", "www.elsewhere.example"))
     asked.start()
-    question, (source, _) = server.recvfrom(512)
-    assert b"elsewhere" in question
-    assert source == "198.51.100.10"
+    while asked.is_alive():
+        question, source = server.recvfrom(512)
+        assert b"elsewhere" in question
+        assert source[0] == "198.51.100.10"
+        server.sendto(question[:2] + b"\x81\x83" + question[4:], source)  # no such name
+        asked.join(0.2)
     server.close()
-    asked.join()
 
 
 def test_metadata_is_by_source_address(site, addressed):
@@ -196,13 +201,13 @@ def test_metadata_has_cloudstacks_layout(site, addressed):
 
 
 def test_metadata_follows_the_wanted_state_without_a_restart(site, addressed):
-    before = site.daemons("router-a")
+    before = site.daemons(ROUTERS["a"])
     first, *others = site.specs["a"].leases
     site.apply(replace(site.specs["a"], leases=(replace(first, vm_id="vm-new"), *others)))
     assert site.fetch("a1", "http://10.1.1.1/latest/meta-data/vm-id") == "200 vm-new"
     site.apply(replace(site.specs["a"], leases=tuple(others)))
     assert site.fetch("a1", "http://10.1.1.1/latest/meta-data/vm-id").startswith("404")
-    assert site.daemons("router-a") == before
+    assert site.daemons(ROUTERS["a"]) == before
 
 
 def test_a_password_is_given_until_the_guest_has_saved_it(site, addressed):
@@ -213,7 +218,7 @@ def test_a_password_is_given_until_the_guest_has_saved_it(site, addressed):
     assert site.password("a1", "saved_password") == "200 saved_password"
     assert site.password("a1", "send_my_password") == "200 saved_password"
     assert site.password("a2", "send_my_password") == "200 secret-a2"
-    end(site.daemons("router-a")["metadata"])
+    end(site.daemons(ROUTERS["a"])["metadata"])
     site.apply(site.specs["a"])
     assert site.password("a1", "send_my_password") == "200 saved_password"
     first, *others = site.specs["a"].leases
@@ -253,49 +258,77 @@ def test_nothing_from_outside_comes_in(site, addressed):
 
 
 def test_applying_again_changes_nothing(site):
-    before = {tenant: site.daemons(f"router-{tenant}") for tenant in site.specs}
+    before = {tenant: site.daemons(ROUTERS[tenant]) for tenant in site.specs}
     site.apply(site.specs["a"])
-    assert {tenant: site.daemons(f"router-{tenant}") for tenant in site.specs} == before
+    assert {tenant: site.daemons(ROUTERS[tenant]) for tenant in site.specs} == before
     assert set(before["a"]) == {"dnsmasq", "metadata"}
-    assert site.element.list() == ["router-a", "router-b"]
-    assert site.element.state("router-a") == "running"
+    assert site.element.list() == [ROUTERS["a"], ROUTERS["b"]]
+    assert site.element.state(ROUTERS["a"]) == "running"
 
 
 def test_new_leases_reach_dnsmasq_without_a_restart_and_settings_with_one(site, addressed):
-    before = site.daemons("router-a")
+    before = site.daemons(ROUTERS["a"])
     first, *others = site.specs["a"].leases
     site.apply(replace(site.specs["a"], leases=(replace(first, hostname="renamed"), *others)))
     assert "Address: 10.1.1.11" in site.look_up("a2", "renamed.a.example")
-    assert site.daemons("router-a") == before
+    assert site.daemons(ROUTERS["a"]) == before
     site.apply(replace(site.specs["a"], domain="other.example"))
     assert "Address: 10.1.1.11" in site.look_up("a2", "host1.other.example")
-    assert site.daemons("router-a")["dnsmasq"] != before["dnsmasq"]
+    assert site.daemons(ROUTERS["a"])["dnsmasq"] != before["dnsmasq"]
 
 
 @pytest.mark.parametrize("program", ["dnsmasq", "metadata"])
 def test_a_dead_daemon_is_seen_and_comes_back(site, addressed, program):
-    before = site.daemons("router-a")
+    before = site.daemons(ROUTERS["a"])
     end(before[program])
-    assert site.element.state("router-a") == "degraded"
+    assert site.element.state(ROUTERS["a"]) == "degraded"
     site.apply(site.specs["a"])
-    after = site.daemons("router-a")
-    assert site.element.state("router-a") == "running"
+    after = site.daemons(ROUTERS["a"])
+    assert site.element.state(ROUTERS["a"]) == "running"
     assert {name for name in after if after[name] != before[name]} == {program}
     assert site.fetch("a1", "http://10.1.1.1/latest/meta-data/vm-id") == "200 vm-a1"
     assert "Address: 10.1.1.12" in site.look_up("a1", "host2.a.example")
 
 
+def test_an_apply_killed_half_way_is_finished_by_the_next(site, addressed):
+    for delay in range(0, 200, 20):
+        site.remove(ROUTERS["a"])
+        child = os.fork()
+        if child == 0:
+            site.apply(site.specs["a"])
+            os._exit(0)
+        time.sleep(delay / 1000)
+        end(child)
+        os.waitpid(child, 0)
+        site.apply(site.specs["a"])
+        assert site.element.state(ROUTERS["a"]) == "running", delay
+        assert reaches(site.guests["a1"], OUTSIDE), delay
+    assert site.fetch("a1", "http://169.254.169.254/latest/meta-data/vm-id") == "200 vm-a1"
+    assert "event=bound" in site.ask_dhcp("a1")
+
+
+def test_daemons_of_an_agent_with_another_state_folder_are_taken_over(site, addressed):
+    before = site.daemons(ROUTERS["a"])
+    moved = VirtualRouter(VirtualRouterSettings(site.lab.dir / "moved"), site.host.switch)
+    with inside(site.host.ns):
+        moved.apply(site.specs["a"])
+    after = site.daemons(ROUTERS["a"])
+    assert moved.state(ROUTERS["a"]) == "running"
+    assert not set(before.values()) & set(after.values())
+    assert site.element.state(ROUTERS["a"]) == "degraded"
+
+
 @pytest.mark.parametrize("lost", ["namespace", "guest leg", "public leg", "stale name", "addresses", "rules"])
 def test_what_was_lost_comes_back(site, addressed, lost):
-    ns = router_namespace("router-a")
+    ns = router_namespace(ROUTERS["a"])
     if lost in ("namespace", "stale name"):
-        for pid in site.daemons("router-a").values():
+        for pid in site.daemons(ROUTERS["a"]).values():
             end(pid)
         sh("ip", "netns", "delete", ns)
         if lost == "stale name":
             Path(f"/run/netns/{ns}").touch()  # what is left on disk when the host restarts
     elif lost == "guest leg":
-        sh("ip", "-n", site.host.ns, "link", "del", router_guest_device("router-a"))
+        sh("ip", "-n", site.host.ns, "link", "del", router_guest_device(ROUTERS["a"]))
     elif lost == "public leg":
         sh("ip", "-n", ns, "link", "del", "eth1")
     elif lost == "addresses":
@@ -308,7 +341,7 @@ def test_what_was_lost_comes_back(site, addressed, lost):
     assert reaches(site.guests["a1"], OUTSIDE)
     assert site.fetch("a1", "http://169.254.169.254/latest/meta-data/vm-id") == "200 vm-a1"
     assert "event=bound" in site.ask_dhcp("a1")
-    assert site.element.state("router-a") == "running"
+    assert site.element.state(ROUTERS["a"]) == "running"
 
 
 def test_the_public_leg_can_change_and_go(site, addressed):
@@ -322,10 +355,10 @@ def test_the_public_leg_can_change_and_go(site, addressed):
 
 
 def test_a_bad_value_changes_nothing(site, addressed):
-    before = site.daemons("router-a")
+    before = site.daemons(ROUTERS["a"])
     with pytest.raises(InvalidViewError):
         site.apply(replace(site.specs["a"], domain="a\nserver=192.0.2.66"))
-    assert site.daemons("router-a") == before
+    assert site.daemons(ROUTERS["a"]) == before
     assert "Address: 10.1.1.12" in site.look_up("a1", "host2.a.example")
 
 
@@ -334,7 +367,7 @@ def test_a_missing_public_bridge_is_told_and_repaired_by_the_next_apply(site):
     with pytest.raises(NetworkError, match="br-none"):
         site.apply(replace(site.specs["a"], public=elsewhere))
     site.apply(site.specs["a"])
-    assert site.element.state("router-a") == "running"
+    assert site.element.state(ROUTERS["a"]) == "running"
 
 
 def test_a_state_folder_that_dnsmasq_cannot_read_is_refused(site, tmp_path):
@@ -351,20 +384,20 @@ def test_secrets_are_for_root_only(site):
 
 
 def test_removal_leaves_nothing_and_spares_the_neighbour(site, addressed):
-    neighbour = site.daemons("router-b")
-    own = site.daemons("router-a").values()
-    site.remove("router-a")
-    site.remove("router-a")
+    neighbour = site.daemons(ROUTERS["b"])
+    own = site.daemons(ROUTERS["a"]).values()
+    site.remove(ROUTERS["a"])
+    site.remove(ROUTERS["a"])
     assert not [pid for pid in own if arguments_of(pid)]
-    assert router_namespace("router-a") not in sh("ip", "netns")
+    assert router_namespace(ROUTERS["a"]) not in sh("ip", "netns")
     devices = sh("ip", "-n", site.host.ns, "link")
-    assert router_guest_device("router-a") not in devices
+    assert router_guest_device(ROUTERS["a"]) not in devices
     assert len([line for line in devices.splitlines() if ": pp-" in line]) == 1
     assert "nic-arouter" not in site.host.switch.ports()
     left = {path.name.partition(".")[0] for path in (site.lab.dir / "routers" / "routers").iterdir()}
-    assert left == {router_namespace("router-b")}
-    assert (site.element.list(), site.element.state("router-a")) == (["router-b"], "absent")
-    assert site.daemons("router-b") == neighbour
+    assert left == {router_namespace(ROUTERS["b"])}
+    assert (site.element.list(), site.element.state(ROUTERS["a"])) == ([ROUTERS["b"]], "absent")
+    assert site.daemons(ROUTERS["b"]) == neighbour
     assert site.fetch("b1", "http://10.1.1.1/latest/meta-data/vm-id") == "200 vm-b1"
 
 

@@ -112,6 +112,8 @@ def test_a_cluster_size_out_of_range_is_refused(image: Path) -> None:
 def test_a_vmdk_with_a_flat_extent_is_refused(tmp_path: Path, claimed: str) -> None:
     (tmp_path / "image").write_text(FLAT_VMDK.ljust(1024, "\n"))
     refused(tmp_path / "image", claimed, "vmdk" if claimed == "raw" else "said to be qcow2")
+    (tmp_path / "padded").write_bytes(FLAT_VMDK.encode().ljust(1024, b"\0"))
+    refused(tmp_path / "padded", claimed, "vmdk" if claimed == "raw" else "said to be qcow2")
     (tmp_path / "short").write_text(FLAT_VMDK)
     refused(tmp_path / "short", claimed, "less than one sector")
 

@@ -53,9 +53,7 @@ def test_domains_survive_a_killed_process(tmp_path: Path) -> None:
 def test_thousands_of_domains(tmp_path: Path) -> None:
     hypervisor = simulator(tmp_path)
     began = time.monotonic()
-    threads = [
-        threading.Thread(target=lambda: [hypervisor.start(vm(), ()) for _ in range(1000)]) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: [hypervisor.start(vm(), ()) for _ in range(1000)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,0 +1,104 @@
+"""NICs of virtual machines, alone and as part of other responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from manager.api.call import Call
+from manager.api.command import EVERYONE, ListRequest, Page, command
+from manager.api.fields import Ref
+from manager.api.response import Bool, Int, Many, Response, Shown, Str
+from manager.api.rows import by_id
+from manager.models import Network, Nic, Vm
+
+
+class NicResponse(Response):
+    object_key = "nic"
+    shows = Nic
+    id = Str("the NIC's id")
+    deviceid = Str("its place among the NICs of the virtual machine, from 0")
+    networkid = Str("the id of its network")
+    networkname = Str("the name of its network")
+    netmask = Str("the network's netmask")
+    gateway = Str("the network's gateway")
+    ipaddress = Str("its IPv4 address")
+    macaddress = Str("its MAC address")
+    mtu = Int("the network's MTU")
+    traffictype = Str("always Guest")
+    type = Str("the kind of network: Isolated")
+    isdefault = Bool("whether the default route is by this NIC")
+    broadcasturi = Str("the tunnel of the network: gre:// and its key", root_only=True)
+    isolationuri = Str("the same as broadcasturi", root_only=True)
+    secondaryip = Many("further addresses: none")
+    virtualmachineid = Str("the id of its virtual machine")
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[Nic]) -> list[Shown]:
+        networks = by_id(call, Network, (row.network_id for row in rows))
+        return [_describe(row, networks[row.network_id]) for row in rows]
+
+
+def _describe(nic: Nic, network: Network) -> Shown:
+    uri = f"gre://{network.key}"
+    return {
+        "id": nic.id,
+        "deviceid": str(nic.device),
+        "networkid": network.id,
+        "networkname": network.name,
+        "netmask": network.netmask,
+        "gateway": network.gateway,
+        "ipaddress": nic.address,
+        "macaddress": nic.mac,
+        "mtu": network.mtu,
+        "traffictype": "Guest",
+        "type": "Isolated",
+        "isdefault": nic.is_default,
+        "broadcasturi": uri,
+        "isolationuri": uri,
+        "secondaryip": [],
+        "virtualmachineid": nic.vm_id,
+    }
+
+
+def for_vms(call: Call, vm_ids: Iterable[str]) -> dict[str, list[Shown]]:
+    """By VM id: its NICs as `NicResponse` shows them to this caller, the default one first. At most two statements."""
+    return _shown_by(call, Nic.vm_id, vm_ids)
+
+
+def for_routers(call: Call, router_ids: Iterable[str]) -> dict[str, list[Shown]]:
+    """As `for_vms`, for routers."""
+    return _shown_by(call, Nic.router_id, router_ids)
+
+
+def _shown_by(call: Call, column: Any, owner_ids: Iterable[str]) -> dict[str, list[Shown]]:
+    found: dict[str, list[Shown]] = {owner_id: [] for owner_id in owner_ids}
+    if not found:
+        return found
+    nics = call.session.scalars(
+        select(Nic).where(column.in_(found)).order_by(Nic.is_default.desc(), Nic.device, Nic.id)
+    ).all()
+    for nic, shown in zip(nics, NicResponse.shown(call, nics), strict=True):
+        found[nic.vm_id or nic.router_id or ""].append(shown)
+    return found
+
+
+class ListNics(ListRequest):
+    virtualmachineid = Ref(Vm, "the virtual machine whose NICs are listed", required=True)
+    nicid = Ref(Nic, "only this NIC")
+    networkid = Ref(Network, "only NICs in this network")
+
+
+@command("listNics", ListNics, NicResponse, roles=EVERYONE)
+def list_nics(call: Call, virtualmachineid: Vm, **filters: Any) -> Page:
+    """List the NICs of a virtual machine."""
+    query = select(Nic).where(Nic.vm_id == virtualmachineid.id)
+    if filters["nicid"] is not None:
+        query = query.where(Nic.id == filters["nicid"].id)
+    if filters["networkid"] is not None:
+        query = query.where(Nic.network_id == filters["networkid"].id)
+    if filters["keyword"]:
+        query = query.where(Nic.address.contains(filters["keyword"], autoescape=True))
+    return call.paged(query.order_by(Nic.device, Nic.id))

@@ -1,0 +1,283 @@
+"""Users and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from manager import access
+from manager.api import sessions
+from manager.api.call import Call
+from manager.api.command import ADMINS, EVERYONE, AccountListRequest, Given, Page, Request, command
+from manager.api.errors import Denied, Invalid
+from manager.api.fields import Choice, Integer, Ref, Text
+from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse, When
+from manager.api.rows import by_id
+from manager.identity_seed import new_keys
+from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow
+from manager.secrets import hash_password, password_matches
+
+SHORTEST_PASSWORD = 4
+
+
+class UserResponse(Response):
+    object_key = "user"
+    shows = User
+    id = Str("the user's id")
+    username = Str("the user's name")
+    firstname = Str("the first name")
+    lastname = Str("the last name")
+    email = Str("the address for mail")
+    created = When("when the user was made")
+    state = Str("enabled or disabled")
+    accountid = Str("the id of the user's account")
+    account = Str("the user's account")
+    accounttype = Int("0 user, 1 root administrator, 2 domain administrator")
+    usersource = Str("native: the password is kept here")
+    roleid = Str("the id of the account's role")
+    roletype = Str("the type of the account's role")
+    rolename = Str("the account's role")
+    domainid = Str("the id of the user's domain")
+    domain = Str("the user's domain")
+    timezone = Str("the user's time zone")
+    apikey = Str("the user's API key")
+    iscallerchilddomain = Bool("whether the user's domain stands below the caller's")
+    isdefault = Bool("whether the user came with the cloud")
+    is2faenabled = Bool("whether the user has a second factor")
+    is2famandated = Bool("whether the user must have a second factor")
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[User]) -> list[Shown]:
+        accounts = by_id(call, Account, (row.account_id for row in rows))
+        domains = by_id(call, Domain, (account.domain_id for account in accounts.values()))
+        roles = by_id(call, Role, (account.role_id for account in accounts.values()))
+        ids = [row.id for row in rows]
+        keys = call.session.execute(select(ApiKey.user_id, ApiKey.api_key).where(ApiKey.user_id.in_(ids)))
+        held = {user_id: key for user_id, key in keys}
+        shown = []
+        for row in rows:
+            account = accounts[row.account_id]
+            domain = domains[account.domain_id]
+            shown.append(_describe(row, account, domain, roles[account.role_id]))
+            shown[-1]["apikey"] = held.get(row.id)
+            shown[-1]["iscallerchilddomain"] = domain.id != call.domain.id and domain.path.startswith(call.domain.path)
+        return shown
+
+
+def _describe(row: User, account: Account, domain: Domain, role: Role) -> Shown:
+    return {
+        "id": row.id,
+        "username": row.username,
+        "firstname": row.first_name,
+        "lastname": row.last_name,
+        "email": row.email,
+        "created": row.created,
+        "state": row.state,
+        "accountid": account.id,
+        "account": account.name,
+        "accounttype": account.type,
+        "usersource": "native",
+        "roleid": role.id,
+        "roletype": role.type,
+        "rolename": role.name,
+        "domainid": domain.id,
+        "domain": domain.name,
+        "timezone": row.timezone,
+        "isdefault": row.username == "admin" and domain.parent_id is None,
+        "is2faenabled": False,
+        "is2famandated": False,
+    }
+
+
+class NewUser(Request):
+    """What making a user takes, alone or with its account."""
+
+    username = Text("the user's name, new in the domain", required=True)
+    password = Text("the password", required=True)
+    firstname = Text("the first name", required=True)
+    lastname = Text("the last name", required=True)
+    email = Text("the address for mail", required=True)
+    timezone = Text("the time zone, such as Europe/Berlin")
+
+
+def add_user(call: Call, account: Account, given: Given) -> User:
+    """:raises Invalid: the password is too short, or the domain has a user of that name"""
+    user = User(
+        account_id=account.id,
+        username=given.username,
+        password_hash=hash_password(_good(given.password)),
+        first_name=given.firstname,
+        last_name=given.lastname,
+        email=given.email,
+        timezone=given.timezone,
+        live=f"{account.domain_id}/{given.username.lower()}",
+    )
+    added: User = call.add(user, taken=f"The account's domain has a user {given.username} already.")
+    return added
+
+
+def _good(password: str) -> str:
+    if len(password) < SHORTEST_PASSWORD:
+        raise Invalid(f"A password has at least {SHORTEST_PASSWORD} characters.")
+    return password
+
+
+class CreateUser(NewUser):
+    account = Text("the account that the user shall belong to", required=True)
+    domainid = Ref(Domain, "the domain of that account; the caller's when absent", right=access.USE)
+
+
+@command("createUser", CreateUser, UserResponse, creates=True, roles=ADMINS, event="USER.CREATE")
+def create_user(call: Call, given: Given) -> User:
+    """Make a user of an account."""
+    return add_user(call, access.owner(call, given.account, given.domainid or call.domain), given)
+
+
+class ListUsers(AccountListRequest):
+    id = Ref(User, "only this user")
+    username = Text("only users of this name")
+    accounttype = Integer("only users of accounts of this type", most=2)
+    state = Choice("only users in this state", ("enabled", "disabled", "locked"))
+
+
+@command("listUsers", ListUsers, UserResponse, roles=EVERYONE)
+def list_users(call: Call, **filters: Any) -> Page:
+    """List users."""
+    query = select(User).where(access.visible(call, User))
+    if filters["id"] is not None:
+        query = query.where(User.id == filters["id"].id)
+    if filters["username"] is not None:
+        query = query.where(User.username == filters["username"])
+    if filters["state"] is not None:
+        query = query.where(User.state == filters["state"])
+    if filters["accounttype"] is not None:
+        query = query.where(User.account_id.in_(select(Account.id).where(Account.type == filters["accounttype"])))
+    if filters["keyword"]:
+        query = query.where(User.username.contains(filters["keyword"], autoescape=True))
+    return call.paged(query.order_by(User.username, User.id))
+
+
+class GetUser(Request):
+    userapikey = Text("the user's API key", required=True)
+
+
+@command("getUser", GetUser, UserResponse, roles=EVERYONE)
+def get_user(call: Call, userapikey: str) -> User:
+    """Find a user by its API key."""
+    query = select(User).join(ApiKey, ApiKey.user_id == User.id).where(ApiKey.api_key == userapikey)
+    user = call.session.scalar(query.where(access.reach(call, User, access.READ), User.removed.is_(None)))
+    if user is None:
+        raise Invalid("There is no user with that API key.")
+    return user
+
+
+class UpdateUser(Request):
+    id = Ref(User, "the user", required=True)
+    username = Text("the new name, new in the domain")
+    firstname = Text("the new first name")
+    lastname = Text("the new last name")
+    email = Text("the new address for mail")
+    timezone = Text("the new time zone")
+    password = Text("the new password; it ends all sessions of the user")
+    currentpassword = Text("the present password, which the user's own change of it needs")
+
+
+@command("updateUser", UpdateUser, UserResponse, roles=EVERYONE, event="USER.UPDATE")
+def update_user(call: Call, given: Given) -> User:
+    """Change a user."""
+    user: User = given.id
+    columns = {"firstname": "first_name", "lastname": "last_name", "email": "email", "timezone": "timezone"}
+    for name, column in columns.items():
+        if getattr(given, name) is not None:
+            setattr(user, column, getattr(given, name))
+    if given.password is not None:
+        _change_password(call, user, given.password, given.currentpassword)
+    if given.username is not None:
+        account = call.session.get_one(Account, user.account_id)
+        user.username = given.username
+        user.live = f"{account.domain_id}/{given.username.lower()}"
+    call.flush(taken=f"The account's domain has a user {given.username} already.")
+    return user
+
+
+def _change_password(call: Call, user: User, password: str, current: str | None) -> None:
+    own = user.id == call.user.id
+    if own and current is None:
+        raise Invalid("To change your own password, give the present one as currentpassword.")
+    if not own and not (call.is_root_admin or call.is_domain_admin):
+        raise Denied(f"The password of the user {user.username} is changed by that user or by an administrator.")
+    if own and not password_matches(user.password_hash, current or ""):
+        raise Invalid("The parameter currentpassword is not the present password.")
+    user.password_hash = hash_password(_good(password))
+    sessions.close_all(call.session, user.id)
+
+
+class OneUser(Request):
+    id = Ref(User, "the user", required=True)
+
+
+@command("deleteUser", OneUser, SuccessResponse, roles=ADMINS, event="USER.DELETE")
+def delete_user(call: Call, id: User) -> bool:
+    """Remove a user and its keys."""
+    _not_oneself(call, id)
+    _shut_out(call, id)
+    id.remove()
+    return True
+
+
+@command("disableUser", OneUser, UserResponse, is_async=True, roles=ADMINS, event="USER.DISABLE")
+def disable_user(call: Call, id: User) -> WorkflowRow:
+    """Keep a user out."""
+    _not_oneself(call, id)
+    sessions.close_all(call.session, id.id)
+    id.state = "disabled"
+    return call.job_done(id)
+
+
+@command("enableUser", OneUser, UserResponse, roles=ADMINS, event="USER.ENABLE")
+def enable_user(_call: Call, id: User) -> User:
+    """Let a user in again."""
+    id.state = "enabled"
+    return id
+
+
+def _not_oneself(call: Call, user: User) -> None:
+    if user.id == call.user.id:
+        raise Invalid(f"The user {user.username} is yourself; another administrator must do that.")
+
+
+def _shut_out(call: Call, user: User) -> None:
+    sessions.close_all(call.session, user.id)
+    call.session.execute(delete(ApiKey).where(ApiKey.user_id == user.id))
+
+
+class UserKeysResponse(Response):
+    object_key = "userkeys"
+    apikey = Str("the API key, which names the user")
+    secretkey = Str("the secret key, which signs")
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[ApiKey]) -> list[Shown]:
+        return [{"apikey": row.api_key, "secretkey": row.secret_key} for row in rows]
+
+
+@command("registerUserKeys", OneUser, UserKeysResponse, roles=EVERYONE, event="REGISTER.USER.KEY")
+def register_user_keys(call: Call, id: User) -> ApiKey:
+    """Give a user new keys in place of the old ones."""
+    call.session.execute(delete(ApiKey).where(ApiKey.user_id == id.id))
+    return new_keys(call.session, id)
+
+
+class GetUserKeys(Request):
+    id = Ref(User, "the user", required=True, right=access.MANAGE)
+
+
+@command("getUserKeys", GetUserKeys, UserKeysResponse, roles=EVERYONE)
+def get_user_keys(call: Call, id: User) -> ApiKey:
+    """Show a user's keys."""
+    key = call.session.scalar(select(ApiKey).where(ApiKey.user_id == id.id).order_by(ApiKey.created.desc()))
+    if key is None:
+        raise Invalid(f"The user {id.username} has no keys; registerUserKeys makes some.")
+    return key
