@@ -75,29 +75,55 @@ def _limit(name: str, default: int, what: str) -> Setting:
 
 
 _ALL = (
-    Setting("cpu.overprovisioning.factor", 1.0, "MHz given out for each MHz of a new cluster's hosts", "Advanced", 1, 100),
-    Setting("default.page.size", 500, "the rows of a list without paging, and the largest page", "Advanced", 1, 100_000),
-    Setting("enforce.post.requests.and.timestamps", False, "refuse changes by GET and requests without expiry", "Secure"),
+    Setting(
+        "cpu.overprovisioning.factor", 1.0, "MHz given out for each MHz of a new cluster's hosts", "Advanced", 1, 100
+    ),
+    Setting(
+        "default.page.size", 500, "the rows of a list without paging, and the largest page", "Advanced", 1, 100_000
+    ),
+    Setting(
+        "enforce.post.requests.and.timestamps", False, "refuse changes by GET and requests without expiry", "Secure"
+    ),
     Setting("expunge.delay", 86400, "seconds from destroying a virtual machine to expunging it", "Advanced", 0),
     Setting("expunge.interval", 600, "seconds between looks for virtual machines to expunge", "Advanced", 1),
-    Setting("guest.domain.suffix", "cs.cloud.internal", "the DNS suffix of guest networks that name none", "Network",
-            pattern=r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62})){0,8}"),
-    Setting("host.down.seconds", 60, "seconds without a sign of life until a host counts as down", "Advanced", 5, 86400),
+    Setting(
+        "guest.domain.suffix",
+        "cs.cloud.internal",
+        "the DNS suffix of guest networks that name none",
+        "Network",
+        pattern=r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62})){0,8}",
+    ),
+    Setting(
+        "host.down.seconds", 60, "seconds without a sign of life until a host counts as down", "Advanced", 5, 86400
+    ),
     Setting("job.expire.minutes", 1440, "minutes that ended jobs are kept", "Advanced", 1),
     _limit("max.account.cpus", 40, "CPUs"),
-    Setting("max.account.memory", 40960, "how many MiB of memory an account may have; -1 for any", "Account Defaults", -1),
+    Setting(
+        "max.account.memory", 40960, "how many MiB of memory an account may have; -1 for any", "Account Defaults", -1
+    ),
     _limit("max.account.networks", 20, "networks"),
-    Setting("max.account.primary.storage", 200, "how many GiB of primary storage an account may have; -1 for any",
-            "Account Defaults", -1),
+    Setting(
+        "max.account.primary.storage",
+        200,
+        "how many GiB of primary storage an account may have; -1 for any",
+        "Account Defaults",
+        -1,
+    ),
     _limit("max.account.public.ips", 20, "public addresses"),
     _limit("max.account.templates", 20, "templates"),
     _limit("max.account.user.vms", 20, "virtual machines"),
     _limit("max.account.volumes", 20, "volumes"),
-    Setting("mem.overprovisioning.factor", 1.0, "bytes given out for each byte of a new cluster's hosts", "Advanced", 1, 100),
-    Setting("storage.overprovisioning.factor", 2.0, "bytes given out for each byte of a new storage pool", "Storage", 1, 100),
-    Setting("vm.userdata.max.length", 32768, "the longest user data of a virtual machine, in bytes", "Advanced", 0, 2**20),
+    Setting(
+        "mem.overprovisioning.factor", 1.0, "bytes given out for each byte of a new cluster's hosts", "Advanced", 1, 100
+    ),
+    Setting(
+        "storage.overprovisioning.factor", 2.0, "bytes given out for each byte of a new storage pool", "Storage", 1, 100
+    ),
+    Setting(
+        "vm.userdata.max.length", 32768, "the longest user data of a virtual machine, in bytes", "Advanced", 0, 2**20
+    ),
     Setting("vm.password.length", 12, "characters of a generated password", "Advanced", 8, 64),
-)  # fmt: skip
+)
 
 SETTINGS: dict[str, Setting] = {setting.name: setting for setting in _ALL}
 

@@ -53,3 +53,7 @@ class VolumeBusy(StorageError):
     """A running domain or another call holds the volume: try again when it is free."""
 
     retryable = True
+
+
+class ToolMissing(StorageError):
+    """A program that this package starts is not installed on this host: an operator has to look."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from oslo_utils.imageutils import format_inspector
 
 from storage import qemu_img
-from storage.errors import ImageRefused
+from storage.errors import ImageRefused, PoolUnavailable
 from storage.types import Format
 
 HEAD = 4 << 20
@@ -130,10 +130,13 @@ def _check_qcow2_header(path: Path, head: bytes) -> int:
 
 def _check_metadata(path: Path, size: int) -> None:
     """Have qemu-img read all metadata under its limits: clusters behind the end show a truncated file."""
-    facts = qemu_img.info(path, "qcow2")
+    try:
+        facts = qemu_img.info(path, "qcow2")
+        counts = qemu_img.check(path, "qcow2", CHECK_LIMITS)
+    except PoolUnavailable as error:
+        raise ImageRefused(f"The metadata of the image cannot be read within bounds: {error}.") from error
     if facts.virtual_size != size or facts.backing_filename is not None:
         raise ImageRefused("The image looks different to qemu-img than its header says.")
-    counts = qemu_img.check(path, "qcow2", CHECK_LIMITS)
     if counts.corruptions or counts.check_errors:
         errors = counts.corruptions + counts.check_errors
         raise ImageRefused(f"The image is truncated or damaged: its metadata has {errors} errors.")

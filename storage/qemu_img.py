@@ -13,11 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from storage.errors import ImageRefused, NoSpace, PoolUnavailable, SizeRefused, StorageError, VolumeBusy
+from storage.errors import ImageRefused, NoSpace, PoolUnavailable, SizeRefused, StorageError, ToolMissing, VolumeBusy
 from storage.types import Format
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 MESSAGE_LIMIT = 500
+# What prlimit ends with when the program cannot be executed or is not there.
+NOT_STARTED = (126, 127)
 # Reasons to fail that lie with the file system; all others lie with the image.
 UNREADABLE = ("No such file", "Permission denied", "Input/output error", "Stale file handle", "Cannot allocate memory")
 
@@ -120,7 +122,7 @@ def _run(arguments: Sequence[str], limits: Limits, accept: Sequence[int] = (0,))
     except subprocess.TimeoutExpired as error:
         raise PoolUnavailable(f"qemu-img {arguments[0]} did not end within {limits.seconds:g} seconds") from error
     except OSError as error:
-        raise PoolUnavailable(f"qemu-img could not be started: {error}") from error
+        raise ToolMissing(f"qemu-img could not be started: {error}") from error
     if done.returncode not in accept:
         raise _error(arguments[0], done.returncode, done.stderr.decode(errors="replace")[:MESSAGE_LIMIT].strip())
     return done.stdout
@@ -129,6 +131,8 @@ def _run(arguments: Sequence[str], limits: Limits, accept: Sequence[int] = (0,))
 def _error(verb: str, code: int, message: str) -> StorageError:
     """The error that stands for a failed run; qemu-img tells causes only by its English messages."""
     sentence = f"qemu-img {verb} failed with status {code}: {message}"
+    if code in NOT_STARTED:
+        return ToolMissing(f"qemu-img could not be started: {message}")
     if "No space left" in message:
         return NoSpace(sentence)
     if 'Failed to get "' in message or "Is another process using the image" in message:

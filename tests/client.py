@@ -16,7 +16,7 @@ from manager.identity_seed import keys_of
 from manager.models import Account, User
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it names what happened
     """An answer other than 200; `code` is the status, and `body` what stands under the wrapper."""
 
     def __init__(self, code: int, body: dict[str, Any], wrapper: str) -> None:

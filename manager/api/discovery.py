@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -58,10 +58,15 @@ def _fields(fields: Iterable[tuple[str, Out]]) -> list[dict[str, Any]]:
     return described
 
 
-@cache
-def _showing(model: Hashable) -> tuple[str, ...]:
+def _showing(model: type[Any] | None) -> list[str]:
     """The commands whose answers show `model`: the shell completes identifiers from the first list among them."""
-    if model is None:
-        return ()
-    names = (c.name for c in COMMANDS.values() if c.response.shows is model)
-    return tuple(sorted(names, key=lambda name: (not name.startswith("list"), name)))
+    return _index().get(model, [])
+
+
+@cache
+def _index() -> dict[type[Any] | None, list[str]]:
+    names: dict[type[Any] | None, list[str]] = {}
+    for command in sorted(COMMANDS.values(), key=lambda command: (not command.name.startswith("list"), command.name)):
+        if command.response.shows is not None:
+            names.setdefault(command.response.shows, []).append(command.name)
+    return names

@@ -22,6 +22,7 @@ from manager.api.errors import (
     UNSUPPORTED,
     ApiError,
     Gone,
+    Invalid,
     from_exception,
     unverified,
 )
@@ -32,6 +33,7 @@ from manager.db import transaction
 from manager.models import WorkflowRow
 
 ATTEMPTS = 4
+LONGEST_TOKEN = 128
 _RETRY_STATES = frozenset({"40001", "40P01"})
 _RETRY_NUMBERS = frozenset({1205, 1213, 1020})
 
@@ -124,6 +126,8 @@ def _run(call: Call, request: Incoming) -> dict[str, Any]:
     token = request.names.get("clienttoken") if call.api.creates else None
     if not token:
         return _handle(call, request)
+    if len(token) > LONGEST_TOKEN:
+        raise Invalid(f"The parameter clienttoken has at most {LONGEST_TOKEN} characters.")
     wanted = record.digest(call.command, request.names)
     account_id = call.account.id
     known = record.known_answer(call.session, account_id, token, wanted)

@@ -26,6 +26,12 @@ _CS_CODES: Mapping[int, int] = {
     432: 4555,
     429: 4545,
 }
+_OURS: Mapping[type[Exception], int] = {
+    IllegalMove: PARAMETER,
+    LimitReached: LIMIT,
+    NoAddress: CAPACITY,
+    Busy: CONFLICT,
+}
 CODES = frozenset({400, 401, 405, 429, 430, 431, 432, 503, 511, *range(530, 538)})
 
 UNVERIFIED_SIGNED = "unable to verify user credentials and/or request signature"
@@ -99,15 +105,8 @@ def from_exception(error: Exception) -> ApiError | None:
     """
     if isinstance(error, ApiError):
         return error
+    for kind, own in _OURS.items():
+        if isinstance(error, kind):
+            return ApiError(own, str(error))
     code = getattr(error, "code", None)
-    if isinstance(code, int) and code in CODES:
-        return ApiError(code, str(error))
-    if isinstance(error, IllegalMove):
-        return Invalid(str(error))
-    if isinstance(error, LimitReached):
-        return ApiError(LIMIT, str(error))
-    if isinstance(error, NoAddress):
-        return ApiError(CAPACITY, str(error))
-    if isinstance(error, Busy):
-        return ApiError(CONFLICT, str(error), CS_CONCURRENT)
-    return None
+    return ApiError(code, str(error)) if isinstance(code, int) and code in CODES else None

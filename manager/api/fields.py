@@ -52,7 +52,7 @@ class Parameter(mf.Field[Any]):
         self.roles = tuple(roles)
         self.since = since
 
-    def _deserialize(self, value: Any, attr: str | None, _data: Any, **_kwargs: Any) -> Any:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - marshmallow's signature
         name = attr or ""
         if not isinstance(value, str):
             raise BadParameter(name, "a plain value is wanted, not a map.")
@@ -245,7 +245,7 @@ class MapList(Parameter):
         super().__init__(description, **options)
         self.max_length = max_length
 
-    def _deserialize(self, value: Any, attr: str | None, _data: Any, **_kwargs: Any) -> Any:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - marshmallow's signature
         name = attr or ""
         if not isinstance(value, dict):
             if value == "" and not self.required:

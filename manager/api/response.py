@@ -124,7 +124,7 @@ def _add_jobs(call: Call, rows: list[Shown]) -> None:
     ids = [row["id"] for row in rows]
     query = select(WorkflowRow.subject_id, WorkflowRow.id)
     query = query.where(WorkflowRow.subject_id.in_(ids), WorkflowRow.status == "running", WorkflowRow.command != "")
-    jobs = {subject: job for subject, job in call.session.execute(query)}
+    jobs = {row.subject_id: row.id for row in call.session.execute(query)}
     for row in rows:
         if row["id"] in jobs:
             row["jobid"], row["jobstatus"] = jobs[row["id"]], 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity, new_id
@@ -43,7 +44,7 @@ class Vm(Entity, Base):
     password: Mapped[str | None] = mapped_column(Sealed)
     key_pairs: Mapped[list[Any]] = mapped_column(default=list)
     public_keys: Mapped[str] = mapped_column(Text, default="")
-    user_data: Mapped[str] = mapped_column(Text().with_variant(Text(2**21), "mysql"), default="")
+    user_data: Mapped[str] = mapped_column(Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), default="")
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     reason: Mapped[str] = mapped_column(Text, default="")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Integer, String, Text
+from sqlalchemy import BigInteger, Double, ForeignKey, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity, utcnow
@@ -90,7 +90,7 @@ class LoginSession(Base):
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     session_key_hash: Mapped[str] = mapped_column(String(64))
-    last_used: Mapped[float] = mapped_column(Float(53))
+    last_used: Mapped[float] = mapped_column(Double())
 
 
 class SshKeyPair(Entity, Base):

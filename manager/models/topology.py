@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, Double, Float, ForeignKey, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity
@@ -74,7 +74,7 @@ class Agent(Entity, Base):
     public_key: Mapped[str]
     broker_user: Mapped[str]
     broker_password: Mapped[str] = mapped_column(Sealed)
-    last_seen: Mapped[float] = mapped_column(Float(53), default=0.0)
+    last_seen: Mapped[float] = mapped_column(Double(), default=0.0)
     incarnation: Mapped[str] = mapped_column(default="")
     report_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
 
@@ -107,7 +107,7 @@ class Host(Entity, Base):
     memory: Mapped[int] = mapped_column(BigInteger, default=0)
     cpu_used: Mapped[int] = mapped_column(BigInteger, default=0)
     memory_used: Mapped[int] = mapped_column(BigInteger, default=0)
-    disconnected: Mapped[float] = mapped_column(Float(53), default=0.0)
+    disconnected: Mapped[float] = mapped_column(Double(), default=0.0)
     boot_id: Mapped[str] = mapped_column(default="")
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, new_id, utcnow
@@ -36,7 +36,7 @@ class WorkflowRow(Base):
     asked: Mapped[int] = mapped_column(default=0)
     waiting_for: Mapped[str | None] = mapped_column(ID, index=True)
     fence: Mapped[int] = mapped_column(BigInteger, default=0)
-    wake_at: Mapped[float | None] = mapped_column(Float(53), index=True)
+    wake_at: Mapped[float | None] = mapped_column(Double(), index=True)
     attempts: Mapped[int] = mapped_column(default=0)
     arguments: Mapped[dict[str, Any]] = mapped_column(default=dict)
     memory: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -77,8 +77,8 @@ class AgentCommandRow(Base):
     arguments: Mapped[dict[str, Any]] = mapped_column(default=dict)
     status: Mapped[str] = mapped_column(STATE, default="open")
     sent: Mapped[int] = mapped_column(default=0)
-    due_at: Mapped[float] = mapped_column(Float(53), default=0.0)
-    deadline: Mapped[float] = mapped_column(Float(53), default=0.0)
+    due_at: Mapped[float] = mapped_column(Double(), default=0.0)
+    deadline: Mapped[float] = mapped_column(Double(), default=0.0)
     answer: Mapped[dict[str, Any] | None]
     error: Mapped[str | None] = mapped_column(Text)
 
@@ -110,7 +110,7 @@ class LeaseRow(Base):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     holder: Mapped[str]
     fence: Mapped[int] = mapped_column(BigInteger, default=0)
-    until: Mapped[float] = mapped_column(Float(53))
+    until: Mapped[float] = mapped_column(Double())
 
 
 class ClientToken(Base):
@@ -149,7 +149,7 @@ class Inventory(Base):
     __tablename__ = "inventories"
 
     agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id"), primary_key=True)
-    at: Mapped[float] = mapped_column(Float(53))
+    at: Mapped[float] = mapped_column(Double())
     incarnation: Mapped[str]
     sequence: Mapped[int] = mapped_column(BigInteger)
     body: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,13 @@ from typing import Literal
 import libvirt
 
 from agents.contract import DomainFacts, HostFacts, VmSpec
-from agents.host.hypervisor.base import DomainNotRunning, DomainRefused, ForeignDomain, StaleDomain
+from agents.host.hypervisor.base import (
+    DomainNotRunning,
+    DomainRefused,
+    ForeignDomain,
+    HypervisorUnavailable,
+    StaleDomain,
+)
 from agents.host.hypervisor.connection import Connection
 from agents.host.hypervisor.console_log import ConsoleLogs
 from agents.host.hypervisor.domain_xml import AttachedDisk, Platform, domain_xml
@@ -104,9 +111,8 @@ class LibvirtHypervisor:
             return
         domain, _ = found
         try:
-            if not forced and self._state(domain) == "running":
-                self._connection.run("shut the domain down", domain.shutdown)
-                self._wait_until_off(domain, grace)
+            if not forced:
+                self._shut_down(domain, grace)
             self._power_off(domain)
             self._connection.run("undefine the domain", lambda: domain.undefineFlags(UNDEFINE))
         except libvirt.libvirtError as error:
@@ -118,21 +124,19 @@ class LibvirtHypervisor:
             return
         try:
             self._connection.run("power the domain off", domain.destroy, POWER_OFF_SECONDS)
-        except DomainRefused:
-            # The guest can have powered itself off since it was looked at.
+        except DomainRefused as error:
+            # The guest can have powered itself off since it was looked at; a process that waits for a disk ends later.
             if self._state(domain) != "shutoff":
-                raise
+                raise HypervisorUnavailable(str(error)) from error
 
     def reboot(self, vm_id: str, forced: bool, grace: int) -> None:
         found = self._find(vm_id)
         if found is None or self._state(found[0]) not in {"running", "paused"}:
             raise DomainNotRunning(f"VM {vm_id} does not run on this host.")
         domain, _ = found
-        if not forced and self._state(domain) == "running":
-            self._connection.run("shut the domain down", domain.shutdown)
-            if self._wait_until_off(domain, grace):
-                self._connection.run("start the domain", domain.create, BOOT_SECONDS)
-                return
+        if not forced and self._shut_down(domain, grace):
+            self._connection.run("start the domain", domain.create, BOOT_SECONDS)
+            return
         self._connection.run("reset the domain", domain.reset)
         if self._state(domain) == "paused":
             self._connection.run("resume the domain", domain.resume)
@@ -223,7 +227,13 @@ class LibvirtHypervisor:
         number, _reason = self._connection.run("read the domain's state", domain.state)
         return STATES.get(number, "other")
 
-    def _wait_until_off(self, domain: libvirt.virDomain, grace: int) -> bool:
+    def _shut_down(self, domain: libvirt.virDomain, grace: int) -> bool:
+        """Press the power button; whether the guest was off within `grace` seconds."""
+        if self._state(domain) != "running":
+            return False
+        # libvirt refuses when the guest has just powered itself off.
+        with suppress(DomainRefused):
+            self._connection.run("shut the domain down", domain.shutdown)
         due = time.monotonic() + grace
         while time.monotonic() < due:
             if self._state(domain) == "shutoff":

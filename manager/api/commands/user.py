@@ -55,7 +55,7 @@ class UserResponse(Response):
         roles = by_id(call, Role, (account.role_id for account in accounts.values()))
         ids = [row.id for row in rows]
         keys = call.session.execute(select(ApiKey.user_id, ApiKey.api_key).where(ApiKey.user_id.in_(ids)))
-        held = {user_id: key for user_id, key in keys}
+        held = {row.user_id: row.api_key for row in keys}
         shown = []
         for row in rows:
             account = accounts[row.account_id]

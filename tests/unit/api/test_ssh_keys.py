@@ -23,7 +23,7 @@ def test_register_list_delete(api, tenant, factory):
 
 def test_names_are_unique_while_they_live(api, tenant):
     api("registerSSHKeyPair", tenant, name="mine", publickey=ED25519)
-    with pytest.raises(Refused, match="431 The account tenant has an SSH key pair mine already"):
+    with pytest.raises(Refused, match=r"431 The account tenant has an SSH key pair mine already"):
         api("registerSSHKeyPair", tenant, name="mine", publickey=ED25519)
     api("deleteSSHKeyPair", tenant, name="mine")
     api("registerSSHKeyPair", tenant, name="mine", publickey=ED25519)
@@ -35,7 +35,7 @@ def test_an_administrator_registers_for_an_account(api, tenant, factory):
     assert api("listSSHKeyPairs", tenant)["sshkeypair"][0]["name"] == "given"
     other = factory.user("other").username
     assert other
-    with pytest.raises(Refused, match="531"):
+    with pytest.raises(Refused, match=r"531"):
         api("registerSSHKeyPair", tenant, name="x", publickey=ED25519, account="other", domainid=domain)
 
 
@@ -58,5 +58,5 @@ def test_a_created_pair_shows_its_private_key_once(api, tenant):
 
 @pytest.mark.parametrize("key", ["nonsense", "ssh-rsa ????", "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJ0r"])
 def test_what_is_no_public_key_is_refused(api, tenant, key):
-    with pytest.raises(Refused, match="431 The public key is not one"):
+    with pytest.raises(Refused, match=r"431 The public key is not one"):
         api("registerSSHKeyPair", tenant, name="bad", publickey=key)

@@ -14,15 +14,14 @@ def manager():
     """Hands out join documents and counts them."""
 
     class Manager:
-        asked = []
+        def __init__(self):
+            self.asked = []
 
         def join(self, agent_id):
             self.asked.append(agent_id)
             return {"agent_id": f"agent-of-{agent_id}", "broker_password": f"p{len(self.asked)}"}
 
-    made = Manager()
-    made.asked = []
-    return made
+    return Manager()
 
 
 def test_settings_are_asked_for_once_and_stay_the_same(tmp_path, manager):
@@ -72,9 +71,14 @@ def test_machines_own_policy_is_back_after_packages_were_installed(tmp_path, mon
     monkeypatch.setattr(setup, "KEPT_POLICY", kept)
     if before:
         policy.write_text(before)
-    with pytest.raises(SystemExit), setup.no_services():
-        assert "exit 101" in policy.read_text()
-        raise SystemExit(1)
+
+    def install_and_fail():
+        with setup.no_services():
+            assert "exit 101" in policy.read_text()
+            raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        install_and_fail()
     assert (policy.read_text() if policy.exists() else None) == before
     assert not kept.exists()
 

@@ -97,8 +97,11 @@ def test_tunnels_are_pinned_to_peers_and_keys(lab, source, key, is_heard, guests
     inner = ethernet(MACS["2"], MACS["1"], 0x0800, udp("10.1.1.11", "10.1.1.12", (9, 9), b"through the tunnel"))
     head = struct.pack("!HHI", 0x2000, 0x6558, key) if key else struct.pack("!HH", 0, 0x6558)
     underlay, guest = Wire(lab.underlay, f"{lab_module.PREFIX}u2"), Wire(guests["a2"])
-    there = sh("ip", "netns", "exec", lab.hosts[1].ns, "cat", "/sys/class/net/br-phy/address").strip()
-    underlay.send(ethernet(there, "02:00:00:00:07:07", 0x0800, ipv4(source, "192.0.2.2", 47, head + inner)))
+    # Open vSwitch also learns its neighbours from what tunnels bring, so the sender is the peer's own MAC address.
+    sender, target = (
+        sh("ip", "netns", "exec", host.ns, "cat", "/sys/class/net/br-phy/address").strip() for host in lab.hosts[:2]
+    )
+    underlay.send(ethernet(target, sender, 0x0800, ipv4(source, "192.0.2.2", 47, head + inner)))
     assert guest.heard(b"through the tunnel", 1 if is_heard else 0.4) == is_heard
     underlay.close()
     guest.close()

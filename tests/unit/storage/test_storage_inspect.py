@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from storage.errors import ImageRefused
 from storage.inspect import inspect_image
@@ -163,3 +165,17 @@ def test_a_size_that_lies_is_refused_before_qemu_allocates(image: Path) -> None:
     refused(image, "qcow2", "L1 table")
     overwrite(image, 36, struct.pack(">I", 0xFFFFFFFF))
     refused(image, "qcow2", "truncated")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 111), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4))
+def test_any_damaged_header_is_taken_or_refused(image: Path, changes: list[tuple[int, bytes]]) -> None:
+    good = image.read_bytes()
+    for offset, content in changes:
+        overwrite(image, offset, content)
+    try:
+        assert 0 < inspect_image(image, "qcow2", LIMIT) <= LIMIT
+    except ImageRefused as error:
+        assert str(error).endswith(".")
+    finally:
+        image.write_bytes(good)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from devcloud.services import MariaDB, PostgreSQL
 from manager import configuration, db
 from manager.celery_app import app
 from manager.config import settings
@@ -18,22 +15,6 @@ from manager.workflows import numbers
 from tests.unit.workflows.cloud import Cloud
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
-
-
-@pytest.fixture(scope="session")
-def servers() -> Iterator[dict[str, PostgreSQL | MariaDB]]:
-    """Both database servers, in directories that their own accounts can reach."""
-    with tempfile.TemporaryDirectory(prefix="pileus-test-") as folder:
-        Path(folder).chmod(0o755)
-        started = {
-            "postgresql": PostgreSQL(Path(folder) / "postgresql", fast=True),
-            "mariadb": MariaDB(Path(folder) / "mariadb", fast=True),
-        }
-        for server in started.values():
-            server.start()
-        yield started
-        for server in started.values():
-            server.stop()
 
 
 @pytest.fixture(scope="session", params=DATABASES)
