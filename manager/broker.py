@@ -7,7 +7,6 @@ from typing import Any
 
 import redis
 import structlog
-from kombu.utils.url import parse_url
 from sqlalchemy import select
 
 from agents.bus import ANSWERS, REPORTS
@@ -18,7 +17,7 @@ from manager.models import Agent
 COMMANDS = (
     "+brpop +rpop +lpush +llen +zadd +zrem +zrange +zrevrangebyscore +hset +hdel +hget +hlen +multi +exec +watch",
     "+unwatch +discard +set +get +del +expire +pexpire +eval +evalsha +script|load +sadd +srem +smembers +sismember",
-    "+ping +select +hello +auth +info +client|setinfo +client|setname +client|id",
+    "+ping +select +hello +auth +info +client|setname +client|id",
 )
 
 log = structlog.get_logger()
@@ -27,13 +26,7 @@ log = structlog.get_logger()
 @cache
 def connection() -> redis.Redis:
     """The manager's own connection, for accounts only; messages go by Celery."""
-    url = settings().broker_url
-    if url.startswith("redis+socket"):
-        parts = parse_url(url)
-        path = "/" + str(parts.get("virtual_host", "")).lstrip("/") if not parts.get("hostname") else ""
-        return redis.Redis(
-            unix_socket_path=path, username=parts.get("userid"), password=parts.get("password"), socket_timeout=5
-        )
+    url = settings().broker_url.replace("redis+socket://", "unix://")
     return redis.Redis.from_url(url, socket_timeout=5)
 
 

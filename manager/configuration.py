@@ -136,9 +136,14 @@ def stored(session: Session) -> dict[str, str]:
     until, values = _cache
     if time.monotonic() < until:
         return values
-    values = {row.name: row.value for row in session.execute(select(Configuration.name, Configuration.value))}
+    values = stored_now(session)
     _cache = (time.monotonic() + CACHE_SECONDS, values)
     return values
+
+
+def stored_now(session: Session) -> dict[str, str]:
+    """The settings that differ from their defaults, as this transaction sees them."""
+    return {row.name: row.value for row in session.execute(select(Configuration.name, Configuration.value))}
 
 
 def forget() -> None:

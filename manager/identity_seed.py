@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from manager.models import Account, ApiKey, Counter, Domain, ResourceUse, Role, User
 from manager.models.identity import ROOT_ADMIN
 from manager.secrets import hash_password
-from manager.workflows.numbers import next_number
 
-SERIES = ("account", "vm", "router")
+SYSTEM_NUMBER, ADMIN_NUMBER = 1, 2
+SERIES = {"account": ADMIN_NUMBER, "vm": 0, "router": 0}
+"""The numbers shown to people, and the last that the seed gives out of each series."""
 KEY_BYTES = 64
 PASSWORD_BYTES = 18
 
@@ -45,12 +46,12 @@ def seed(session: Session, *, password: str | None = None) -> Seeded:
     for name, kind, description in _ROLES:
         if session.scalar(select(Role).where(Role.live == name.lower())) is None:
             session.add(Role(name=name, type=kind, description=description, is_default=True, live=name.lower()))
-    for series in SERIES:
+    for series, last in SERIES.items():
         if session.get(Counter, series) is None:
-            session.add(Counter(name=series, last=1))
+            session.add(Counter(name=series, last=last))
     session.flush()
-    _account(session, root, "system")
-    account = _account(session, root, "admin")
+    _account(session, root, "system", SYSTEM_NUMBER)
+    account = _account(session, root, "admin", ADMIN_NUMBER)
     admin = session.scalar(select(User).where(User.account_id == account.id, User.username == "admin"))
     if admin is not None:
         return Seeded(admin, None)
@@ -69,13 +70,13 @@ def seed(session: Session, *, password: str | None = None) -> Seeded:
     return Seeded(admin, chosen)
 
 
-def _account(session: Session, root: Domain, name: str) -> Account:
+def _account(session: Session, root: Domain, name: str, number: int) -> Account:
     live = f"{root.id}/{name}"
     account = session.scalar(select(Account).where(Account.live == live))
     if account is None:
         role = session.scalars(select(Role).where(Role.live == ROOT_ADMIN_ROLE.lower())).one()
         account = Account(
-            number=next_number(session, "account"), name=name, domain_id=root.id, type=ROOT_ADMIN, role_id=role.id,
+            number=number, name=name, domain_id=root.id, type=ROOT_ADMIN, role_id=role.id,
             live=live,
         )  # fmt: skip
         session.add(account)

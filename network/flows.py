@@ -136,7 +136,8 @@ def _check_keys(views: list[NetworkView]) -> None:
 def diff(old: FlowSet, new: FlowSet) -> Bundles:
     """What turns a switch that holds `old` into one that holds `new`; groups first, then what is made, then broken."""
     had, wanted = {_key(line): line for line in old.flows}, {_key(line): line for line in new.flows}
-    groups = [f"group add_or_mod {line}" for line in new.groups if line not in set(old.groups)]
+    known = set(old.groups)
+    groups = [f"group add_or_mod {line}" for line in new.groups if line not in known]
     added = [f"flow add {line}" for key, line in wanted.items() if had.get(key) != line]
     deleted = [f"flow delete_strict {key}" for key in had if key not in wanted]
     kept = {_group_id(line) for line in new.groups}

@@ -102,13 +102,14 @@ class Switch:
                 *("--may-exist", "add-port", PHYSICAL_BRIDGE, own.underlay_device),
             ]
         with self._store.locked():
-            host_stack.guard((own.underlay_device,) if userspace else ())
             self._vsctl(*commands)
             # Taking controllers away flushes all flows, so only when there is one.
             if self._vsctl("get-controller", own.integration_bridge).strip():
                 self._vsctl("del-controller", own.integration_bridge)
             if userspace:
                 self._ensure_underlay()
+            # Last: before its addresses have moved, the host is reached through the underlay device itself.
+            host_stack.guard((own.underlay_device,) if userspace else ())
 
     def apply(self, views: Sequence[NetworkView], *, whole: bool = False) -> None:
         """Make tunnels and flows those of `views`, which are all networks of the host; others are taken off.

@@ -134,7 +134,7 @@ def _check_metadata(path: Path, size: int) -> None:
         facts = qemu_img.info(path, "qcow2")
         counts = qemu_img.check(path, "qcow2", CHECK_LIMITS)
     except PoolUnavailable as error:
-        raise ImageRefused(f"The metadata of the image cannot be read within bounds: {error}.") from error
+        raise ImageRefused(f"The metadata of the image cannot be read within bounds: {error}") from error
     if facts.virtual_size != size or facts.backing_filename is not None:
         raise ImageRefused("The image looks different to qemu-img than its header says.")
     if counts.corruptions or counts.check_errors:

@@ -6,6 +6,7 @@ Every path must be absolute: QEMU reads other names as URLs and options (`nbd:`,
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,14 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 MESSAGE_LIMIT = 500
 # What prlimit ends with when the program cannot be executed or is not there.
 NOT_STARTED = (126, 127)
-# Reasons to fail that lie with the file system; all others lie with the image.
-UNREADABLE = ("No such file", "Permission denied", "Input/output error", "Stale file handle", "Cannot allocate memory")
+# What messages tell; a failure to open for any reason but these lies with the image.
+CAUSES: tuple[tuple[tuple[str, ...], type[StorageError]], ...] = (
+    (("No space left",), NoSpace),
+    (('Failed to get "', "Is another process using the image"), VolumeBusy),
+    (("smaller than", "shrink"), SizeRefused),
+    (("No such file", "Permission denied", "Input/output error", "Stale file handle"), PoolUnavailable),
+)
+COULD_NOT_OPEN = re.compile(r"Could not open '[^']*': (?P<reason>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ def info(path: Path, image_format: Format, limits: Limits = QUICK) -> FileFacts:
     try:
         return msgspec.json.decode(text, type=FileFacts)
     except msgspec.MsgspecError as error:
-        raise PoolUnavailable(f"qemu-img described {path} in an unknown shape: {error}") from error
+        raise PoolUnavailable(f"qemu-img described {path} in an unknown shape: {error}.") from error
 
 
 def check(path: Path, image_format: Format, limits: Limits = BULK) -> CheckFacts:
@@ -92,7 +99,7 @@ def check(path: Path, image_format: Format, limits: Limits = BULK) -> CheckFacts
     try:
         return msgspec.json.decode(text, type=CheckFacts)
     except msgspec.MsgspecError as error:
-        raise ImageRefused(f"qemu-img could not check {path}") from error
+        raise ImageRefused("qemu-img could not check the image.") from error
 
 
 def resize(path: Path, image_format: Format, size: int) -> None:
@@ -120,9 +127,9 @@ def _run(arguments: Sequence[str], limits: Limits, accept: Sequence[int] = (0,))
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise PoolUnavailable(f"qemu-img {arguments[0]} did not end within {limits.seconds:g} seconds") from error
+        raise PoolUnavailable(f"qemu-img {arguments[0]} did not end within {limits.seconds:g} seconds.") from error
     except OSError as error:
-        raise ToolMissing(f"qemu-img could not be started: {error}") from error
+        raise ToolMissing(f"qemu-img could not be started: {error}.") from error
     if done.returncode not in accept:
         raise _error(arguments[0], done.returncode, done.stderr.decode(errors="replace")[:MESSAGE_LIMIT].strip())
     return done.stdout
@@ -130,17 +137,15 @@ def _run(arguments: Sequence[str], limits: Limits, accept: Sequence[int] = (0,))
 
 def _error(verb: str, code: int, message: str) -> StorageError:
     """The error that stands for a failed run; qemu-img tells causes only by its English messages."""
-    sentence = f"qemu-img {verb} failed with status {code}: {message}"
+    sentence = f"qemu-img {verb} failed with status {code}: {message}."
     if code in NOT_STARTED:
-        return ToolMissing(f"qemu-img could not be started: {message}")
-    if "No space left" in message:
-        return NoSpace(sentence)
-    if 'Failed to get "' in message or "Is another process using the image" in message:
-        return VolumeBusy(sentence)
-    if "smaller than" in message or "shrink" in message.lower():
-        return SizeRefused(sentence)
-    if "Could not open" in message and not any(reason in message for reason in UNREADABLE):
-        return ImageRefused(sentence)
-    if code < 0 or code > 128:  # noqa: PLR2004 - killed by a signal, as a shell reports it: a limit was met
-        return ImageRefused(f"qemu-img {verb} exceeded its limits of memory or time")
+        return ToolMissing(sentence)
+    if code < 0:
+        return ImageRefused(f"qemu-img {verb} exceeded its limits of memory or time.")
+    for fragments, kind in CAUSES:
+        if any(fragment in message for fragment in fragments):
+            return kind(sentence)
+    opened = COULD_NOT_OPEN.search(message)
+    if opened is not None:  # the reason alone: users need not know where images lie
+        return ImageRefused(f"qemu-img cannot read the image: {opened['reason']}.")
     return PoolUnavailable(sentence)

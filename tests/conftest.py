@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, text
 
+from devcloud.services import MariaDB, PostgreSQL
 from manager import configuration, db, identity_seed
 from manager.app import create_app
 from manager.config import settings
 from manager.models import Base
+from manager.workflows import numbers
 from tests.client import Api, Caller
 from tests.factories import Factory
 
@@ -41,19 +44,83 @@ def seeded_file(tmp_path_factory: pytest.TempPathFactory, key_files: Path) -> Pa
     path = tmp_path_factory.mktemp("seed") / "seeded.db"
     engine = db.engine_for(f"sqlite:///{path}")
     Base.metadata.create_all(engine)
-    with db.transaction(engine) as session:
-        identity_seed.keys_of(session, identity_seed.seed(session, password="admin-password").admin)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA user_version")
+    _seed(engine)
     engine.dispose()
     return path
 
 
+def _seed(engine: Engine) -> None:
+    with db.transaction(engine) as session:
+        identity_seed.keys_of(session, identity_seed.seed(session, password="admin-password").admin)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, PostgreSQL | MariaDB]]:
+    """Both database servers, in directories that their own accounts can reach."""
+    with tempfile.TemporaryDirectory(prefix="pileus-test-") as folder:
+        Path(folder).chmod(0o755)
+        started = {
+            "postgresql": PostgreSQL(Path(folder) / "postgresql", fast=True),
+            "mariadb": MariaDB(Path(folder) / "mariadb", fast=True),
+        }
+        for server in started.values():
+            server.start()
+        yield started
+        for server in started.values():
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def database_urls(servers: dict[str, PostgreSQL | MariaDB]) -> dict[str, str]:
+    """The URL of a database with tables on each server."""
+    urls = {}
+    for name, server in servers.items():
+        server.create("api_tests")
+        urls[name] = server.url("api_tests")
+        engine = db.engine_for(urls[name])
+        Base.metadata.create_all(engine)
+        engine.dispose()
+    return urls
+
+
 @pytest.fixture
-def engine(seeded_file: Path, tmp_path: Path):
+def engine(seeded_file: Path, tmp_path: Path) -> Iterator[Engine]:
     """A fresh seeded database; SQLite, for speed."""
     shutil.copy(seeded_file, tmp_path / "pileus.db")
     yield from _in_use(f"sqlite:///{tmp_path / 'pileus.db'}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def any_engine(
+    request: pytest.FixtureRequest, database_urls: dict[str, str], seeded_file: Path, tmp_path: Path
+) -> Iterator[Engine]:
+    """A fresh seeded database of each kind in turn."""
+    if request.param == "sqlite":
+        shutil.copy(seeded_file, tmp_path / "pileus.db")
+        yield from _in_use(f"sqlite:///{tmp_path / 'pileus.db'}")
+        return
+    for engine in _in_use(database_urls[request.param]):
+        _empty(engine)
+        _seed(engine)
+        yield engine
+
+
+@pytest.fixture
+def database_url(any_engine: Engine) -> str:
+    return any_engine.url.render_as_string(hide_password=False)
+
+
+def _empty(engine: Engine) -> None:
+    """Delete all rows; much faster than making the tables anew."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+            return
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
+        for table in Base.metadata.sorted_tables:
+            connection.execute(delete(table))
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
 
 
 def _in_use(url: str) -> Iterator[Engine]:
@@ -62,8 +129,19 @@ def _in_use(url: str) -> Iterator[Engine]:
     settings.cache_clear()
     db.engine.cache_clear()
     configuration.forget()
+    numbers._free.clear()
     yield db.engine()
     db.engine().dispose()
+
+
+@pytest.fixture
+def any_factory(any_engine: Engine) -> Factory:
+    return Factory(any_engine)
+
+
+@pytest.fixture
+def any_api(any_engine: Engine) -> Api:
+    return Api(create_app(any_engine), Caller.of(any_engine, "admin"))
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class State:
         with self._lock:
             fetched = {**self._fetched(), guest["nic"]: _digest(guest)}
             fresh = self._saved.with_suffix(".new")
+            fresh.touch(mode=0o600)
             fresh.write_text(json.dumps(fetched))
             fresh.replace(self._saved)
 
@@ -81,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (named by http.server)
-        """Guests must not be able to fill the host's disk."""
+        """Nothing: guests must not be able to fill the host's disk."""
 
 
 class MetadataHandler(Handler):
@@ -132,6 +133,9 @@ class Server(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
+
+    def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Nothing, as for `log_message`: a guest may break off as often as it likes."""
 
     def server_bind(self) -> None:
         """Without the base's look-up of the host's name, which would ask the DNS."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
@@ -44,8 +45,10 @@ def check_spec(spec: RouterSpec) -> None:
         outside = [spec.public.address, spec.public.gateway] if spec.public is not None else []
         for text in (*outside, *spec.nameservers):
             IPv4Address(text)
+        for lease in spec.leases:
+            base64.b64decode(lease.user_data, validate=True)
     except ValueError as error:
-        raise InvalidViewError(f"Router {spec.id} has a wrong address: {error}.") from error
+        raise InvalidViewError(f"Router {spec.id} has a wrong address or user data: {error}.") from error
     if len(set(inside)) != len(inside) or any(address not in network for address in inside):
         raise InvalidViewError(f"The addresses of router {spec.id} are not distinct ones of {spec.cidr}.")
 
@@ -78,6 +81,7 @@ def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
         "no-hosts",
         "no-resolv",
         "no-ping",
+        "quiet-dhcp",
         "domain-needed",
         "bogus-priv",
         f"domain={spec.domain}",

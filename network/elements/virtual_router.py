@@ -27,6 +27,8 @@ from network.types import RouterSpec
 SYSCTLS = (
     "net.ipv4.ip_forward=1",
     "net.ipv6.conf.all.disable_ipv6=1",
+    # ARP in the name of the metadata address would be taken for forged.
+    "net.ipv4.conf.all.arp_announce=2",
     # A device that comes up tells its neighbours who has its address now.
     "net.ipv4.conf.all.arp_notify=1",
     "net.ipv4.conf.default.arp_notify=1",

@@ -26,7 +26,7 @@ class ConfigurationResponse(Response):
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Setting]) -> list[Shown]:
-        stored = configuration.stored(call.session)
+        stored = configuration.stored_now(call.session)
         return [_describe(row, stored.get(row.name)) for row in rows]
 
 

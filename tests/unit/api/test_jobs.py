@@ -7,8 +7,8 @@ from manager.api.command import COMMANDS, EVERYONE, Request, command
 from manager.api.commands.ssh_key import SshKeyPairResponse
 from manager.api.fields import Ref
 from manager.models import EventRow, SshKeyPair, WorkflowRow
-from manager.workflows.engine import WORKFLOWS, Run, Step, StepFailed, workflow
 from manager.workflows.ending import end
+from manager.workflows.engine import WORKFLOWS, Run, Step, StepFailed, workflow
 from tests.client import Caller, Refused
 
 

@@ -21,7 +21,9 @@ def log_in(browser, username="admin", password="admin-password", **more):
 
 
 def list_apis(browser, **parameters):
-    return browser.get("/client/api", query_string={"command": "listApis", "name": "login", "response": "json", **parameters})
+    return browser.get(
+        "/client/api", query_string={"command": "listApis", "name": "login", "response": "json", **parameters}
+    )
 
 
 def key_of(answer):

@@ -236,7 +236,12 @@ def test_arp_is_answered_on_the_host_for_neighbours_and_gateway_only(fabric):
         wire.send(ethernet(ALL, A1, 0x0806, arp(1, A1, "10.1.1.11", "00:00:00:00:00:00", address)))
         answer = arp(2, owner, address, A1, "10.1.1.11")[:28]
         assert wire.heard(ethernet(A1, owner, 0x0806, answer), 2)
-    for address, source in (("10.1.1.99", "10.1.1.11"), ("192.0.2.1", "10.1.1.11"), ("10.1.1.11", NOWHERE)):
+    for address, source in (
+        ("10.1.1.12", "10.1.1.13"),
+        ("10.1.1.99", "10.1.1.11"),
+        ("192.0.2.1", "10.1.1.11"),
+        ("10.1.1.11", NOWHERE),
+    ):
         wire.send(ethernet(ALL, A1, 0x0806, arp(1, A1, source, "00:00:00:00:00:00", address)))
     assert not wire.heard(b"\x08\x06", 0.3)
     assert not any(other.heard(b"\x08\x06", 0.05) for other in others)

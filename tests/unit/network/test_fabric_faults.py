@@ -30,6 +30,7 @@ def guests(lab, views):
     found = {one.id[4:]: lab.add_guest(one.id[4:], one, "10.1.1.1") for one in views[0].nics[:2]}
     found["arouter"] = lab.add_guest("arouter", views[0].nics[2])
     sh("ip", "-n", found["arouter"], "address", "add", f"{OUTSIDE}/32", "dev", "lo")
+    sh("ip", "netns", "exec", found["arouter"], "sysctl", "-qw", "net.ipv4.conf.all.arp_announce=2")
     return found
 
 

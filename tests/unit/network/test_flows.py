@@ -1,4 +1,7 @@
-"""The flow tables as a pure function: golden files, words that must not occur, and the way between two sets."""
+"""The flow tables as a pure function: golden files, words that must not occur, and the way between two sets.
+
+PILEUS_WRITE_GOLDEN=1 writes the golden files anew.
+"""
 
 from __future__ import annotations
 

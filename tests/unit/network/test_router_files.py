@@ -81,6 +81,7 @@ def test_control_characters_are_refused_in_every_value(holder, field, problem):
         ("lease", "address", "10.2.2.2"),
         ("lease", "address", "10.1.1.1"),
         ("lease", "address", "10.1.1.11 evil"),
+        ("lease", "user_data", "not base64!"),
         ("spec", "domain", "a/b"),
         ("spec", "cidr", "10.1.1.0/24 accept"),
         ("spec", "nameservers", ("10.0.0.1#53@eth0",)),

@@ -176,6 +176,12 @@ def test_metadata_is_by_source_address(site, addressed):
     assert site.fetch("a1", f"{base}/instance-id", *headers) == "200 vm-a1"
 
 
+def test_metadata_comes_also_while_the_router_has_forgotten_its_neighbours(site, addressed):
+    """It must not ask for them by ARP from the metadata address, which the switch would take for forged."""
+    sh("ip", "-n", router_namespace(ROUTERS["a"]), "neigh", "flush", "dev", "eth0")
+    assert site.fetch("a1", "http://169.254.169.254/latest/meta-data/vm-id") == "200 vm-a1"
+
+
 def test_metadata_has_cloudstacks_layout(site, addressed):
     base = "http://169.254.169.254"
     values = {
@@ -379,8 +385,9 @@ def test_a_state_folder_that_dnsmasq_cannot_read_is_refused(site, tmp_path):
 def test_secrets_are_for_root_only(site):
     for path in (site.lab.dir / "routers").rglob("*"):
         if path.is_file() and "secret-a1" in path.read_text():
-            assert path.stat().st_mode & 0o077 == 0
             assert path.name == "metadata.json"
+        if path.name in ("metadata.json", "passwords.json"):
+            assert path.stat().st_mode & 0o077 == 0
 
 
 def test_removal_leaves_nothing_and_spares_the_neighbour(site, addressed):

@@ -1,0 +1,157 @@
+"""Disk offerings: sizes that data volumes may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from manager.api.call import Call
+from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.commands.service_offering import STATES, STORAGE_TYPES, clean_tags
+from manager.api.errors import Invalid
+from manager.api.fields import GIB, Choice, Flag, Integer, Ref, Size, Text
+from manager.api.response import Bool, Long, Response, Shown, Str, SuccessResponse, When
+from manager.models import DiskOffering, Zone
+
+
+class DiskOfferingResponse(Response):
+    object_key = "diskoffering"
+    shows = DiskOffering
+    id = Str("the offering's id")
+    name = Str("its name")
+    displaytext = Str("what it is")
+    disksize = Long("the size in GiB; 0 where the user chooses")
+    iscustomized = Bool("whether the user chooses the size")
+    iscustomizediops = Bool("always false")
+    created = When("when it was made")
+    storagetype = Str("local or shared: where the volume is")
+    provisioningtype = Str("thin: volumes take the space that is written")
+    tags = Str("tags that a storage pool must have")
+    displayoffering = Bool("whether users see it")
+    state = Str("Active or Inactive; inactive ones are not for new volumes")
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[DiskOffering]) -> list[Shown]:
+        return [
+            {
+                "id": row.id,
+                "name": row.name,
+                "displaytext": row.display_text,
+                "disksize": row.size // GIB,
+                "iscustomized": row.customized,
+                "iscustomizediops": False,
+                "created": row.created,
+                "storagetype": row.storage_type,
+                "provisioningtype": "thin",
+                "tags": row.tags or None,
+                "displayoffering": row.display,
+                "state": row.state,
+            }
+            for row in rows
+        ]
+
+
+class CreateDiskOffering(Request):
+    name = Text("its name, new in the cloud", required=True)
+    displaytext = Text("what it is; the name when absent")
+    disksize = Size("the size in GiB")
+    customized = Flag("whether the user chooses the size; so it is when none is given")
+    storagetype = Choice("where the volume is", STORAGE_TYPES, default="shared")
+    tags = Text("tags, separated by commas, that a storage pool must have")
+    displayoffering = Flag("whether users see it", default=True)
+
+
+@command("createDiskOffering", CreateDiskOffering, DiskOfferingResponse, creates=True, event="DISK.OFFERING.CREATE")
+def create_disk_offering(call: Call, given: Given) -> DiskOffering:
+    """Offer a size of data volumes."""
+    customized = given.customized if given.customized is not None else given.disksize is None
+    if customized and given.disksize is not None:
+        raise Invalid("A customized disk offering has no disksize: who makes the volume chooses it.")
+    if not customized and given.disksize is None:
+        raise Invalid("A disk offering of a fixed size needs disksize.")
+    offering = DiskOffering(
+        name=given.name,
+        display_text=given.displaytext or given.name,
+        size=given.disksize or 0,
+        customized=customized,
+        storage_type=given.storagetype,
+        tags=clean_tags(given.tags),
+        display=given.displayoffering,
+        live=given.name.lower(),
+    )
+    made: DiskOffering = call.add(offering, taken=_taken(given.name))
+    return made
+
+
+def _taken(name: str) -> str:
+    return f"A disk offering named {name} exists already."
+
+
+class ListDiskOfferings(ListRequest):
+    id = Ref(DiskOffering, "only this offering")
+    name = Text("only the offering of this name")
+    zoneid = Ref(Zone, "only offerings for this zone; all are for every zone")
+    storagetype = Choice("only offerings of this storage type", STORAGE_TYPES)
+    state = Choice("only offerings of this state; all for both", [*STATES, "all"], default="Active")
+
+
+@command("listDiskOfferings", ListDiskOfferings, DiskOfferingResponse, roles=EVERYONE)
+def list_disk_offerings(call: Call, given: Given) -> Page:
+    """List disk offerings."""
+    query = select(DiskOffering).where(DiskOffering.removed.is_(None))
+    if not call.is_root_admin:
+        query = query.where(DiskOffering.display)
+    if given.id is not None:
+        query = query.where(DiskOffering.id == given.id.id)
+    elif given.state != "all":
+        query = query.where(DiskOffering.state == given.state)
+    if given.name is not None:
+        query = query.where(DiskOffering.name == given.name)
+    if given.keyword:
+        query = query.where(DiskOffering.name.contains(given.keyword, autoescape=True))
+    if given.storagetype is not None:
+        query = query.where(DiskOffering.storage_type == given.storagetype)
+    return call.paged(query.order_by(DiskOffering.sort_key, DiskOffering.name, DiskOffering.id))
+
+
+class UpdateDiskOffering(Request):
+    id = Ref(DiskOffering, "the offering", required=True)
+    name = Text("its new name")
+    displaytext = Text("what it is")
+    sortkey = Integer("its place in lists, from the smallest", least=-(2**31))
+    displayoffering = Flag("whether users see it")
+    tags = Text("tags, separated by commas, that a storage pool must have; empty for none")
+    state = Choice("Inactive for one that is not for new volumes", STATES)
+
+
+@command("updateDiskOffering", UpdateDiskOffering, DiskOfferingResponse, event="DISK.OFFERING.EDIT")
+def update_disk_offering(call: Call, given: Given) -> DiskOffering:
+    """Change a disk offering; volumes that have it keep their size."""
+    offering: DiskOffering = given.id
+    if given.name:
+        offering.name, offering.live = given.name, given.name.lower()
+    if given.displaytext:
+        offering.display_text = given.displaytext
+    if given.sortkey is not None:
+        offering.sort_key = given.sortkey
+    if given.displayoffering is not None:
+        offering.display = given.displayoffering
+    if given.tags is not None:
+        offering.tags = clean_tags(given.tags)
+    if given.state is not None:
+        offering.state = given.state
+    call.flush(taken=_taken(offering.name))
+    return offering
+
+
+class DeleteDiskOffering(Request):
+    id = Ref(DiskOffering, "the offering", required=True)
+
+
+@command("deleteDiskOffering", DeleteDiskOffering, SuccessResponse, event="DISK.OFFERING.DELETE")
+def delete_disk_offering(_call: Call, id: DiskOffering) -> bool:
+    """Take a disk offering away; volumes that have it keep it."""
+    id.state = "Inactive"
+    id.remove()
+    return True

@@ -1,0 +1,306 @@
+"""Network offerings: which services a tenant network has, and who gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+
+from manager.api.call import Call
+from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.errors import Invalid, missing
+from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, Ref, Text
+from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse, When
+from manager.models import Network, NetworkOffering, Zone
+from network import catalog
+
+STATES = ("Enabled", "Disabled")
+AVAILABILITIES = ("Optional", "Required")
+NEVER = ("specifyvlan", "specifyipranges", "ispersistent", "forvpc")
+
+
+class ProviderResponse(Response):
+    object_key = "networkserviceprovider"
+    name = Str("the provider's name")
+    state = Str("always Enabled")
+    servicelist = Many("the services that it gives")
+
+
+class CapabilityResponse(Response):
+    name = Str("the capability's name")
+    value = Str("its value")
+    canchooseservicecapability = Bool("whether an offering may have another value")
+
+
+class ServiceResponse(Response):
+    object_key = "networkservice"
+    name = Str("the service's name")
+    provider = Many("who gives it", ProviderResponse)
+    capability = Many("what it can do", CapabilityResponse)
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[Shown]) -> list[Shown]:
+        return list(rows)
+
+
+def shown_services(services: Mapping[str, str]) -> list[Shown]:
+    """The services of an offering (service: provider) as responses show them."""
+    return [_service(service, [provider]) for service, provider in sorted(services.items())]
+
+
+def _service(service: str, providers: Sequence[str]) -> Shown:
+    known = [catalog.PROVIDERS[name] for name in providers if name in catalog.PROVIDERS]
+    capabilities = {k: v for provider in known for k, v in provider.services.get(service, {}).items()}
+    return {
+        "name": service,
+        "provider": [{"name": name} for name in providers],
+        "capability": [
+            {"name": name, "value": value, "canchooseservicecapability": False} for name, value in capabilities.items()
+        ],
+    }
+
+
+class NetworkOfferingResponse(Response):
+    object_key = "networkoffering"
+    shows = NetworkOffering
+    id = Str("the offering's id")
+    name = Str("its name")
+    displaytext = Str("what it is")
+    created = When("when it was made")
+    traffictype = Str("always Guest")
+    guestiptype = Str("always Isolated")
+    availability = Str("Optional or Required")
+    state = Str("Enabled or Disabled; disabled ones are not for new networks")
+    isdefault = Bool("whether it comes with the cloud and stays")
+    conservemode = Bool("whether one public address may serve several purposes")
+    specifyvlan = Bool("always false: networks take their tunnel keys from the zone")
+    specifyipranges = Bool("always false")
+    ispersistent = Bool("always false")
+    forvpc = Bool("always false")
+    egressdefaultpolicy = Bool("whether guests may reach what is outside unless a rule says otherwise")
+    networkrate = Int("Mbit/s of a network")
+    internetprotocol = Str("always IPv4")
+    service = Many("the services and who gives them", ServiceResponse)
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[NetworkOffering]) -> list[Shown]:
+        return [_describe(row) for row in rows]
+
+
+def _describe(row: NetworkOffering) -> Shown:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "displaytext": row.display_text,
+        "created": row.created,
+        "traffictype": row.traffic_type,
+        "guestiptype": row.guest_ip_type,
+        "availability": row.availability,
+        "state": row.state,
+        "isdefault": row.is_default,
+        "conservemode": row.conserve_mode,
+        "egressdefaultpolicy": row.egress_default,
+        "networkrate": row.network_rate,
+        "internetprotocol": "IPv4",
+        "service": shown_services(row.services),
+        **dict.fromkeys(NEVER, False),
+    }
+
+
+class CreateNetworkOffering(Request):
+    name = Text("its name, new in the cloud", required=True)
+    displaytext = Text("what it is; the name when absent")
+    guestiptype = Choice("the kind of networks", ["Isolated"], required=True)
+    traffictype = Choice("the kind of traffic", ["Guest"], required=True)
+    supportedservices = ListOf(Text("a service"), "the services; those of serviceproviderlist when absent")
+    serviceproviderlist = MapList("which provider gives which service: service and provider of each")
+    availability = Choice("Required for the one that accounts need", AVAILABILITIES, default="Optional")
+    egressdefaultpolicy = Flag("whether guests may reach what is outside", default=True)
+    conservemode = Flag("whether one public address may serve several purposes", default=True)
+    networkrate = Integer("Mbit/s of a network", least=1)
+    enable = Flag("whether networks may be made of it at once", default=False)
+    specifyvlan = Flag("cannot be true: networks take their tunnel keys from the zone", default=False)
+    specifyipranges = Flag("cannot be true", default=False)
+    ispersistent = Flag("cannot be true", default=False)
+    forvpc = Flag("cannot be true", default=False)
+
+
+@command(
+    "createNetworkOffering",
+    CreateNetworkOffering,
+    NetworkOfferingResponse,
+    creates=True,
+    event="NETWORK.OFFERING.CREATE",
+)
+def create_network_offering(call: Call, given: Given) -> NetworkOffering:
+    """Offer a kind of tenant network; it is Disabled unless `enable` says otherwise."""
+    refused = [name for name in NEVER if getattr(given, name)]
+    if refused:
+        raise Invalid(f"Network offerings with {' and '.join(refused)} are not possible.")
+    _check_availability(call, given.availability)
+    offering = NetworkOffering(
+        name=given.name,
+        display_text=given.displaytext or given.name,
+        guest_ip_type=given.guestiptype,
+        traffic_type=given.traffictype,
+        availability=given.availability,
+        egress_default=given.egressdefaultpolicy,
+        conserve_mode=given.conservemode,
+        network_rate=given.networkrate,
+        services=_services(given.supportedservices or [], given.serviceproviderlist or []),
+        state="Enabled" if given.enable else "Disabled",
+        live=given.name,
+    )
+    made: NetworkOffering = call.add(offering, taken=_taken(given.name))
+    return made
+
+
+def _taken(name: str) -> str:
+    return f"A network offering named {name} exists already."
+
+
+def _services(wanted: list[str], chosen: list[dict[str, str]]) -> dict[str, str]:
+    """:raises Invalid: the catalog of services and providers does not hold that combination"""
+    for entry in chosen:
+        if not entry.get("service") or not entry.get("provider"):
+            raise Invalid("Each entry of serviceproviderlist holds a service and a provider.")
+    try:
+        return catalog.check(wanted, [(entry["service"], entry["provider"]) for entry in chosen])
+    except catalog.UnsuitableService as error:
+        raise Invalid(str(error)) from error
+
+
+def _check_availability(call: Call, availability: str, but: str = "") -> None:
+    if availability != "Required":
+        return
+    query = select(NetworkOffering.name).where(NetworkOffering.availability == "Required")
+    other = call.session.scalar(query.where(NetworkOffering.removed.is_(None), NetworkOffering.id != but))
+    if other is not None:
+        raise Invalid(f"One network offering can be Required, and {other} is.")
+
+
+class ListNetworkOfferings(ListRequest):
+    id = Ref(NetworkOffering, "only this offering")
+    name = Text("only the offering of this name")
+    displaytext = Text("only offerings of this display text")
+    zoneid = Ref(Zone, "only offerings for this zone; all are for every zone")
+    state = Choice("only offerings of this state", STATES)
+    availability = Choice("only offerings of this availability", AVAILABILITIES)
+    guestiptype = Text("only offerings of this kind of network")
+    traffictype = Text("only offerings of this kind of traffic")
+    isdefault = Flag("only those that come with the cloud, or only others")
+    supportedservices = ListOf(Text("a service"), "only offerings of all these services")
+    sourcenatsupported = Flag("only offerings with source NAT, or only those without")
+    specifyvlan = Flag("true for offerings whose networks name a VLAN, of which there are none")
+    specifyipranges = Flag("true for offerings whose networks name address ranges, of which there are none")
+    forvpc = Flag("true for offerings of networks of VPCs, of which there are none")
+
+
+@command("listNetworkOfferings", ListNetworkOfferings, NetworkOfferingResponse, roles=EVERYONE)
+def list_network_offerings(call: Call, given: Given) -> Page:
+    """List network offerings."""
+    if given.specifyvlan or given.specifyipranges or given.forvpc:
+        return Page([], 0)
+    query = select(NetworkOffering).where(NetworkOffering.removed.is_(None), *_conditions(given))
+    query = query.order_by(NetworkOffering.sort_key, NetworkOffering.name, NetworkOffering.id)
+    if given.supportedservices is None and given.sourcenatsupported is None:
+        return call.paged(query)
+    # no SQL reads JSON alike on all databases, and there are few offerings
+    return call.window([row for row in call.session.scalars(query) if _has_services(row, given)])
+
+
+def _conditions(given: Given) -> list[ColumnElement[bool]]:
+    equal = {
+        NetworkOffering.id: given.id.id if given.id is not None else None,
+        NetworkOffering.name: given.name,
+        NetworkOffering.display_text: given.displaytext,
+        NetworkOffering.state: given.state,
+        NetworkOffering.availability: given.availability,
+        NetworkOffering.is_default: given.isdefault,
+    }
+    found = [column == value for column, value in equal.items() if value is not None]
+    for column, text in ((NetworkOffering.guest_ip_type, given.guestiptype),
+                         (NetworkOffering.traffic_type, given.traffictype)):  # fmt: skip
+        if text:
+            found.append(func.lower(column) == text.lower())
+    if given.keyword:
+        found.append(NetworkOffering.name.contains(given.keyword, autoescape=True))
+    return found
+
+
+def _has_services(offering: NetworkOffering, given: Given) -> bool:
+    has = {name.lower() for name in offering.services}
+    if given.sourcenatsupported is not None and given.sourcenatsupported != ("sourcenat" in has):
+        return False
+    return {name.lower() for name in given.supportedservices or ()} <= has
+
+
+class UpdateNetworkOffering(Request):
+    id = Ref(NetworkOffering, "the offering")
+    name = Text("its new name")
+    displaytext = Text("what it is")
+    state = Choice("Enabled or Disabled", STATES)
+    availability = Choice("Optional or Required", AVAILABILITIES)
+    sortkey = Integer("its place in lists, from the smallest", least=-(2**31))
+
+
+@command("updateNetworkOffering", UpdateNetworkOffering, NetworkOfferingResponse, event="NETWORK.OFFERING.EDIT")
+def update_network_offering(call: Call, given: Given) -> NetworkOffering:
+    """Change a network offering; networks that have it keep it."""
+    offering: NetworkOffering | None = given.id
+    if offering is None:
+        raise missing(call.command, "id")
+    if given.name:
+        if offering.is_default and given.name != offering.name:
+            raise Invalid(f"The network offering {offering.name} comes with the cloud and keeps its name.")
+        offering.name = offering.live = given.name
+    if given.displaytext:
+        offering.display_text = given.displaytext
+    if given.availability is not None:
+        _check_availability(call, given.availability, offering.id)
+        offering.availability = given.availability
+    if given.state is not None:
+        offering.state = given.state
+    if given.sortkey is not None:
+        offering.sort_key = given.sortkey
+    call.flush(taken=_taken(offering.name))
+    return offering
+
+
+class DeleteNetworkOffering(Request):
+    id = Ref(NetworkOffering, "the offering", required=True)
+
+
+@command("deleteNetworkOffering", DeleteNetworkOffering, SuccessResponse, event="NETWORK.OFFERING.DELETE")
+def delete_network_offering(call: Call, id: NetworkOffering) -> bool:
+    """Take away a network offering that no network has."""
+    if id.is_default:
+        raise Invalid(f"The network offering {id.name} comes with the cloud and cannot be deleted.")
+    used = select(func.count(Network.id)).where(Network.offering_id == id.id, Network.removed.is_(None))
+    count = call.session.scalar(used) or 0
+    if count:
+        raise Invalid(f"The network offering {id.name} is that of {count} networks and cannot be deleted.")
+    id.remove()
+    return True
+
+
+class ListSupportedNetworkServices(ListRequest):
+    service = Text("only this service")
+    provider = Text("only services that this provider gives")
+
+
+@command("listSupportedNetworkServices", ListSupportedNetworkServices, ServiceResponse, roles=EVERYONE)
+def list_supported_network_services(call: Call, service: str | None, provider: str | None, keyword: str | None) -> Page:
+    """List the services that networks can have, and who gives them."""
+
+    def wanted(name: str, providers: list[str]) -> bool:
+        return bool(
+            providers
+            and (service is None or name.lower() == service.lower())
+            and (provider is None or provider.lower() in (one.lower() for one in providers))
+            and (not keyword or keyword.lower() in name.lower())
+        )
+
+    rows: list[Any] = [(name, catalog.providers_of(name)) for name in catalog.SERVICES]
+    return call.window([_service(name, providers) for name, providers in rows if wanted(name, providers)])

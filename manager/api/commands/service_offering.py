@@ -1,0 +1,236 @@
+"""Service offerings: sizes that virtual machines may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, false, select
+
+from manager.api.call import Call
+from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.errors import Invalid
+from manager.api.fields import GIB, MIB, Choice, Flag, Integer, Ref, Size, Text
+from manager.api.response import Bool, Int, Long, Response, Shown, Str, SuccessResponse, When
+from manager.models import ServiceOffering, Vm, Zone
+
+MOST_CPUS, MOST_MHZ = 512, 10_000
+STORAGE_TYPES = ("shared", "local")
+STATES = ("Active", "Inactive")
+
+
+class ServiceOfferingResponse(Response):
+    object_key = "serviceoffering"
+    shows = ServiceOffering
+    id = Str("the offering's id")
+    name = Str("its name")
+    displaytext = Str("what it is")
+    cpunumber = Int("how many CPUs; absent where the user chooses")
+    cpuspeed = Int("MHz of each CPU; absent where the user chooses")
+    memory = Int("memory in MiB; absent where the user chooses")
+    created = When("when it was made")
+    storagetype = Str("local or shared: where the root disk is")
+    provisioningtype = Str("thin: disks take the space that is written")
+    offerha = Bool("whether virtual machines of it start elsewhere when their host fails")
+    limitcpuuse = Bool("whether CPU use is capped at what the offering says")
+    isvolatile = Bool("always false")
+    storagetags = Str("tags that a storage pool must have")
+    hosttags = Str("tags that a host must have")
+    rootdisksize = Long("the size of the root disk in GiB; absent for that of the template")
+    iscustomized = Bool("whether the user chooses the size")
+    issystem = Bool("always false")
+    defaultuse = Bool("always false")
+    dynamicscalingenabled = Bool("always false")
+    state = Str("Active or Inactive; inactive ones are not for new virtual machines")
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[ServiceOffering]) -> list[Shown]:
+        return [_describe(row) for row in rows]
+
+
+def _describe(row: ServiceOffering) -> Shown:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "displaytext": row.display_text,
+        "cpunumber": row.cpus or None,
+        "cpuspeed": row.cpu_mhz or None,
+        "memory": row.memory // MIB or None,
+        "created": row.created,
+        "storagetype": row.storage_type,
+        "provisioningtype": "thin",
+        "offerha": row.offer_ha,
+        "limitcpuuse": row.limit_cpu_use,
+        "isvolatile": False,
+        "storagetags": row.storage_tags or None,
+        "hosttags": row.host_tags or None,
+        "rootdisksize": row.root_disk_size // GIB or None,
+        "iscustomized": row.customized,
+        "issystem": False,
+        "defaultuse": False,
+        "dynamicscalingenabled": False,
+        "state": row.state,
+    }
+
+
+class CreateServiceOffering(Request):
+    name = Text("its name, new in the cloud", required=True)
+    displaytext = Text("what it is; the name when absent")
+    cpunumber = Integer("how many CPUs", least=1, most=MOST_CPUS)
+    cpuspeed = Integer("MHz of each CPU", least=1, most=MOST_MHZ)
+    memory = Integer("memory in MiB", least=32)
+    customized = Flag("whether the user chooses CPUs and memory; so it is when none of them is given")
+    storagetype = Choice("where the root disk is", STORAGE_TYPES, default="shared")
+    hosttags = Text("tags, separated by commas, that a host must have")
+    tags = Text("tags, separated by commas, that a storage pool must have")
+    offerha = Flag("whether virtual machines of it start elsewhere when their host fails", default=False)
+    limitcpuuse = Flag("whether CPU use is capped at what the offering says", default=False)
+    rootdisksize = Size("the size of the root disk in GiB")
+
+
+@command(
+    "createServiceOffering",
+    CreateServiceOffering,
+    ServiceOfferingResponse,
+    creates=True,
+    event="SERVICE.OFFERING.CREATE",
+)
+def create_service_offering(call: Call, given: Given) -> ServiceOffering:
+    """Offer a size of virtual machines."""
+    customized = _is_customized(given)
+    offering = ServiceOffering(
+        name=given.name,
+        display_text=given.displaytext or given.name,
+        cpus=given.cpunumber or 0,
+        cpu_mhz=given.cpuspeed or 0,
+        memory=(given.memory or 0) * MIB,
+        customized=customized,
+        storage_type=given.storagetype,
+        host_tags=clean_tags(given.hosttags),
+        storage_tags=clean_tags(given.tags),
+        offer_ha=given.offerha,
+        limit_cpu_use=given.limitcpuuse,
+        root_disk_size=given.rootdisksize or 0,
+        live=given.name.lower(),
+    )
+    made: ServiceOffering = call.add(offering, taken=_taken(given.name))
+    return made
+
+
+def _taken(name: str) -> str:
+    return f"A service offering named {name} exists already."
+
+
+def _is_customized(given: Given) -> bool:
+    """Whether the user of the offering chooses CPUs and memory.
+
+    :raises Invalid: too little is given for a fixed size, or too much for one to choose
+    """
+    size = {"cpunumber": given.cpunumber, "cpuspeed": given.cpuspeed, "memory": given.memory}
+    missing = [name for name, value in size.items() if value is None]
+    customized = given.customized if given.customized is not None else len(missing) == len(size)
+    if customized and (given.cpunumber or given.memory):
+        raise Invalid("A customized offering has no cpunumber and no memory: who deploys chooses them.")
+    if not customized and missing:
+        raise Invalid(f"An offering of a fixed size needs {', '.join(missing)} too.")
+    return bool(customized)
+
+
+def clean_tags(text: str | None) -> str:
+    """The tags, each once, separated by commas without blanks."""
+    return ",".join(dict.fromkeys(tag.strip() for tag in (text or "").split(",") if tag.strip()))
+
+
+class ListServiceOfferings(ListRequest):
+    id = Ref(ServiceOffering, "only this offering")
+    name = Text("only the offering of this name")
+    virtualmachineid = Ref(Vm, "only offerings to which this virtual machine could change")
+    zoneid = Ref(Zone, "only offerings for this zone; all are for every zone")
+    cpunumber = Integer("only offerings of at least as many CPUs")
+    cpuspeed = Integer("only offerings of at least as many MHz")
+    memory = Integer("only offerings of at least as many MiB of memory")
+    storagetype = Choice("only offerings of this storage type", STORAGE_TYPES)
+    state = Choice("only offerings of this state; all for both", [*STATES, "all"], default="Active")
+    issystem = Flag("only offerings for system virtual machines, of which there are none")
+
+
+@command("listServiceOfferings", ListServiceOfferings, ServiceOfferingResponse, roles=EVERYONE)
+def list_service_offerings(call: Call, given: Given) -> Page:
+    """List service offerings."""
+    query = select(ServiceOffering).where(ServiceOffering.removed.is_(None))
+    if given.id is not None:
+        query = query.where(ServiceOffering.id == given.id.id)
+    elif given.state != "all":
+        query = query.where(ServiceOffering.state == given.state)
+    if given.name is not None:
+        query = query.where(ServiceOffering.name == given.name)
+    if given.keyword:
+        query = query.where(ServiceOffering.name.contains(given.keyword, autoescape=True))
+    if given.storagetype is not None:
+        query = query.where(ServiceOffering.storage_type == given.storagetype)
+    if given.virtualmachineid is not None:
+        query = query.where(_is_choice_for(call, given.virtualmachineid))
+    if given.issystem:
+        query = query.where(false())
+    query = _of_size(query, given)
+    return call.paged(query.order_by(ServiceOffering.sort_key, ServiceOffering.name, ServiceOffering.id))
+
+
+def _is_choice_for(call: Call, vm: Vm) -> Any:
+    """Offerings that are not the VM's own and keep its disks where they are."""
+    own = call.session.get_one(ServiceOffering, vm.service_offering_id)
+    return (ServiceOffering.id != own.id) & (ServiceOffering.storage_type == own.storage_type)
+
+
+def _of_size(query: Select[Any], given: Given) -> Select[Any]:
+    least = {
+        ServiceOffering.cpus: given.cpunumber,
+        ServiceOffering.cpu_mhz: given.cpuspeed,
+        ServiceOffering.memory: given.memory * MIB if given.memory is not None else None,
+    }
+    for column, value in least.items():
+        if value is not None:
+            query = query.where((column >= value) | ServiceOffering.customized)
+    return query
+
+
+class UpdateServiceOffering(Request):
+    id = Ref(ServiceOffering, "the offering", required=True)
+    name = Text("its new name")
+    displaytext = Text("what it is")
+    sortkey = Integer("its place in lists, from the smallest", least=-(2**31))
+    hosttags = Text("tags, separated by commas, that a host must have; empty for none")
+    storagetags = Text("tags, separated by commas, that a storage pool must have; empty for none")
+    state = Choice("Inactive for one that is not for new virtual machines", STATES)
+
+
+@command("updateServiceOffering", UpdateServiceOffering, ServiceOfferingResponse, event="SERVICE.OFFERING.EDIT")
+def update_service_offering(call: Call, given: Given) -> ServiceOffering:
+    """Change a service offering; virtual machines that have it keep their size."""
+    offering: ServiceOffering = given.id
+    if given.name:
+        offering.name, offering.live = given.name, given.name.lower()
+    if given.displaytext:
+        offering.display_text = given.displaytext
+    if given.sortkey is not None:
+        offering.sort_key = given.sortkey
+    if given.hosttags is not None:
+        offering.host_tags = clean_tags(given.hosttags)
+    if given.storagetags is not None:
+        offering.storage_tags = clean_tags(given.storagetags)
+    if given.state is not None:
+        offering.state = given.state
+    call.flush(taken=_taken(offering.name))
+    return offering
+
+
+class DeleteServiceOffering(Request):
+    id = Ref(ServiceOffering, "the offering", required=True)
+
+
+@command("deleteServiceOffering", DeleteServiceOffering, SuccessResponse, event="SERVICE.OFFERING.DELETE")
+def delete_service_offering(_call: Call, id: ServiceOffering) -> bool:
+    """Take a service offering away; virtual machines that have it keep it."""
+    id.state = "Inactive"
+    id.remove()
+    return True

@@ -1,0 +1,264 @@
+"""Virtual machines: list, start, stop, reboot, destroy, expunge, recover, update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, or_, select
+
+from manager import access, configuration
+from manager.api.call import Call
+from manager.api.command import (
+    EVERYONE,
+    ROOT,
+    AccountListRequest,
+    Given,
+    Page,
+    Request,
+    SuccessResponse,
+    command,
+)
+from manager.api.commands.vm_deploy import checked_name, checked_user_data, claim
+from manager.api.commands.vm_response import PARTS, VmResponse, described
+from manager.api.errors import Denied, Invalid
+from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
+from manager.models import (
+    Account,
+    Host,
+    Network,
+    Nic,
+    OsType,
+    ServiceOffering,
+    Tag,
+    Template,
+    Vm,
+    Volume,
+    WorkflowRow,
+    Zone,
+)
+from manager.models.states import VM_MOVES
+from manager.workflows.engine import Busy
+from manager.workflows.vm import destroy_vm, expunge_vm, reboot_vm, start_vm, stop_vm
+
+USERS_MAY_EXPUNGE = "allow.user.expunge.recover.vm"
+FORCE_DESTROYING = "vm.destroy.forcestop"
+ENDING = ("Destroyed", "Expunging")
+PRESENT = "Present"
+
+
+class ListVms(AccountListRequest):
+    id = Ref(Vm, "only this virtual machine")
+    ids = ListOf(Ref(Vm, ""), "only these virtual machines")
+    name = Text("a part of the name")
+    state = Choice(
+        "only those in this state; Present: all but Destroyed and Expunging", [PRESENT, *sorted(VM_MOVES.states)]
+    )
+    zoneid = Ref(Zone, "only those in this zone")
+    hostid = Ref(Host, "only those on this host", roles=ROOT)
+    networkid = Ref(Network, "only those in this network")
+    templateid = Ref(Template, "only those of this template")
+    serviceofferingid = Ref(ServiceOffering, "only those of this service offering")
+    hypervisor = Text("only those on this kind of hypervisor")
+    displayvm = Flag("whether users see it", roles=ROOT)
+    tags = MapOf("only those with all these tags")
+    details = ListOf(Choice("", PARTS), "the parts to show: all, or nics, tmpl, servoff; min for none of them")
+    userdata = Flag("show the user data as well", default=False)
+
+
+@command("listVirtualMachines", ListVms, VmResponse, roles=EVERYONE)
+def list_virtual_machines(call: Call, given: Given) -> Page:
+    """List virtual machines."""
+    query = described(user_data=given.userdata).where(access.visible(call, Vm), *_matching(given))
+    if not call.is_root_admin:
+        query = query.where(Vm.display.is_(True))
+    if call.role.type == "User" and not _users_may_expunge(call):
+        query = query.where(Vm.state.not_in(ENDING))
+    call.parameters["details"] = given.details
+    return call.paged(_with_tags(query, given.tags).order_by(Vm.number))
+
+
+def _matching(given: Given) -> list[ColumnElement[bool]]:
+    columns: dict[str, Any] = {
+        "id": Vm.id,
+        "zoneid": Vm.zone_id,
+        "hostid": Vm.host_id,
+        "templateid": Vm.template_id,
+        "serviceofferingid": Vm.service_offering_id,
+    }
+    found: list[ColumnElement[bool]] = [
+        column == getattr(given, name).id for name, column in columns.items() if getattr(given, name) is not None
+    ]
+    if given.ids is not None:
+        found.append(Vm.id.in_([vm.id for vm in given.ids]))
+    if given.networkid is not None:
+        found.append(Vm.id.in_(select(Nic.vm_id).where(Nic.network_id == given.networkid.id)))
+    if given.state is not None:
+        found.append(Vm.state.not_in(ENDING) if given.state == PRESENT else Vm.state == given.state)
+    if given.hypervisor:
+        found.append(Vm.hypervisor == given.hypervisor)
+    if given.displayvm is not None:
+        found.append(Vm.display.is_(given.displayvm))
+    if given.name:
+        found.append(_named(given.name))
+    if given.keyword:
+        found.append(or_(_named(given.keyword), Vm.instance_name.contains(given.keyword, autoescape=True)))
+    return found
+
+
+def _named(part: str) -> ColumnElement[bool]:
+    return or_(Vm.name.contains(part, autoescape=True), Vm.display_name.contains(part, autoescape=True))
+
+
+def _with_tags(query: Select[Any], tags: dict[str, str] | None) -> Select[Any]:
+    for key, value in (tags or {}).items():
+        query = query.where(Vm.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
+    return query
+
+
+class StartVm(Request):
+    id = Ref(Vm, "the VM to start", required=True)
+    hostid = Ref(Host, "the host to start it on", roles=ROOT)
+
+
+@command("startVirtualMachine", StartVm, VmResponse, is_async=True, roles=EVERYONE, event="VM.START")
+def start_virtual_machine(call: Call, id: Vm, hostid: Host | None) -> WorkflowRow:
+    """Start a Stopped VM."""
+    VM_MOVES.demand(id, "start")
+    if hostid is not None and hostid.zone_id != id.zone_id:
+        raise Invalid(f"The host {hostid.name} ({hostid.id}) is not in the zone of the virtual machine {id.id}.")
+    return start_vm.start(call.session, id, call=call, host_id=hostid.id if hostid else None)
+
+
+class StopVm(Request):
+    id = Ref(Vm, "the VM to stop", required=True)
+    forced = Flag("power off at once, without asking the guest", default=False)
+
+
+@command("stopVirtualMachine", StopVm, VmResponse, is_async=True, roles=EVERYONE, event="VM.STOP")
+def stop_virtual_machine(call: Call, id: Vm, forced: bool) -> WorkflowRow:
+    """Stop a Running VM. Its addresses and volumes stay."""
+    VM_MOVES.demand(id, "stop")
+    return stop_vm.start(call.session, id, call=call, forced=forced)
+
+
+class RebootVm(Request):
+    id = Ref(Vm, "the VM to reboot", required=True)
+    forced = Flag("reset at once, without asking the guest", default=False)
+
+
+@command("rebootVirtualMachine", RebootVm, VmResponse, is_async=True, roles=EVERYONE, event="VM.REBOOT")
+def reboot_virtual_machine(call: Call, id: Vm, forced: bool) -> WorkflowRow:
+    """Restart the guest of a Running VM, in its place."""
+    if id.state != "Running":
+        raise Invalid(f"The virtual machine {id.id} is {id.state}; to reboot it must be Running.")
+    return reboot_vm.start(call.session, id, call=call, forced=forced)
+
+
+class DestroyVm(Request):
+    id = Ref(Vm, "the VM to destroy", required=True)
+    expunge = Flag("remove it and its volumes for good at once", default=False)
+
+
+@command("destroyVirtualMachine", DestroyVm, VmResponse, is_async=True, roles=EVERYONE, event="VM.DESTROY")
+def destroy_virtual_machine(call: Call, id: Vm, expunge: bool) -> WorkflowRow:
+    """Destroy a VM, which is stopped first; it can be recovered until it is expunged."""
+    if expunge:
+        _demand_expunging(call)
+    if id.state != "Running" and not (expunge and id.state in VM_MOVES.table["expunge"]):
+        VM_MOVES.demand(id, "destroy")
+    forced = _is_set(call, FORCE_DESTROYING)
+    return destroy_vm.start(call.session, id, call=call, expunge=expunge, forced=forced)
+
+
+class ExpungeVm(Request):
+    id = Ref(Vm, "the VM to expunge", required=True)
+
+
+@command("expungeVirtualMachine", ExpungeVm, SuccessResponse, is_async=True, roles=EVERYONE, event="VM.EXPUNGE")
+def expunge_virtual_machine(call: Call, id: Vm) -> WorkflowRow:
+    """Remove a Destroyed VM and its volumes for good."""
+    _demand_expunging(call)
+    VM_MOVES.demand(id, "expunge")
+    return expunge_vm.start(call.session, id, call=call, expunge=True)
+
+
+def _demand_expunging(call: Call) -> None:
+    if call.role.type == "User" and not _users_may_expunge(call):
+        raise Denied(f"Users may expunge and recover only where the setting {USERS_MAY_EXPUNGE} is true.")
+
+
+def _users_may_expunge(call: Call) -> bool:
+    return _is_set(call, USERS_MAY_EXPUNGE)
+
+
+def _is_set(call: Call, name: str) -> bool:
+    return name in configuration.SETTINGS and bool(configuration.value(call.session, name))
+
+
+class RecoverVm(Request):
+    id = Ref(Vm, "the VM to recover", required=True)
+
+
+@command("recoverVirtualMachine", RecoverVm, VmResponse, roles=EVERYONE, event="VM.RECOVER")
+def recover_virtual_machine(call: Call, id: Vm) -> Vm:
+    """Make a Destroyed VM a Stopped one again."""
+    _demand_expunging(call)
+    call.session.refresh(id, with_for_update=True)
+    VM_MOVES.demand(id, "recover")
+    _demand_free(call, id)
+    volumes = call.session.scalars(select(Volume.state).where(Volume.vm_id == id.id, Volume.removed.is_(None))).all()
+    if not volumes or {"Expunging", "Expunged"} & set(volumes):
+        raise Invalid(f"The volumes of the virtual machine {id.id} are gone or going, so it cannot be recovered.")
+    claim(call, call.session.get_one(Account, id.account_id), vms=1, cpus=id.cpus, memory=id.memory)
+    VM_MOVES.move(id, "recover")
+    return id
+
+
+def _demand_free(call: Call, vm: Vm) -> None:
+    """:raises Busy: a workflow is open for the VM"""
+    holds = f"vms:{vm.id}"
+    if call.session.scalar(select(WorkflowRow.id).filter_by(holds=holds)) is not None:
+        call.session.rollback()
+        raise Busy(holds)
+
+
+class UpdateVm(Request):
+    id = Ref(Vm, "the VM to change", required=True)
+    name = Text("a new name, while it is Stopped")
+    displayname = Text("a new name to show")
+    group = Text("the name of its group; empty for none")
+    userdata = Text("new user data in base64, told at the next start; empty for none", max_length=2**21, lines=True)
+    ostypeid = Ref(OsType, "another operating system type")
+    displayvm = Flag("whether users see it", roles=ROOT)
+    details = MapOf("new details in place of the old ones")
+    cleanupdetails = Flag("remove all details", default=False)
+
+
+@command("updateVirtualMachine", UpdateVm, VmResponse, roles=EVERYONE, event="VM.UPDATE")
+def update_virtual_machine(call: Call, given: Given) -> Vm:
+    """Change how a VM is named and described; the size of it stays."""
+    vm: Vm = given.id
+    if given.name and given.name != vm.name:
+        _rename(call, vm, given.name)
+    if given.displayname:
+        vm.display_name = given.displayname
+    if given.group is not None:
+        vm.group = given.group
+    if given.userdata is not None:
+        vm.user_data = checked_user_data(call, given.userdata)
+    if given.ostypeid is not None:
+        vm.os_type_id = given.ostypeid.id
+    if given.displayvm is not None:
+        vm.display = given.displayvm
+    if given.details is not None or given.cleanupdetails:
+        vm.details = {} if given.cleanupdetails else given.details
+    call.flush(taken=f"The account of the virtual machine {vm.id} has one named {given.name} already.")
+    return vm
+
+
+def _rename(call: Call, vm: Vm, name: str) -> None:
+    if vm.state != "Stopped":
+        raise Invalid(f"The virtual machine {vm.id} is {vm.state}; only a Stopped one can be renamed.")
+    _demand_free(call, vm)
+    vm.name = checked_name(name)
+    vm.live = f"{vm.account_id}/{name.lower()}"

@@ -1,0 +1,340 @@
+"""Deployment of virtual machines: what is asked for is checked, counted and stored in one transaction."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+import secrets
+import string
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from manager import access, configuration
+from manager.api.call import Call
+from manager.api.command import EVERYONE, Given, OwnedRequest, command
+from manager.api.commands.vm_response import DeployedVmResponse
+from manager.api.errors import ApiError, Denied, Invalid, missing
+from manager.api.fields import Flag, ListOf, MapList, MapOf, Ref, Size, Text
+from manager.models import (
+    Account,
+    Host,
+    Network,
+    ServiceOffering,
+    SshKeyPair,
+    Template,
+    Vm,
+    Volume,
+    WorkflowRow,
+    Zone,
+    new_id,
+)
+from manager.models.states import VM_MOVES
+from manager.placement import limits
+from manager.placement.address import NoAddress, add_nic
+from manager.workflows.numbers import next_number
+from manager.workflows.vm import deploy_vm
+
+MIB = 2**20
+TIB = 2**40
+MAX_DISK = 64 * TIB
+NO_CAPACITY, NO_ALLOCATION = 533, 535
+USABLE_NETWORK = ("Allocated", "Implementing", "Implemented")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_CUSTOM = {"cpunumber": ("cpus", 1024), "cpuspeed": ("cpu_mhz", 100_000), "memory": ("memory", 2**24)}
+_PASSWORD_LETTERS = string.ascii_letters + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the VM takes of a host: `cpu_mhz` of each CPU, `memory` in bytes; `details` are the other details given."""
+
+    cpus: int
+    cpu_mhz: int
+    memory: int
+    details: dict[str, str]
+
+
+class DeployVm(OwnedRequest):
+    zoneid = Ref(Zone, "the zone to deploy in", required=True)
+    serviceofferingid = Ref(ServiceOffering, "its CPUs and memory", required=True)
+    templateid = Ref(Template, "what its root volume is made of")
+    networkids = ListOf(Ref(Network, ""), "its networks; the first one is the default", most=16)
+    iptonetworklist = MapList("its networks with addresses: iptonetworklist[0].networkid=..&iptonetworklist[0].ip=..")
+    ipaddress = Text("its address in the default network")
+    name = Text("its name, which is its host name: a label of at most 63 letters, digits and hyphens")
+    displayname = Text("the name shown to people")
+    group = Text("the name of its group")
+    keypair = Text("the name of an SSH key pair to log in with")
+    keypairs = ListOf(Text(""), "names of SSH key pairs to log in with", most=16)
+    userdata = Text("user data in base64", max_length=2**21, lines=True)
+    startvm = Flag("false to leave it Stopped", default=True)
+    hostid = Ref(Host, "the host to start it on", roles=("Admin",))
+    rootdisksize = Size("the least size of its root volume in GiB")
+    hypervisor = Text("the hypervisor, which must be the template's")
+    displayvm = Flag("whether users see it", default=True, roles=("Admin",))
+    details = MapOf("cpuNumber, cpuSpeed (MHz) and memory (MiB) for a custom offering, and free details")
+
+
+@command(
+    "deployVirtualMachine",
+    DeployVm,
+    DeployedVmResponse,
+    is_async=True,
+    creates=True,
+    roles=EVERYONE,
+    event="VM.CREATE",
+)
+def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
+    """Deploy a virtual machine of a template and start it."""
+    template = usable_template(call, given.templateid, given.zoneid)
+    _check_place(call, given, template)
+    shape = shape_of(given.serviceofferingid, given.details)
+    networks = _networks(call, given)
+    keys = _public_keys(call, given)
+    user_data = checked_user_data(call, given.userdata)
+    disk = root_size(template, given.serviceofferingid, given.rootdisksize)
+    claim(call, call.owner, vms=1, cpus=shape.cpus, memory=shape.memory, volumes=1, primary_storage=disk)
+    vm = _store(call, given, template, shape)
+    vm.user_data, vm.key_pairs, vm.public_keys = user_data, list(keys), "\n".join(keys.values())
+    call.add(vm, taken=f"The account {call.owner.name} has a virtual machine {vm.name} already.")
+    call.session.add(_root_volume(vm, disk))
+    for device, (network, address) in enumerate(networks):
+        _add_nic(call, vm, network, address, device)
+    call.subject = vm
+    if not given.startvm:
+        return call.job_done(vm)
+    return deploy_vm.start(call.session, vm, call=call, host_id=given.hostid.id if given.hostid else None)
+
+
+def usable_template(call: Call, template: Template | None, zone: Zone) -> Template:
+    """The template, if VMs can be made of it in the zone.
+
+    :raises ApiError: 431, with the reason
+    """
+    if template is None:
+        raise missing(call.command, "templateid")
+    if template.state != "Ready":
+        raise Invalid(f"The template {template.name} ({template.id}) is {template.state}, not Ready.")
+    if template.zone_id not in (None, zone.id):
+        raise Invalid(f"The template {template.name} ({template.id}) is not in zone {zone.name}.")
+    return template
+
+
+def _check_place(call: Call, given: Given, template: Template) -> None:
+    zone, host = given.zoneid, given.hostid
+    if zone.allocation_state != "Enabled" and not call.is_root_admin:
+        raise Denied(f"The zone {zone.name} is {zone.allocation_state}; only root administrators deploy in it.")
+    if host is not None and host.zone_id != zone.id:
+        raise Invalid(f"The host {host.name} ({host.id}) is not in zone {zone.name}.")
+    if given.hypervisor and given.hypervisor.lower() != template.hypervisor.lower():
+        raise Invalid(f"The template {template.name} is for {template.hypervisor}, not for {given.hypervisor}.")
+
+
+def shape_of(offering: ServiceOffering, details: dict[str, str] | None) -> Shape:
+    """CPUs and memory by the offering; what it leaves open comes from the details.
+
+    :raises ApiError: 431, a number that is missing, not possible, or not the user's to choose
+    """
+    if offering.state != "Active":
+        raise Invalid(f"The service offering {offering.name} ({offering.id}) is {offering.state}, not Active.")
+    numbers = {"cpus": offering.cpus, "cpu_mhz": offering.cpu_mhz, "memory": offering.memory}
+    free: dict[str, str] = {}
+    for key, text in (details or {}).items():
+        if key.lower() not in _CUSTOM:
+            free[key] = text
+            continue
+        name, most = _CUSTOM[key.lower()]
+        if numbers[name]:
+            raise Invalid(f"The service offering {offering.name} fixes {key}; it cannot be chosen.")
+        numbers[name] = _number(key, text, most) * (MIB if name == "memory" else 1)
+    for key, (name, _) in _CUSTOM.items():
+        if not numbers[name]:
+            raise Invalid(f"The service offering {offering.name} is custom: details[0].{key} must say how much.")
+    return Shape(**numbers, details=free)
+
+
+def _number(key: str, text: str, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise Invalid(f"The detail {key} is a whole number from 1 to {most}, not {text}.")
+    return int(text)
+
+
+def root_size(template: Template, offering: ServiceOffering, wanted: int | None) -> int:
+    """Bytes of the root volume: the largest that template, offering and user ask for."""
+    size = max(template.size, offering.root_disk_size, wanted or 0)
+    if size > MAX_DISK:
+        raise Invalid(f"A root volume has at most {MAX_DISK // 2**30} GiB; {size // 2**30} were asked for.")
+    return size
+
+
+def _networks(call: Call, given: Given) -> list[tuple[Network, str | None]]:
+    """The networks in the order of devices, each with the address asked for."""
+    if given.iptonetworklist:
+        if given.networkids or given.ipaddress:
+            raise Invalid("The parameter iptonetworklist excludes networkids and ipaddress.")
+        wanted = _listed(call, given.iptonetworklist)
+    else:
+        networks = given.networkids or [_only_network(call, given.zoneid)]
+        wanted = [(network, given.ipaddress or None if i == 0 else None) for i, network in enumerate(networks)]
+    seen: set[str] = set()
+    for network, address in wanted:
+        _check_network(call, network, given.zoneid)
+        if address is not None:
+            _check_address(network, address)
+        if network.id in seen:
+            raise Invalid(f"The network {network.name} ({network.id}) is named twice.")
+        seen.add(network.id)
+    return wanted
+
+
+def _listed(call: Call, entries: list[dict[str, str]]) -> list[tuple[Network, str | None]]:
+    for entry in entries:
+        if "networkid" not in entry or not set(entry) <= {"networkid", "ip"}:
+            raise Invalid("Each entry of iptonetworklist has networkid, and ip if an address is wanted; nothing else.")
+    ids = [entry["networkid"].lower() for entry in entries]
+    networks = access.entities(call, Network, "iptonetworklist", ids, access.USE)
+    return [(network, entry.get("ip") or None) for network, entry in zip(networks, entries, strict=True)]
+
+
+def _only_network(call: Call, zone: Zone) -> Network:
+    query = select(Network).where(Network.account_id == call.owner.id, Network.zone_id == zone.id)
+    found = call.session.scalars(query.where(Network.removed.is_(None)).limit(2)).all()
+    if len(found) != 1:
+        held = "several networks" if found else "no network"
+        raise Invalid(
+            f"The account {call.owner.name} has {held} in zone {zone.name}; networkids must say which to use."
+        )
+    return found[0]
+
+
+def _check_network(call: Call, network: Network, zone: Zone) -> None:
+    if network.account_id != call.owner.id:
+        raise Denied(f"The network {network.name} ({network.id}) is not the account {call.owner.name}'s.")
+    if network.zone_id != zone.id:
+        raise Invalid(f"The network {network.name} ({network.id}) is not in zone {zone.name}.")
+    if network.state not in USABLE_NETWORK:
+        raise Invalid(f"The network {network.name} ({network.id}) is {network.state}.")
+
+
+def _check_address(network: Network, text: str) -> None:
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        raise Invalid(f"{text} is not an IPv4 address.") from None
+    pool = ipaddress.IPv4Network(network.cidr)
+    if address not in pool or address in (pool.network_address, pool.broadcast_address):
+        raise Invalid(f"The address {text} is not a host address of {network.cidr}, the range of {network.name}.")
+    if text == network.gateway:
+        raise Invalid(f"The address {text} is the gateway of network {network.name}.")
+
+
+def _public_keys(call: Call, given: Given) -> dict[str, str]:
+    """By name: the public keys of the owner's key pairs that were named."""
+    names = list(dict.fromkeys([*([given.keypair] if given.keypair else []), *(given.keypairs or [])]))
+    if not names:
+        return {}
+    query = select(SshKeyPair.name, SshKeyPair.public_key).where(
+        SshKeyPair.account_id == call.owner.id, SshKeyPair.removed.is_(None), SshKeyPair.name.in_(names)
+    )
+    found = {row.name: row.public_key for row in call.session.execute(query)}
+    for name in names:
+        if name not in found:
+            raise Invalid(f"The account {call.owner.name} has no SSH key pair {name}.")
+    return {name: found[name] for name in names}
+
+
+def checked_user_data(call: Call, text: str | None) -> str:
+    """User data as it is stored: base64 without line breaks.
+
+    :raises ApiError: 431, it is not base64, or too long
+    """
+    if not text:
+        return ""
+    packed = "".join(text.split())
+    try:
+        length = len(base64.b64decode(packed, validate=True))
+    except binascii.Error:
+        raise Invalid("The user data is not base64.") from None
+    most = configuration.value(call.session, "vm.userdata.max.length")
+    if length > most:
+        raise Invalid(f"The user data has {length} bytes; at most {most} are possible.")
+    return packed
+
+
+def checked_name(name: str) -> str:
+    """:raises ApiError: 431, the name is no label of RFC 1123"""
+    if not _LABEL.fullmatch(name):
+        raise Invalid(
+            f"The name {name} is not a host name: it has 1 to 63 letters, digits and hyphens, and no hyphen at its ends."
+        )
+    return name
+
+
+def claim(call: Call, owner: Account, **wanted: int) -> None:
+    """Count `wanted` against the owner's limits, as `limits.claim` does.
+
+    :raises ApiError: 535, a limit stands against it
+    """
+    try:
+        limits.claim(call.session, owner, **wanted)
+    except limits.LimitReached as error:
+        raise ApiError(NO_ALLOCATION, str(error)) from error
+
+
+def _store(call: Call, given: Given, template: Template, shape: Shape) -> Vm:
+    vm_id = new_id()
+    name = checked_name(given.name) if given.name else f"VM-{vm_id}"
+    number = next_number(call.session, "vm")
+    vm = Vm(
+        id=vm_id,
+        number=number,
+        name=name,
+        display_name=given.displayname or name,
+        instance_name=f"i-{call.owner.number}-{number}-VM",
+        account_id=call.owner.id,
+        zone_id=given.zoneid.id,
+        template_id=template.id,
+        service_offering_id=given.serviceofferingid.id,
+        os_type_id=template.os_type_id,
+        hypervisor=template.hypervisor,
+        cpus=shape.cpus,
+        cpu_mhz=shape.cpu_mhz,
+        memory=shape.memory,
+        group=given.group or "",
+        display=given.displayvm,
+        password=new_password(call) if template.password_enabled else None,
+        details=shape.details,
+        state="Stopped",
+        live=f"{call.owner.id}/{name.lower()}",
+    )
+    if given.startvm:
+        VM_MOVES.move(vm, "start")
+    return vm
+
+
+def new_password(call: Call) -> str:
+    length = configuration.value(call.session, "vm.password.length")
+    return "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(length))
+
+
+def _root_volume(vm: Vm, size: int) -> Volume:
+    return Volume(
+        name=f"ROOT-{vm.number}",
+        account_id=vm.account_id,
+        zone_id=vm.zone_id,
+        vm_id=vm.id,
+        template_id=vm.template_id,
+        size=size,
+    )
+
+
+def _add_nic(call: Call, vm: Vm, network: Network, address: str | None, device: int) -> None:
+    place: dict[str, Any] = {"vm_id": vm.id, "device": device, "is_default": device == 0}
+    try:
+        add_nic(call.session, network, wanted=address, **place)
+    except NoAddress as error:
+        raise ApiError(NO_CAPACITY, str(error)) from error

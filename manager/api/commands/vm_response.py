@@ -1,0 +1,185 @@
+"""How virtual machines are shown: one joined statement for their own facts, a fixed number for what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Bundle
+
+from manager.api.call import Call
+from manager.api.commands.nic import NicResponse, for_vms
+from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
+from manager.api.rows import tags_of
+from manager.models import Account, Domain, Host, OsType, ServiceOffering, Template, Vm, Zone
+
+MIB = 2**20
+PARTS = ("all", "min", "nics", "tmpl", "servoff")
+_TEMPLATE = ("templatename", "templatedisplaytext", "templateformat", "passwordenabled")
+
+
+class VmResponse(Response):
+    object_key = "virtualmachine"
+    shows = Vm
+    has_jobs = True
+    id = Str("the virtual machine's id")
+    name = Str("its name, which is its host name")
+    displayname = Str("the name shown to people")
+    account = Str("the account that owns it")
+    domainid = Str("the id of the owner's domain")
+    domain = Str("the owner's domain")
+    domainpath = Str("the path of the owner's domain")
+    created = When("when it was made")
+    state = Str("its state")
+    reason = Str("why it is not in the state that was asked for last")
+    haenable = Bool("whether it is started again elsewhere when its host fails")
+    group = Str("the name of its group")
+    zoneid = Str("the id of its zone")
+    zonename = Str("its zone")
+    hostid = Str("the id of the host that it runs on", root_only=True)
+    hostname = Str("the host that it runs on", root_only=True)
+    instancename = Str("its name on the hypervisor", root_only=True)
+    templateid = Str("the id of its template")
+    templatename = Str("its template")
+    templatedisplaytext = Str("the text of its template")
+    templateformat = Str("the format of its template")
+    passwordenabled = Bool("whether its template sets a password")
+    serviceofferingid = Str("the id of its service offering")
+    serviceofferingname = Str("its service offering")
+    cpunumber = Int("the number of its CPUs")
+    cpuspeed = Int("the speed of each CPU in MHz")
+    memory = Int("its memory in MiB")
+    guestosid = Str("the id of its operating system type")
+    ostypeid = Str("the id of its operating system type")
+    osdisplayname = Str("its operating system type")
+    rootdeviceid = Int("the place of its root volume: 0")
+    rootdevicetype = Str("the kind of its root volume: ROOT")
+    hypervisor = Str("the kind of hypervisor that it runs on")
+    ipaddress = Str("the address of its default NIC")
+    keypairs = Str("the names of its SSH key pairs, with commas")
+    userdata = Str("its user data in base64, where asked for")
+    details = Map("its further details")
+    displayvm = Bool("whether users see it")
+    isdynamicallyscalable = Bool("whether CPU and memory can grow while it runs")
+    nic = Many("its NICs", NicResponse)
+    securitygroup = Many("its security groups: none")
+    affinitygroup = Many("its affinity groups: none")
+    tags = Many("its tags")
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
+        """`rows` are Vm entities or rows of `described`; a list's wanted parts are in `call.parameters["details"]`."""
+        if isinstance(rows[0], Vm):
+            found = call.session.scalars(described().where(Vm.id.in_([vm.id for vm in rows])))
+            by_id = {row.id: row for row in found}
+            rows = [by_id[vm.id] for vm in rows]
+        parts = frozenset(call.parameters.get("details") or ("all",))
+        nics = for_vms(call, [row.id for row in rows]) if parts & {"all", "nics"} else {}
+        tags = tags_of(call, rows)
+        shown = [_describe(row, nics.get(row.id, []), tags[row.id]) for row in rows]
+        if "all" not in parts:
+            _leave_out(shown, parts)
+        return shown
+
+
+class DeployedVmResponse(VmResponse):
+    """With the generated password, which is told once: in the result of the job, to the owner."""
+
+    password = Str("the password set in it, where its template has one set")
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
+        shown = super().render(call, rows)
+        if call.command == "queryAsyncJobResult":
+            for entry, row in zip(shown, rows, strict=True):
+                if isinstance(row, Vm) and row.account_id == call.account.id:
+                    entry["password"] = row.password
+        return shown
+
+
+@cache
+def described(*, user_data: bool = False) -> Select[Any]:
+    """All that is shown of VMs from one statement, as plain rows (not entities); to be narrowed by the caller."""
+    columns: list[Any] = [
+        Vm.id, Vm.name, Vm.display_name, Vm.instance_name, Vm.account_id, Vm.zone_id, Vm.host_id, Vm.template_id,
+        Vm.service_offering_id, Vm.os_type_id, Vm.hypervisor, Vm.state, Vm.cpus, Vm.cpu_mhz, Vm.memory, Vm.group,
+        Vm.display, Vm.ha_enabled, Vm.key_pairs, Vm.details, Vm.reason, Vm.created, Zone.name.label("zone_name"),
+        Host.name.label("host_name"), Template.name.label("template_name"), Template.display_text,
+        Template.format.label("template_format"), Template.password_enabled, Template.dynamically_scalable,
+        ServiceOffering.name.label("offering_name"), OsType.name.label("os_name"), Account.name.label("account_name"),
+        Domain.id.label("domain_id"), Domain.name.label("domain_name"), Domain.path.label("domain_path"),
+    ]  # fmt: skip
+    if user_data:
+        columns.append(Vm.user_data)
+    return (
+        select(Bundle("vm", *columns, single_entity=True))
+        .select_from(Vm)
+        .join(Zone, Zone.id == Vm.zone_id)
+        .join(Template, Template.id == Vm.template_id)
+        .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+        .join(OsType, OsType.id == Vm.os_type_id)
+        .join(Account, Account.id == Vm.account_id)
+        .join(Domain, Domain.id == Account.domain_id)
+        .outerjoin(Host, Host.id == Vm.host_id)
+    )
+
+
+def _describe(row: Any, nics: list[Shown], tags: list[Shown]) -> Shown:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "displayname": row.display_name,
+        "account": row.account_name,
+        "domainid": row.domain_id,
+        "domain": row.domain_name,
+        "domainpath": ("ROOT" + row.domain_path).rstrip("/"),
+        "created": row.created,
+        "state": row.state,
+        "reason": row.reason or None,
+        "haenable": row.ha_enabled,
+        "group": row.group or None,
+        "zoneid": row.zone_id,
+        "zonename": row.zone_name,
+        "hostid": row.host_id,
+        "hostname": row.host_name,
+        "instancename": row.instance_name,
+        "templateid": row.template_id,
+        "templatename": row.template_name,
+        "templatedisplaytext": row.display_text,
+        "templateformat": row.template_format,
+        "passwordenabled": row.password_enabled,
+        "serviceofferingid": row.service_offering_id,
+        "serviceofferingname": row.offering_name,
+        "cpunumber": row.cpus,
+        "cpuspeed": row.cpu_mhz,
+        "memory": row.memory // MIB,
+        "guestosid": row.os_type_id,
+        "ostypeid": row.os_type_id,
+        "osdisplayname": row.os_name,
+        "rootdeviceid": 0,
+        "rootdevicetype": "ROOT",
+        "hypervisor": row.hypervisor,
+        "ipaddress": nics[0]["ipaddress"] if nics else None,
+        "keypairs": ",".join(row.key_pairs) or None,
+        "userdata": getattr(row, "user_data", None) or None,
+        "details": row.details or None,
+        "displayvm": row.display,
+        "isdynamicallyscalable": row.dynamically_scalable,
+        "nic": nics,
+        "securitygroup": [],
+        "affinitygroup": [],
+        "tags": tags,
+    }
+
+
+def _leave_out(shown: list[Shown], parts: frozenset[str]) -> None:
+    """Drop the parts that were not asked for; ids always stay."""
+    dropped = [
+        *(_TEMPLATE if "tmpl" not in parts else ()),
+        *(("serviceofferingname",) if "servoff" not in parts else ()),
+    ]
+    for entry in shown:
+        for name in dropped:
+            del entry[name]

@@ -1,0 +1,231 @@
+"""Zones: data centres, each with its own hosts, storage and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from manager import access
+from manager.api.call import Call
+from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.commands.capacity import CapacityResponse, capacities_of
+from manager.api.commands.ipv4 import address, cidr, optional_address
+from manager.api.commands.place import (
+    ALLOCATION_STATES,
+    hold,
+    named,
+    narrowed,
+    network_domain,
+    refuse_while,
+    with_keyword,
+)
+from manager.api.errors import Invalid
+from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
+from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
+from manager.api.rows import tags_of
+from manager.models import (
+    Host,
+    ImageStore,
+    Network,
+    PhysicalNetwork,
+    Pod,
+    StoragePool,
+    Tag,
+    TrafficType,
+    VlanIpRange,
+    Vm,
+    Volume,
+    Zone,
+)
+
+DEFAULT_GUEST_CIDR = "10.1.1.0/24"
+SETTABLE = {
+    "dns1": "dns1",
+    "dns2": "dns2",
+    "internaldns1": "internal_dns1",
+    "internaldns2": "internal_dns2",
+}
+
+
+class ZoneResponse(Response):
+    object_key = "zone"
+    shows = Zone
+    id = Str("the zone's id")
+    name = Str("its name")
+    description = Str("what it is")
+    networktype = Str("always Advanced")
+    type = Str("always Core")
+    allocationstate = Str("whether new things are placed in it: Enabled or Disabled")
+    securitygroupsenabled = Bool("whether it has security groups: false")
+    localstorageenabled = Bool("whether volumes may be on a host's own disks")
+    domain = Str("the DNS suffix of its networks")
+    dhcpprovider = Str("who serves DHCP: VirtualRouter")
+    dns1 = Str("the first name server of its guests", root_only=True)
+    dns2 = Str("the second one", root_only=True)
+    internaldns1 = Str("the first name server of its own parts", root_only=True)
+    internaldns2 = Str("the second one", root_only=True)
+    guestcidraddress = Str("the addresses of a guest network that names none", root_only=True)
+    capacity = Many("its capacities, where showcapacities asks for them", CapacityResponse, root_only=True)
+    tags = Many("its tags")
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[Zone]) -> list[Shown]:
+        tags = tags_of(call, rows)
+        amounts = capacities_of(call, rows) if call.parameters.get("showcapacities") else {}
+        return [{**_shown(row), "tags": tags[row.id], "capacity": amounts.get(row.id)} for row in rows]
+
+
+def _shown(zone: Zone) -> Shown:
+    return {
+        "id": zone.id,
+        "name": zone.name,
+        "description": zone.description or None,
+        "networktype": zone.network_type,
+        "type": "Core",
+        "allocationstate": zone.allocation_state,
+        "securitygroupsenabled": False,
+        "localstorageenabled": zone.local_storage,
+        "domain": zone.network_domain,
+        "dhcpprovider": "VirtualRouter",
+        "dns1": zone.dns1,
+        "dns2": zone.dns2,
+        "internaldns1": zone.internal_dns1,
+        "internaldns2": zone.internal_dns2,
+        "guestcidraddress": zone.guest_cidr,
+    }
+
+
+class CreateZone(Request):
+    name = Text("its name, new in the cloud", required=True)
+    networktype = Choice("the kind of network: only Advanced is possible", ["Advanced"], required=True)
+    dns1 = Text("the first name server of its guests", required=True)
+    dns2 = Text("the second one")
+    internaldns1 = Text("the first name server of its own parts", required=True)
+    internaldns2 = Text("the second one")
+    guestcidraddress = Text(f"the addresses of guest networks that name none; {DEFAULT_GUEST_CIDR} when absent")
+    domain = Text("the DNS suffix of its networks")
+    allocationstate = Choice("Enabled or Disabled, which it is at first when absent", ALLOCATION_STATES)
+    localstorageenabled = Flag("whether volumes may be on a host's own disks", default=False)
+    securitygroupenabled = Flag("true is refused: there are no security groups", default=False)
+
+
+class ListZones(ListRequest):
+    id = Ref(Zone, "only this zone")
+    ids = ListOf(Ref(Zone, "a zone"), "only these zones")
+    name = Text("only the zone of this name")
+    networktype = Text("only zones of this kind of network")
+    available = Flag("false: only zones where the caller has virtual machines", default=True)
+    showcapacities = Flag("show the capacities too", default=False)
+    tags = MapOf("only zones with all of these tags")
+
+
+class UpdateZone(Request):
+    id = Ref(Zone, "the zone", required=True)
+    name = Text("another name")
+    dns1 = Text("another first name server of its guests")
+    dns2 = Text("another second one; none where it is empty")
+    internaldns1 = Text("another first name server of its own parts")
+    internaldns2 = Text("another second one; none where it is empty")
+    guestcidraddress = Text("other addresses of guest networks that name none")
+    domain = Text("another DNS suffix of its networks; none where it is empty")
+    allocationstate = Choice("whether new things are placed in it: Enabled or Disabled", ALLOCATION_STATES)
+    localstorageenabled = Flag("whether volumes may be on a host's own disks")
+
+
+class DeleteZone(Request):
+    id = Ref(Zone, "the zone, which must be empty", required=True)
+
+
+@command("listZones", ListZones, ZoneResponse, roles=EVERYONE)
+def list_zones(call: Call, **filters: Any) -> Page:
+    """List zones."""
+    call.parameters["showcapacities"] = filters["showcapacities"] and call.is_root_admin
+    columns = {"id": Zone.id, "name": Zone.name, "networktype": Zone.network_type}
+    query = narrowed(select(Zone).where(access.visible(call, Zone)), filters, columns)
+    if filters["ids"]:
+        query = query.where(Zone.id.in_([zone.id for zone in filters["ids"]]))
+    if not filters["available"]:
+        query = query.where(Zone.id.in_(select(Vm.zone_id).where(access.visible(call, Vm))))
+    for key, value in (filters["tags"] or {}).items():
+        query = query.where(Zone.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
+    return call.paged(with_keyword(query, filters["keyword"], Zone.name).order_by(Zone.name, Zone.id))
+
+
+@command("createZone", CreateZone, ZoneResponse, creates=True, event="ZONE.CREATE")
+def create_zone(call: Call, given: Given) -> Zone:
+    """Make a zone. It takes nothing in until it is enabled."""
+    if given.securitygroupenabled:
+        raise Invalid("Zones with security groups are not possible; each network is isolated by its own tunnel key.")
+    name = named("zone", given.name)
+    zone = Zone(
+        name=name,
+        network_type=given.networktype,
+        allocation_state=given.allocationstate or "Disabled",
+        dns1=str(address("dns1", given.dns1)),
+        dns2=optional_address("dns2", given.dns2),
+        internal_dns1=str(address("internaldns1", given.internaldns1)),
+        internal_dns2=optional_address("internaldns2", given.internaldns2),
+        guest_cidr=cidr("guestcidraddress", given.guestcidraddress or DEFAULT_GUEST_CIDR),
+        network_domain=network_domain(given.domain),
+        local_storage=given.localstorageenabled,
+        live=name.lower(),
+    )
+    made: Zone = call.add(zone, taken=f"A zone named {name} exists already.")
+    return made
+
+
+@command("updateZone", UpdateZone, ZoneResponse, event="ZONE.EDIT")
+def update_zone(call: Call, given: Given) -> Zone:
+    """Change a zone."""
+    zone: Zone = given.id
+    if given.name is not None:
+        zone.name = named("zone", given.name)
+        zone.live = zone.name.lower()
+    for parameter, column in SETTABLE.items():
+        text = given.values[parameter]
+        if text is not None:
+            read = optional_address if parameter.endswith("2") else address
+            found = read(parameter, text)
+            setattr(zone, column, None if found is None else str(found))
+    if given.guestcidraddress is not None:
+        zone.guest_cidr = cidr("guestcidraddress", given.guestcidraddress)
+    if given.domain is not None:
+        zone.network_domain = network_domain(given.domain)
+    if given.localstorageenabled is not None:
+        zone.local_storage = given.localstorageenabled
+    if given.allocationstate is not None:
+        _allocate(call, zone, given.allocationstate)
+    call.flush(taken=f"A zone named {zone.name} exists already.")
+    return zone
+
+
+def _allocate(call: Call, zone: Zone, state: str) -> None:
+    """:raises Invalid: the zone would be enabled without a network for its guests"""
+    if state == "Enabled" and zone.allocation_state != "Enabled":
+        guests = (
+            select(TrafficType.id)
+            .join(PhysicalNetwork, PhysicalNetwork.id == TrafficType.physical_network_id)
+            .where(PhysicalNetwork.zone_id == zone.id, PhysicalNetwork.removed.is_(None))
+            .where(TrafficType.traffic_type == "Guest", TrafficType.removed.is_(None))
+        )
+        if call.session.scalar(guests.limit(1)) is None:
+            raise Invalid(
+                f"The zone {zone.name} cannot be enabled: none of its physical networks has the traffic type Guest."
+            )
+    zone.allocation_state = state
+
+
+@command("deleteZone", DeleteZone, SuccessResponse, event="ZONE.DELETE")
+def delete_zone(call: Call, id: Zone) -> bool:
+    """Remove a zone that has nothing in it."""
+    hold(call, id)
+    contents = (
+        ("pods", Pod), ("hosts", Host), ("virtual machines", Vm), ("volumes", Volume), ("networks", Network),
+        ("public address ranges", VlanIpRange), ("physical networks", PhysicalNetwork),
+        ("storage pools", StoragePool), ("image stores", ImageStore),
+    )  # fmt: skip
+    refuse_while(call, f"The zone {id.name}", [(name, model, model.zone_id == id.id) for name, model in contents])
+    id.remove()
+    return True

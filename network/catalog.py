@@ -1,0 +1,97 @@
+"""Which provider gives which service to a tenant network, and whether a wanted combination can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+VIRTUAL_ROUTER: Final = "VirtualRouter"
+
+SERVICES: Final = (
+    "Connectivity", "Dhcp", "Dns", "Firewall", "Gateway", "Lb", "NetworkACL", "PortForwarding", "SecurityGroup",
+    "SourceNat", "StaticNat", "UserData", "Vpn",
+)  # fmt: skip
+"""The names that CloudStack knows. A service that no provider gives is known and cannot be had."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """`services` maps each service that it gives to CloudStack's capabilities of it: name and value."""
+
+    name: str
+    services: Mapping[str, Mapping[str, str]]
+
+
+PROVIDERS: Final[Mapping[str, Provider]] = {
+    VIRTUAL_ROUTER: Provider(
+        VIRTUAL_ROUTER,
+        {
+            "Dhcp": {},
+            "Dns": {"AllowDnsSuffixModification": "true"},
+            "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
+            "UserData": {},
+        },
+    ),
+}
+
+
+class UnsuitableService(ValueError):  # noqa: N818 - it names what is wrong
+    """A service or provider that cannot be had; the sentence names both, and what there is instead."""
+
+
+def service_named(name: str) -> str:
+    """The service's name as this catalog writes it; `name` is in any case.
+
+    :raises UnsuitableService: there is none
+    """
+    return _named(name, SERVICES, "service")
+
+
+def provider_named(name: str) -> str:
+    """As `service_named`, of a provider."""
+    return _named(name, PROVIDERS, "provider")
+
+
+def _named(name: str, known: Iterable[str], kind: str) -> str:
+    found = next((one for one in known if one.lower() == name.lower()), None)
+    if found is None:
+        raise UnsuitableService(f"There is no network {kind} {name}; there are {', '.join(known)}.")
+    return found
+
+
+def providers_of(service: str) -> list[str]:
+    """The providers that give `service`, the one to take by default first."""
+    return [provider.name for provider in PROVIDERS.values() if service in provider.services]
+
+
+def check(wanted: Iterable[str], chosen: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The provider of each service of an offering; a wanted one without a choice gets the default provider.
+
+    `chosen` are pairs of service and provider; when nothing is `wanted`, they say which services there are.
+
+    :raises UnsuitableService: a name is unknown, a provider lacks the service it was chosen for, a service is chosen
+        that is not wanted or has two providers, or nobody gives it
+    """
+    services = list(dict.fromkeys(service_named(name) for name in wanted))
+    found: dict[str, str] = {}
+    for service, provider in ((service_named(s), provider_named(p)) for s, p in chosen):
+        if services and service not in services:
+            raise UnsuitableService(f"{provider} is chosen for {service}, which is not among the supported services.")
+        if found.setdefault(service, provider) != provider:
+            raise UnsuitableService(f"{service} has two providers, {found[service]} and {provider}; choose one.")
+        if service not in PROVIDERS[provider].services:
+            raise UnsuitableService(_lacking(service, provider))
+    return {service: found.get(service) or _default(service) for service in services or found}
+
+
+def _lacking(service: str, provider: str) -> str:
+    given = ", ".join(PROVIDERS[provider].services)
+    return f"The provider {provider} does not give the service {service}; it gives {given}."
+
+
+def _default(service: str) -> str:
+    providers = providers_of(service)
+    if not providers:
+        raise UnsuitableService(f"No provider gives the service {service}.")
+    return providers[0]
