@@ -25,6 +25,7 @@ def make_app(broker_url: str, queues: list[str], private: str = "") -> Celery:
         "socket_connect_timeout": 2,
         "socket_timeout": 30,
         "socket_keepalive": True,
+        "priority_steps": [0],
     }
     if private:
         for key in ("unacked_key", "unacked_index_key", "unacked_mutex_key"):

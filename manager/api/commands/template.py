@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,119 +11,24 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from manager import access
 from manager.api.call import Call
 from manager.api.command import EVERYONE, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.commands.place import HYPERVISORS, with_keyword
+from manager.api.commands.template_response import TemplateResponse
 from manager.api.errors import ApiError, Denied, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text, Uuid
-from manager.api.response import Bool, Int, Long, Many, Map, Response, Shown, Str, SuccessResponse, When
-from manager.api.rows import by_id, owners_of, tags_of
-from manager.models import ImageStore, OsCategory, OsType, Template, Vm, WorkflowRow, Zone
+from manager.api.response import SuccessResponse
+from manager.models import ImageStore, OsCategory, OsType, Tag, Template, Vm, WorkflowRow, Zone
 from manager.models.states import TEMPLATE_MOVES
 from manager.placement import limits
 from manager.workflows.template import delete_template as removal
 from manager.workflows.template import register_template as taking_in
 
 FORMATS = ("QCOW2", "RAW")
-HYPERVISORS = ("KVM", "Simulator")
 FILTERS = ("featured", "self", "selfexecutable", "sharedexecutable", "executable", "community", "all")
 SCHEMES = ("http", "https", "file")
 DEFAULT_OS_TYPE = "Other (64-bit)"
 CHECKSUM = re.compile(r"(\{[A-Za-z0-9-]+\})?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{56}|[0-9A-Fa-f]{64}"
                       r"|[0-9A-Fa-f]{96}|[0-9A-Fa-f]{128})")  # fmt: skip
 QUOTA = 535
-
-
-class TemplateResponse(Response):
-    object_key = "template"
-    shows = Template
-    has_jobs = True
-    id = Str("the template's id")
-    name = Str("its name")
-    displaytext = Str("what it is")
-    ispublic = Bool("whether everyone may use it")
-    isfeatured = Bool("whether it is among those that are shown first")
-    isextractable = Bool("whether it may be downloaded")
-    isready = Bool("whether virtual machines can start from it")
-    status = Str("how far taking it in has come, or why it failed")
-    created = When("when it was registered")
-    removed = When("when it was removed")
-    format = Str("QCOW2 or RAW")
-    hypervisor = Str("the hypervisor that runs it")
-    size = Long("the size of its disk in bytes")
-    physicalsize = Long("the bytes that the image takes")
-    checksum = Str("SHA-256 of the stored image, once it is ready")
-    url = Str("where it came from")
-    bits = Int("64")
-    arch = Str("x86_64")
-    crossZones = Bool("whether it is in every zone")  # noqa: N815 - CloudStack's name
-    zoneid = Str("the id of its zone")
-    zonename = Str("the name of its zone")
-    ostypeid = Str("the id of its operating system")
-    ostypename = Str("the name of its operating system")
-    templatetype = Str("always USER")
-    passwordenabled = Bool("whether the guest takes a password")
-    sshkeyenabled = Bool("whether the guest takes an SSH key")
-    requireshvm = Bool("whether it needs hardware virtualization")
-    isdynamicallyscalable = Bool("always false")
-    deployasis = Bool("always false")
-    directdownload = Bool("always false")
-    details = Map("details for virtual machines that start from it")
-    accountid = Str("the id of the account that owns it")
-    account = Str("the account that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
-    tags = Many("its tags")
-
-    @classmethod
-    def render(cls, call: Call, rows: Sequence[Template]) -> list[Shown]:
-        owners = owners_of(call, rows, path=True)
-        tags = tags_of(call, rows)
-        zones = by_id(call, Zone, (row.zone_id for row in rows))
-        os_types = by_id(call, OsType, (row.os_type_id for row in rows))
-        return [
-            {
-                **_describe(row),
-                "zonename": zones[row.zone_id].name if row.zone_id else None,
-                "ostypename": os_types[row.os_type_id].name,
-                "tags": tags[row.id],
-                **owners[row.account_id],
-            }
-            for row in rows
-        ]
-
-
-def _describe(row: Template) -> Shown:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "displaytext": row.display_text,
-        "ispublic": row.is_public,
-        "isfeatured": row.is_featured,
-        "isextractable": row.is_extractable,
-        "isready": row.state == "Ready",
-        "status": row.status or row.state,
-        "created": row.created,
-        "removed": row.removed,
-        "format": row.format,
-        "hypervisor": row.hypervisor,
-        "size": row.size or None,
-        "physicalsize": row.physical_size or None,
-        "checksum": row.checksum or row.requested_checksum or None,
-        "url": row.url,
-        "bits": row.bits,
-        "arch": "x86_64",
-        "crossZones": row.zone_id is None,
-        "zoneid": row.zone_id,
-        "ostypeid": row.os_type_id,
-        "templatetype": "USER",
-        "passwordenabled": row.password_enabled,
-        "sshkeyenabled": row.ssh_key_enabled,
-        "requireshvm": row.requires_hvm,
-        "isdynamicallyscalable": row.dynamically_scalable,
-        "deployasis": False,
-        "directdownload": False,
-        "details": row.details or None,
-        "accountid": row.account_id,
-    }
 
 
 class RegisterTemplate(OwnedRequest):
@@ -265,7 +169,9 @@ class ListTemplates(AccountListRequest):
 @command("listTemplates", ListTemplates, TemplateResponse, roles=EVERYONE)
 def list_templates(call: Call, given: Given) -> Page:
     """List templates."""
-    query = select(Template).where(*_conditions(call, given))
+    query = with_keyword(select(Template).where(*_conditions(call, given)), given.keyword, Template.name)
+    for key, value in (given.tags or {}).items():
+        query = query.where(Template.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
     return call.paged(query.order_by(Template.sort_key, Template.name, Template.id))
 
 
@@ -278,8 +184,6 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
         found.append(Template.removed.is_(None))
     if given.name is not None:
         found.append(Template.name == given.name)
-    if given.keyword:
-        found.append(Template.name.contains(given.keyword, autoescape=True))
     if given.zoneid is not None:
         found.append(or_(Template.zone_id == given.zoneid.id, Template.zone_id.is_(None)))
     if given.hypervisor:
@@ -295,23 +199,18 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
 
 def _filtered(call: Call, name: str) -> ColumnElement[bool]:
     """The condition of a template filter, within what the caller's account and scope admit."""
+    if name == "all":
+        return _all(call)
     own = and_(access.visible(call, Template, removed=True), access.reach(call, Template, access.MANAGE))
     ready = Template.state == "Ready"
-    match name:
-        case "featured":
-            return and_(Template.is_public, Template.is_featured)
-        case "community":
-            return and_(Template.is_public, Template.is_featured.is_(False))
-        case "self":
-            return own
-        case "selfexecutable":
-            return and_(own, ready)
-        case "executable":
-            return and_(or_(own, Template.is_public), ready)
-        case "all":
-            return _all(call)
-        case _:  # sharedexecutable: templates are not shared with single accounts
-            return false()
+    return {
+        "featured": and_(Template.is_public, Template.is_featured),
+        "community": and_(Template.is_public, Template.is_featured.is_(False)),
+        "self": own,
+        "selfexecutable": and_(own, ready),
+        "executable": and_(or_(own, Template.is_public), ready),
+        "sharedexecutable": false(),  # templates are not shared with single accounts
+    }[name]
 
 
 def _all(call: Call) -> ColumnElement[bool]:

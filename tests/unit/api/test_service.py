@@ -161,4 +161,4 @@ def test_a_list_costs_the_same_statements_for_one_row_and_for_many(api, engine, 
     assert max(many.values()) <= 12, many
     statements.clear()
     api("listCapabilities")
-    assert len(statements) == 1, statements
+    assert len([s for s in statements if not s.startswith("BEGIN")]) == 1, statements

@@ -126,6 +126,26 @@ def test_large_packets_pass_up_to_the_guests_mtu(guests):
     assert ping(guests["a1"], "10.1.1.12", size=6000) == 1
 
 
+def test_peers_may_change_and_exchange_their_addresses(lab, views, guests):
+    """Two tunnels never may have the same ends, also not for a moment."""
+    host, (own, second, third) = lab.hosts[0], views[0].peers
+
+    def ends() -> dict[str, str]:
+        return {peer: tunnel.remote_address for peer, tunnel in host.switch._tunnels().items()}
+
+    crossed = (
+        own,
+        replace(second, underlay_address=third.underlay_address),
+        replace(third, underlay_address=second.underlay_address),
+    )
+    moved = (own, replace(second, underlay_address="192.0.2.99"), third)
+    for peers in (crossed, moved, views[0].peers):
+        with inside(host.ns):
+            host.switch.apply([replace(views[0], peers=peers)])
+        assert ends() == {peer.host_id: peer.underlay_address for peer in peers[1:]}
+    assert reaches(guests["a1"], "10.1.1.12")
+
+
 def test_a_bare_agent_process_continues_where_another_stopped(lab, views):
     """Two agents' processes share one record: neither sends everything again."""
     host = lab.hosts[0]

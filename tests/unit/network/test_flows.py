@@ -126,6 +126,13 @@ def test_one_key_for_two_networks_is_refused():
         desired("host-1", views, numbers("host-1", views))
 
 
+def test_one_nic_in_two_networks_is_refused():
+    one = nic("a", "1", "host-1")
+    views = [network("a", 5, [one]), network("b", 6, [one])]
+    with pytest.raises(InvalidViewError, match="two networks"):
+        desired("host-1", views, numbers("host-1", views))
+
+
 class Table:
     """What a switch does with a bundle."""
 
