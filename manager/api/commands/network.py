@@ -1,0 +1,228 @@
+"""Tenant networks: isolated layer 2 segments over GRE, each with its own range of addresses."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from sqlalchemy import ColumnElement, false, func, select
+
+from manager import access, configuration
+from manager.api.call import Call
+from manager.api.command import EVERYONE, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.commands import ipv4
+from manager.api.commands.network_response import USABLE, NetworkResponse
+from manager.api.commands.place import network_domain, with_keyword
+from manager.api.errors import ApiError, Denied, Invalid
+from manager.api.fields import Flag, ListOf, MapOf, Ref, Text
+from manager.api.response import SuccessResponse
+from manager.models import Network, NetworkOffering, Nic, PhysicalNetwork, Tag, TrafficType, WorkflowRow, Zone, new_id
+from manager.models.states import NETWORK_MOVES
+from manager.placement import limits
+from manager.placement.address import NoAddress, take_key
+from manager.workflows.network import delete_network as removal
+from manager.workflows.network import restart_network as restart
+
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+"""RFC 1918 and RFC 6598."""
+LONGEST_PREFIX, SHORTEST_PREFIX = 29, 16
+QUOTA, CAPACITY = 535, 533
+
+
+class CreateNetwork(OwnedRequest):
+    name = Text("its name", required=True)
+    displaytext = Text("what it is; the name when absent")
+    zoneid = Ref(Zone, "its zone", required=True)
+    networkofferingid = Ref(NetworkOffering, "its offering, which must be enabled", required=True)
+    gateway = Text("the gateway's address; the first of the zone's guest range when absent")
+    netmask = Text("the netmask, which comes with the gateway")
+    networkdomain = Text("the DNS suffix of its virtual machines")
+    physicalnetworkid = Ref(PhysicalNetwork, "the physical network that carries it; the zone's first when absent")
+
+
+@command("createNetwork", CreateNetwork, NetworkResponse, creates=True, roles=EVERYONE, event="NETWORK.CREATE")
+def create_network(call: Call, given: Given) -> Network:
+    """Make a tenant network. Hosts learn of it when the first virtual machine starts in it."""
+    zone: Zone = given.zoneid
+    offering: NetworkOffering = given.networkofferingid
+    if zone.allocation_state != "Enabled" and not call.is_root_admin:
+        raise Denied(f"The zone {zone.name} is disabled.")
+    if offering.state != "Enabled":
+        raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    gateway, subnet = _range(given.gateway, given.netmask, zone)
+    domain = network_domain(given.networkdomain) or _default_domain(call, zone)
+    physical = _physical_network(call, zone, given.physicalnetworkid)
+    try:
+        limits.claim(call.session, call.owner, networks=1)
+    except limits.LimitReached as error:
+        raise ApiError(QUOTA, str(error)) from error
+    network_id = new_id()
+    made: Network = call.add(
+        Network(
+            id=network_id,
+            name=given.name,
+            display_text=given.displaytext or given.name,
+            account_id=call.owner.id,
+            zone_id=zone.id,
+            offering_id=offering.id,
+            physical_network_id=physical.id,
+            key=_key(call, physical, network_id),
+            cidr=str(subnet),
+            gateway=gateway,
+            netmask=str(subnet.netmask),
+            network_domain=domain,
+        )
+    )
+    return made
+
+
+def _range(gateway: str | None, netmask: str | None, zone: Zone) -> tuple[str, IPv4Network]:
+    """The gateway and the subnet that it is in.
+
+    :raises Invalid: they are no addresses, do not fit together, or tenants cannot have that range
+    """
+    if not gateway and not netmask:
+        subnet = IPv4Network(zone.guest_cidr)
+        return str(subnet.network_address + 1), subnet
+    if not gateway or not netmask:
+        raise Invalid("The gateway and the netmask of a network come together, or neither does.")
+    router = ipv4.address("gateway", gateway)
+    subnet = ipv4.subnet(router, netmask)
+    if not SHORTEST_PREFIX <= subnet.prefixlen <= LONGEST_PREFIX:
+        raise Invalid(f"The range {subnet} has the prefix /{subnet.prefixlen}; it must lie within "
+                      f"/{SHORTEST_PREFIX} and /{LONGEST_PREFIX}.")  # fmt: skip
+    if not any(subnet.subnet_of(private) for private in PRIVATE):
+        raise Invalid(f"The range {subnet} is not a private one; it must lie in {', '.join(map(str, PRIVATE))}.")
+    return str(router), subnet
+
+
+def _default_domain(call: Call, zone: Zone) -> str:
+    """The suffix of the account, its domain or the zone; else the cloud's, with a label of the account before it."""
+    owner = call.owner
+    domain = (
+        call.domain if owner.domain_id == call.domain.id else call.session.get_one(type(call.domain), owner.domain_id)
+    )
+    chosen = owner.network_domain or domain.network_domain or zone.network_domain
+    return chosen or f"a{owner.number}.{configuration.value(call.session, 'guest.domain.suffix')}"
+
+
+def _physical_network(call: Call, zone: Zone, wanted: PhysicalNetwork | None) -> PhysicalNetwork:
+    guest = select(TrafficType.physical_network_id).where(
+        TrafficType.traffic_type == "Guest", TrafficType.removed.is_(None)
+    )
+    query = select(PhysicalNetwork).where(
+        PhysicalNetwork.zone_id == zone.id,
+        PhysicalNetwork.removed.is_(None),
+        PhysicalNetwork.state == "Enabled",
+        PhysicalNetwork.id.in_(guest),
+    )
+    if wanted is not None:
+        query = query.where(PhysicalNetwork.id == wanted.id)
+    for physical in call.session.scalars(query.order_by(PhysicalNetwork.name, PhysicalNetwork.id)):
+        if "GRE" in physical.isolation_methods.upper().split(","):
+            return physical
+    which = f"The physical network {wanted.name} is none" if wanted else "There is none"
+    raise Invalid(f"{which} in zone {zone.name} that is enabled, carries guest traffic and isolates by GRE.")
+
+
+def _key(call: Call, physical: PhysicalNetwork, network_id: str) -> int:
+    try:
+        return take_key(call.session, physical, network_id)
+    except NoAddress as error:
+        raise ApiError(CAPACITY, str(error)) from error
+
+
+class ListNetworks(AccountListRequest):
+    id = Ref(Network, "only this network")
+    name = Text("only networks of this name")
+    zoneid = Ref(Zone, "only networks of this zone")
+    type = Text("only networks of this kind: all are Isolated")
+    traffictype = Text("only networks for this traffic: all are for Guest")
+    acltype = Text("only networks for use by this: all are for their Account")
+    networkofferingid = Ref(NetworkOffering, "only networks of this offering")
+    physicalnetworkid = Ref(PhysicalNetwork, "only networks on this physical network")
+    supportedservices = ListOf(Text("a service"), "only networks with all these services")
+    canusefordeploy = Flag("only those that virtual machines can be deployed into, or only others")
+    issystem = Flag("true for networks of the cloud's own, of which there are none")
+    forvpc = Flag("true for networks of VPCs, of which there are none")
+    specifyipranges = Flag("true for networks of named ranges, of which there are none")
+    restartrequired = Flag("true for networks that wait for a restart, of which there are none")
+    tags = MapOf("only networks with all these tags")
+
+
+@command("listNetworks", ListNetworks, NetworkResponse, roles=EVERYONE)
+def list_networks(call: Call, given: Given) -> Page:
+    """List networks."""
+    query = select(Network).where(access.visible(call, Network), *_conditions(call, given))
+    query = with_keyword(query, given.keyword, Network.name)
+    for key, value in (given.tags or {}).items():
+        query = query.where(Network.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
+    return call.paged(query.order_by(Network.created, Network.id))
+
+
+def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    for column, value in ((Network.id, given.id), (Network.zone_id, given.zoneid), (Network.name, given.name),
+                          (Network.offering_id, given.networkofferingid),
+                          (Network.physical_network_id, given.physicalnetworkid)):  # fmt: skip
+        if value is not None:
+            found.append(column == getattr(value, "id", value))
+    if given.canusefordeploy is not None:
+        found.append(Network.state.in_(USABLE) if given.canusefordeploy else Network.state.not_in(USABLE))
+    if given.supportedservices is not None:
+        found.append(Network.offering_id.in_(_offerings_with(call, given.supportedservices)))
+    only = {"isolated": given.type, "guest": given.traffictype, "account": given.acltype}
+    nowhere = given.issystem or given.forvpc or given.specifyipranges or given.restartrequired
+    if nowhere or any(text and text.lower() != kind for kind, text in only.items()):
+        found.append(false())
+    return found
+
+
+def _offerings_with(call: Call, services: list[str]) -> list[str]:
+    wanted = {name.lower() for name in services}
+    rows = call.session.execute(select(NetworkOffering.id, NetworkOffering.services))
+    return [row.id for row in rows if wanted <= {name.lower() for name in row.services}]
+
+
+class UpdateNetwork(Request):
+    id = Ref(Network, "the network", required=True)
+    name = Text("its new name")
+    displaytext = Text("what it is")
+
+
+@command("updateNetwork", UpdateNetwork, NetworkResponse, is_async=True, roles=EVERYONE, event="NETWORK.UPDATE")
+def update_network(call: Call, id: Network, name: str | None, displaytext: str | None) -> WorkflowRow:
+    """Change what a network is called."""
+    if name:
+        id.name = name
+    if displaytext:
+        id.display_text = displaytext
+    return call.job_done(id)
+
+
+class RestartNetwork(Request):
+    id = Ref(Network, "the network", required=True)
+    cleanup = Flag("take the router down and make it anew", default=False)
+
+
+@command("restartNetwork", RestartNetwork, SuccessResponse, is_async=True, roles=EVERYONE, event="NETWORK.RESTART")
+def restart_network(call: Call, id: Network, cleanup: bool) -> WorkflowRow:
+    """Apply all of a network again to its hosts and its router."""
+    if id.state != "Implemented":
+        raise Invalid(f"The network {id.name} is {id.state}; only an implemented network can be restarted.")
+    return restart.start(call.session, id, call=call, cleanup=cleanup)
+
+
+class DeleteNetwork(Request):
+    id = Ref(Network, "the network", required=True)
+
+
+@command("deleteNetwork", DeleteNetwork, SuccessResponse, is_async=True, roles=EVERYONE, event="NETWORK.DELETE")
+def delete_network(call: Call, id: Network) -> WorkflowRow:
+    """Remove a network that no virtual machine is in, with its router."""
+    query = select(func.count(Nic.id)).where(Nic.network_id == id.id, Nic.vm_id.is_not(None))
+    count = call.session.scalar(query) or 0
+    if count:
+        raise Invalid(f"The network {id.name} still has {count} NICs of virtual machines; expunge those first.")
+    if id.state not in NETWORK_MOVES.passing:  # else the job that is under way is told to be in the way
+        NETWORK_MOVES.demand(id, "destroy")
+    return removal.start(call.session, id, call=call)

@@ -1,0 +1,130 @@
+"""How tenant networks are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from manager.api.call import Call
+from manager.api.commands.network_offering import ServiceResponse, shown_services
+from manager.api.response import Bool, Int, Many, Response, Shown, Str, When
+from manager.api.rows import by_id, owners_of, tags_of
+from manager.models import Network, NetworkOffering, Zone
+
+USABLE = ("Allocated", "Implementing", "Implemented")
+"""States in which virtual machines can be deployed into a network."""
+
+
+class NetworkResponse(Response):
+    object_key = "network"
+    shows = Network
+    has_jobs = True
+    id = Str("the network's id")
+    name = Str("its name")
+    displaytext = Str("what it is")
+    created = When("when it was made")
+    state = Str("Allocated until the first virtual machine starts in it, then Implemented")
+    type = Str("always Isolated")
+    traffictype = Str("always Guest")
+    acltype = Str("always Account")
+    cidr = Str("its range")
+    gateway = Str("its gateway, which its virtual router has")
+    netmask = Str("its netmask")
+    networkdomain = Str("the DNS suffix of its virtual machines")
+    dns1 = Str("the name server that its router asks")
+    dns2 = Str("the second such name server")
+    privatemtu = Int("the MTU of its virtual machines")
+    zoneid = Str("the id of its zone")
+    zonename = Str("the name of its zone")
+    networkofferingid = Str("the id of its offering")
+    networkofferingname = Str("the name of its offering")
+    networkofferingdisplaytext = Str("what its offering is")
+    networkofferingavailability = Str("Optional or Required")
+    networkofferingconservemode = Bool("whether one public address may serve several purposes")
+    egressdefaultpolicy = Bool("whether guests may reach what is outside unless a rule says otherwise")
+    physicalnetworkid = Str("the id of the physical network that carries it", root_only=True)
+    broadcastdomaintype = Str("always Gre")
+    broadcasturi = Str("its tunnel: gre:// and its key", root_only=True)
+    service = Many("its services and who gives them", ServiceResponse)
+    canusefordeploy = Bool("whether virtual machines can be deployed into it")
+    displaynetwork = Bool("always true")
+    ispersistent = Bool("always false")
+    issystem = Bool("always false")
+    isdefault = Bool("always false")
+    restartrequired = Bool("always false: what changes is applied at once")
+    redundantrouter = Bool("always false")
+    specifyvlan = Bool("always false")
+    specifyipranges = Bool("always false")
+    strechedl2subnet = Bool("always false")
+    related = Str("its own id")
+    account = Str("the account that owns it")
+    domainid = Str("the id of the owner's domain")
+    domain = Str("the owner's domain")
+    domainpath = Str("the path of the owner's domain")
+    tags = Many("its tags")
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[Network]) -> list[Shown]:
+        owners = owners_of(call, rows, path=True)
+        tags = tags_of(call, rows)
+        zones = by_id(call, Zone, (row.zone_id for row in rows))
+        offerings = by_id(call, NetworkOffering, (row.offering_id for row in rows))
+        return [
+            {
+                **_describe(row),
+                **_of_zone(zones[row.zone_id]),
+                **_of_offering(offerings[row.offering_id]),
+                **owners[row.account_id],
+                "tags": tags[row.id],
+            }
+            for row in rows
+        ]
+
+
+_ALWAYS = {
+    "type": "Isolated",
+    "traffictype": "Guest",
+    "acltype": "Account",
+    "broadcastdomaintype": "Gre",
+    "displaynetwork": True,
+    **dict.fromkeys(
+        ("ispersistent", "issystem", "isdefault", "restartrequired", "redundantrouter", "specifyvlan",
+         "specifyipranges", "strechedl2subnet"),
+        False,
+    ),
+}  # fmt: skip
+
+
+def _describe(row: Network) -> Shown:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "displaytext": row.display_text,
+        "created": row.created,
+        "state": row.state,
+        "cidr": row.cidr,
+        "gateway": row.gateway,
+        "netmask": row.netmask,
+        "networkdomain": row.network_domain,
+        "privatemtu": row.mtu,
+        "physicalnetworkid": row.physical_network_id,
+        "broadcasturi": f"gre://{row.key}",
+        "canusefordeploy": row.state in USABLE,
+        "related": row.id,
+        **_ALWAYS,
+    }
+
+
+def _of_zone(zone: Zone) -> Shown:
+    return {"zoneid": zone.id, "zonename": zone.name, "dns1": zone.dns1, "dns2": zone.dns2}
+
+
+def _of_offering(offering: NetworkOffering) -> Shown:
+    return {
+        "networkofferingid": offering.id,
+        "networkofferingname": offering.name,
+        "networkofferingdisplaytext": offering.display_text,
+        "networkofferingavailability": offering.availability,
+        "networkofferingconservemode": offering.conserve_mode,
+        "egressdefaultpolicy": offering.egress_default,
+        "service": shown_services(offering.services),
+    }

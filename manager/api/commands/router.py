@@ -1,0 +1,187 @@
+"""Virtual routers: what serves tenant networks, as administrators see it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from manager import access
+from manager.api.call import Call
+from manager.api.command import ADMINS, AccountListRequest, Page, Request, command
+from manager.api.commands.nic import NicResponse, for_routers
+from manager.api.commands.place import narrowed, with_keyword
+from manager.api.errors import Invalid
+from manager.api.fields import Choice, Ref, Text
+from manager.api.response import Bool, Many, Response, Shown, Str, When
+from manager.api.rows import by_id, owners_of
+from manager.models import Cluster, Host, Network, Pod, PublicAddress, Router, VlanIpRange, WorkflowRow, Zone
+from manager.models.states import ROUTER_MOVES
+from manager.workflows.network import restart_network
+
+
+class RouterResponse(Response):
+    object_key = "router"
+    shows = Router
+    has_jobs = True
+    id = Str("the router's id")
+    name = Str("its name")
+    state = Str("Running, Stopped, or on the way there")
+    created = When("when it was made")
+    role = Str("always VIRTUAL_ROUTER")
+    requiresupgrade = Bool("always false")
+    isredundantrouter = Bool("always false")
+    redundantstate = Str("always UNKNOWN: there is one router")
+    zoneid = Str("the id of its zone")
+    zonename = Str("the name of its zone")
+    podid = Str("the id of its host's pod", root_only=True)
+    podname = Str("the name of its host's pod", root_only=True)
+    hostid = Str("the id of the host that runs it", root_only=True)
+    hostname = Str("the name of the host that runs it", root_only=True)
+    hypervisor = Str("the kind of the host", root_only=True)
+    dns1 = Str("the name server that it asks")
+    dns2 = Str("the second such name server")
+    networkdomain = Str("the DNS suffix of its network")
+    gateway = Str("the gateway of the public network")
+    guestnetworkid = Str("the id of the network that it serves")
+    guestnetworkname = Str("the name of the network that it serves")
+    guestipaddress = Str("its address in that network")
+    guestmacaddress = Str("its MAC address in that network")
+    guestnetmask = Str("that network's netmask")
+    publicip = Str("its public address")
+    publicmacaddress = Str("its MAC address on the public network")
+    publicnetmask = Str("the netmask of the public network")
+    account = Str("the account that owns the network")
+    domainid = Str("the id of the owner's domain")
+    domain = Str("the owner's domain")
+    domainpath = Str("the path of the owner's domain")
+    nic = Many("its NICs", NicResponse)
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[Router]) -> list[Shown]:
+        owners = owners_of(call, rows, path=True)
+        networks = by_id(call, Network, (row.network_id for row in rows))
+        zones = by_id(call, Zone, (row.zone_id for row in rows))
+        hosts = by_id(call, Host, (row.host_id for row in rows))
+        pods = by_id(call, Pod, (host.pod_id for host in hosts.values()))
+        public = _public_sides(call, list(networks))
+        guest = for_routers(call, [row.id for row in rows])
+        return [
+            {
+                **_describe(row, networks[row.network_id], zones[row.zone_id]),
+                **_of_host(hosts.get(row.host_id), pods),
+                **_addresses(guest[row.id], public.get(row.network_id)),
+                **owners[row.account_id],
+            }
+            for row in rows
+        ]
+
+
+def _describe(row: Router, network: Network, zone: Zone) -> Shown:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "state": row.state,
+        "created": row.created,
+        "role": "VIRTUAL_ROUTER",
+        "requiresupgrade": False,
+        "isredundantrouter": False,
+        "redundantstate": "UNKNOWN",
+        "zoneid": zone.id,
+        "zonename": zone.name,
+        "dns1": zone.dns1,
+        "dns2": zone.dns2,
+        "networkdomain": network.network_domain,
+        "guestnetworkid": network.id,
+        "guestnetworkname": network.name,
+        "guestnetmask": network.netmask,
+    }
+
+
+def _of_host(host: Host | None, pods: dict[Any, Pod]) -> Shown:
+    if host is None:
+        return {}
+    return {
+        "hostid": host.id,
+        "hostname": host.name,
+        "hypervisor": host.hypervisor,
+        "podid": host.pod_id,
+        "podname": pods[host.pod_id].name,
+    }
+
+
+def _public_sides(call: Call, network_ids: list[str]) -> dict[str, tuple[PublicAddress, VlanIpRange]]:
+    """By network id: the public address that is its source NAT, and the range of that."""
+    query = (
+        select(PublicAddress, VlanIpRange)
+        .join(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
+        .where(PublicAddress.network_id.in_(network_ids), PublicAddress.source_nat)
+    )
+    return {address.network_id or "": (address, span) for address, span in call.session.execute(query)}
+
+
+def _addresses(guest: list[Shown], public: tuple[PublicAddress, VlanIpRange] | None) -> Shown:
+    """What is shown of a router's two sides; it has no guest side while it is taken away."""
+    found: Shown = {"nic": list(guest)}
+    if guest:
+        found |= {"guestipaddress": guest[0]["ipaddress"], "guestmacaddress": guest[0]["macaddress"]}
+    if public is not None:
+        nic = _public_nic(*public)
+        found |= {"publicip": nic["ipaddress"], "publicmacaddress": nic["macaddress"],
+                  "publicnetmask": nic["netmask"], "gateway": nic["gateway"]}  # fmt: skip
+        found["nic"] = [*({**one, "isdefault": False} for one in guest), nic]
+    return found
+
+
+def _public_nic(address: PublicAddress, span: VlanIpRange) -> Shown:
+    return {
+        "id": address.id,
+        "deviceid": "1",
+        "traffictype": "Public",
+        "ipaddress": address.address,
+        "macaddress": address.mac,
+        "netmask": str(ipaddress.IPv4Address(span.netmask)),
+        "gateway": span.gateway,
+        "isdefault": True,
+    }
+
+
+class ListRouters(AccountListRequest):
+    id = Ref(Router, "only this router")
+    name = Text("only the router of this name")
+    networkid = Ref(Network, "only the router of this network")
+    zoneid = Ref(Zone, "only routers in this zone")
+    podid = Ref(Pod, "only routers on hosts of this pod")
+    clusterid = Ref(Cluster, "only routers on hosts of this cluster")
+    hostid = Ref(Host, "only routers on this host")
+    state = Choice("only routers in this state", sorted(ROUTER_MOVES.states))
+
+
+@command("listRouters", ListRouters, RouterResponse, roles=ADMINS)
+def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
+    """List virtual routers."""
+    query = select(Router).where(access.visible(call, Router))
+    columns = {"id": Router.id, "name": Router.name, "networkid": Router.network_id, "zoneid": Router.zone_id,
+               "hostid": Router.host_id, "state": Router.state}  # fmt: skip
+    query = narrowed(query, filters, columns)
+    for name, column in (("podid", Host.pod_id), ("clusterid", Host.cluster_id)):
+        if filters[name] is not None:
+            query = query.where(Router.host_id.in_(select(Host.id).where(column == filters[name].id)))
+    return call.paged(with_keyword(query, keyword, Router.name).order_by(Router.number))
+
+
+class RebootRouter(Request):
+    id = Ref(Router, "the router", required=True)
+
+
+@command("rebootRouter", RebootRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.REBOOT")
+def reboot_router(call: Call, id: Router) -> WorkflowRow:
+    """Take a router down and start it anew with the same addresses, on the host that has fewest routers by then."""
+    network = call.session.get_one(Network, id.network_id)
+    if network.state != "Implemented":
+        raise Invalid(f"The network {network.name} of router {id.name} is {network.state}, not Implemented.")
+    job = restart_network.start(call.session, network, call=call, cleanup=True)
+    job.memory = {**(job.memory or {}), "result_id": id.id}
+    return job
