@@ -114,10 +114,11 @@ class DevCloud:
         with step("image store and its agent"):
             self._join_store(seed, zone)
         with step("hosts join and report"):
+            share = shutil.disk_usage(self.site.state).free // self.hosts
             for cell in self.cells:
                 host = seed.host(cell.name, place, enrolment.public_key(cell.directory / "agent"))
                 self._join_cell(cell, host)
-                seed.pool(f"{cell.name}-local", host, place, f"file://{cell.directory / 'primary'}")
+                seed.pool(f"{cell.name}-local", host, place, f"file://{cell.directory / 'primary'}", share)
             seed.wait_for_hosts(zone, len(self.cells))
         with step("service offerings and tenants"):
             seed.offerings()

@@ -90,10 +90,13 @@ class Management:
         """Run what is wanted now; for a change of `extra`."""
         self.group.apply(self._wanted(with_servers=True))
 
-    def join_document(self, agent_id: str) -> dict[str, Any]:
+    def join_document(self, subject_id: str) -> dict[str, Any]:
         """What the agent of a host or image store must know to be believed and to believe."""
-        document: dict[str, Any] = json.loads(self.cli("join-document", agent_id).splitlines()[-1])
-        return document
+        return self.join_documents([subject_id])[0]
+
+    def join_documents(self, subject_ids: list[str]) -> list[dict[str, Any]]:
+        """As join_document, of many at once."""
+        return [json.loads(line) for line in self.cli("join-document", *subject_ids).splitlines() if line[:1] == "{"]
 
     def cli(self, *words: str) -> str:
         """What the operator's command prints. :raises CommandError: it failed."""

@@ -23,7 +23,7 @@ PLAN = {
     "tenant1": {"one-a": "10.1.1.11", "one-b": "10.1.1.12"},
     "tenant2": {"two-a": "10.1.1.11", "two-b": "10.1.1.13"},
 }
-OFFERING = "small"
+OFFERING = "tiny"
 QUIET_SECONDS = 120.0
 
 

@@ -17,7 +17,7 @@ from devcloud.processes import NotReadyError
 
 TENANTS = ("tenant1", "tenant2")
 USER_ACCOUNT = 0
-OFFERINGS = {"tiny": (1, 500, 64), "small": (1, 1000, 128)}
+OFFERINGS = {"tiny": (1, 500, 128), "small": (1, 1000, 256)}
 READY_SECONDS = 300.0
 Entity = dict[str, Any]
 
@@ -128,11 +128,12 @@ class Seed:
             host = made["host"][0]
         return str(host["id"])
 
-    def pool(self, name: str, host_id: str, cluster: Entity, url: str) -> None:
-        """Primary storage that only one host has."""
+    def pool(self, name: str, host_id: str, cluster: Entity, url: str, capacity: int) -> None:
+        """Primary storage of `capacity` bytes that only one host has."""
         there = self.find("listStoragePools", "storagepool", "name", name, name=name, zoneid=cluster["zoneid"])
         if there is None:
-            self.call("createStoragePool", name=name, scope="HOST", hostid=host_id, url=url, **cluster)
+            place = {"scope": "HOST", "hostid": host_id, **cluster}
+            self.call("createStoragePool", name=name, url=url, capacitybytes=capacity, **place)
 
     def offerings(self) -> None:
         for name, (cpus, mhz, mib) in OFFERINGS.items():

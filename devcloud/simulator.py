@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from devcloud.processes import CommandError, NotReadyError
 from devcloud.seed import Seed
 from devcloud.setup import step
 
+SIMULATED_DISK = 16 << 40
 SYSTEM_STATE = Path("/var/lib/pileus/simulator")
 USER_STATE = Path("~/.local/state/pileus/simulator")
 
@@ -85,17 +87,19 @@ class Simulator:
         seed.public_range(zone, network, PUBLIC)
         pod = seed.pod(zone, POD)
         place = {"zoneid": zone, "podid": pod, "clusterid": seed.cluster(zone, pod)}
-        joined = {"secondary": seed.image_store(zone, "simulator:///secondary", key)}
+        joined = {"secondary": seed.image_store(zone, f"simulator://{self.state}/simulated/secondary", key)}
         for number in range(1, self.hosts + 1):
             name = f"sim{number}"
             joined[name] = seed.host(name, place, key)
-            seed.pool(f"{name}-local", joined[name], place, f"simulator:///{name}")
+            seed.pool(
+                f"{name}-local", joined[name], place, f"simulator://{self.state}/simulated/{name}", SIMULATED_DISK
+            )
         self._run_agents(joined)
         seed.wait_for_hosts(zone, self.hosts)
         seed.offerings()
         seed.tenants(self.tenants_file)
         seed.enable_zone(zone)
-        seed.template(TEMPLATE, zone, "simulator:///tiny.qcow2", "")
+        seed.template(TEMPLATE, zone, "http://images.test/tiny.qcow2", "")
         seed.wait_for_template(TEMPLATE, zone)
 
     def _run_agents(self, joined: dict[str, str]) -> None:
@@ -105,7 +109,8 @@ class Simulator:
         """
 
         def join(_: str) -> dict[str, Any]:
-            agents = [self._agent(name, self.management.join_document(one)) for name, one in joined.items()]
+            documents = self.management.join_documents(list(joined.values()))
+            agents = [self._agent(name, one) for name, one in zip(joined, documents, strict=True)]
             return {"role": "simulator", "agents": agents}
 
         directory = self.settings.parent
@@ -123,6 +128,7 @@ class Simulator:
             "state_dir": str(directory / name),
             "hypervisor": "simulator",
             "hostname": name,
+            "underlay_address": _underlay_address(name),
         }
 
     def _kept_database(self) -> str:
@@ -137,6 +143,12 @@ class Simulator:
 def state_directory(port: int) -> Path:
     base = SYSTEM_STATE if os.geteuid() == 0 else USER_STATE.expanduser()
     return base / str(port)
+
+
+def _underlay_address(name: str) -> str:
+    """An address of its own for each simulated host, of the range for benchmarks (RFC 2544); nothing is sent there."""
+    number = int(name.removeprefix("sim") or 0) if name.startswith("sim") else 0
+    return str(ipaddress.IPv4Address("198.18.0.0") + number)
 
 
 def main() -> int:

@@ -15,10 +15,11 @@ from sqlalchemy import select
 
 from agents.envelope import load_key, make_key, public_text
 from manager import migrate
+from manager.api import docs
 from manager.broker import grant
 from manager.config import settings
 from manager.db import epoch, transaction
-from manager.identity_seed import admin_keys
+from manager.identity_seed import keys_of
 from manager.identity_seed import seed as seed_identity
 from manager.messages import ring
 from manager.models import Agent, AgentCommandRow, Host, ImageStore, WorkflowRow
@@ -45,26 +46,30 @@ def bootstrap(_arguments: argparse.Namespace) -> None:
     with transaction() as session:
         seed_catalog(session)
     with transaction() as session:
-        seed_identity(session)
-        print(json.dumps(admin_keys(session)))
+        key = keys_of(session, seed_identity(session).admin)
+        print(json.dumps({"apikey": key.api_key, "secretkey": key.secret_key}))
 
 
 def join_document(arguments: argparse.Namespace) -> None:
     """Print what an agent needs to join, as JSON: give it to that host alone, it opens the host's broker account."""
+    for subject_id in arguments.id:
+        print(json.dumps(_document(subject_id)))
+
+
+def _document(subject_id: str) -> dict[str, str]:
+    agent_id = _agent_id(subject_id)
     with transaction() as session:
-        agent_id = _agent_id(arguments.id)
         agent = session.get_one(Agent, agent_id)
         grant(agent)
-        document = {
+        return {
             "agent_id": agent.id,
             "kind": agent.kind,
-            "subject_id": arguments.id,
+            "subject_id": subject_id,
             "broker_url": settings().agent_broker_url or settings().broker_url,
             "broker_user": agent.broker_user,
             "broker_password": agent.broker_password,
             "manager_public_key": public_text(load_key(settings().signing_key_file)),
         }
-    print(json.dumps(document))
 
 
 def _agent_id(subject_id: str) -> str:
@@ -120,11 +125,17 @@ def parser() -> argparse.ArgumentParser:
     add("init-keys", _run_init_keys, "directory")
     add("migrate", _run_migrate)
     add("bootstrap", bootstrap).add_argument("--json", action="store_true", help="the only form there is")
-    add("join-document", join_document, "id")
+    add("join-document", join_document).add_argument("id", nargs="+", help="hosts and image stores; a line for each")
     add("workflows", show_workflows)
     add("workflow-retry", retry_workflow, "id")
     add("workflow-give-up", give_up_workflow, "id")
+    add("docs", write_docs)
     return made
+
+
+def write_docs(_arguments: argparse.Namespace) -> None:
+    """Write api_docs/commands.json from the API's declarations."""
+    docs.write()
 
 
 def _run_init_keys(arguments: argparse.Namespace) -> None:

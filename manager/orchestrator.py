@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import socket
 import threading
 from typing import Any
@@ -12,7 +14,7 @@ from celery import Celery, signals
 from sqlalchemy.exc import DBAPIError
 
 from agents.bus import worker_arguments
-from manager import celery_app, db, reports
+from manager import celery_app, db, reports, workflows
 from manager.broker import assert_accounts
 from manager.config import settings
 from manager.configuration import value
@@ -27,7 +29,9 @@ log = structlog.get_logger()
 
 
 def register(app: Celery) -> None:
-    """Give the application its three tasks."""
+    """Give the application its three tasks, and the engine every workflow that is declared."""
+    for module in pkgutil.iter_modules(workflows.__path__):
+        importlib.import_module(f"{workflows.__name__}.{module.name}")
 
     @app.task(name="manager.advance", bind=False)
     def advance(workflow_id: str) -> None:

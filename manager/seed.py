@@ -24,7 +24,8 @@ OS_TYPES = {
     "Windows": ["Windows Server 2019 (64-bit)", "Windows Server 2022 (64-bit)", "Windows 11 (64-bit)"],
     "Other": ["Other Linux (64-bit)", "Other (64-bit)"],
 }
-SERIES = ("account", "vm", "router")
+LAST_NUMBERS = {"account": 2, "vm": 0, "router": 0}
+"""Accounts 1 and 2 are those of the seed of identity."""
 
 
 def stable_id(kind: str, name: str) -> str:
@@ -33,8 +34,8 @@ def stable_id(kind: str, name: str) -> str:
 
 
 def seed(session: Session) -> None:
-    for name in SERIES:
-        _ensure(session, Counter, name, name=name, last=1)
+    for name, last in LAST_NUMBERS.items():
+        _ensure(session, Counter, name, name=name, last=last)
     _ensure(session, Region, 1, id=1, name="Local", endpoint="http://localhost:8080/client/")
     for category, names in OS_TYPES.items():
         category_id = stable_id("os_category", category)

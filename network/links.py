@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from network.errors import CommandFailedError
 from network.process import run
 
 
@@ -40,6 +41,16 @@ def change(lines: Iterable[str], namespace: str = "") -> None:
     """
     inside = ("-n", namespace) if namespace else ()
     run(["ip", *inside, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines))
+
+
+def remove(device: str, namespace: str = "") -> None:
+    """Remove the device if it is there; it may go by itself, as those of a removed namespace do a moment later."""
+    if device in links(namespace):
+        try:
+            change([f"link del dev {device}"], namespace)
+        except CommandFailedError:
+            if device in links(namespace):
+                raise
 
 
 def tap_lines(name: str, mtu: int) -> list[str]:

@@ -152,8 +152,8 @@ class Switch:
         with self._store.locked() as record:
             name = self.ports().get(nic_id, Port(tap_name(nic_id), 0, 0)).name
             self._vsctl("--if-exists", "del-port", self.settings.integration_bridge, name)
-            if name.startswith(TAP_PREFIX) and name in links.links():
-                links.change([f"link del dev {name}"])
+            if name.startswith(TAP_PREFIX):
+                links.remove(name)
             if nic_id in record.nics.given:
                 self._flush_connections(record.nic(nic_id).zone)
             self._give_back_nics(record)

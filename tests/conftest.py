@@ -84,25 +84,34 @@ def database_urls(servers: dict[str, PostgreSQL | MariaDB]) -> dict[str, str]:
 
 
 @pytest.fixture
-def engine(seeded_file: Path, tmp_path: Path) -> Iterator[Engine]:
-    """A fresh seeded database; SQLite, for speed."""
-    shutil.copy(seeded_file, tmp_path / "pileus.db")
-    yield from _in_use(f"sqlite:///{tmp_path / 'pileus.db'}")
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A fresh seeded database; SQLite, for speed, unless PILEUS_TEST_DATABASE names another kind."""
+    yield from _fresh(request, tmp_path, os.environ.get("PILEUS_TEST_DATABASE", "sqlite"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def any_engine(
-    request: pytest.FixtureRequest, database_urls: dict[str, str], seeded_file: Path, tmp_path: Path
-) -> Iterator[Engine]:
+def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A fresh seeded database of each kind in turn."""
-    if request.param == "sqlite":
-        shutil.copy(seeded_file, tmp_path / "pileus.db")
-        yield from _in_use(f"sqlite:///{tmp_path / 'pileus.db'}")
+    yield from _fresh(request, tmp_path, request.param)
+
+
+def _fresh(request: pytest.FixtureRequest, directory: Path, kind: str) -> Iterator[Engine]:
+    if kind == "sqlite":
+        shutil.copy(request.getfixturevalue("seeded_file"), directory / "pileus.db")
+        for engine in _in_use(f"sqlite:///{directory / 'pileus.db'}"):
+            _warm(engine)
+            yield engine
         return
-    for engine in _in_use(database_urls[request.param]):
+    for engine in _in_use(request.getfixturevalue("database_urls")[kind]):
         _empty(engine)
         _seed(engine)
+        _warm(engine)
         yield engine
+
+
+def _warm(engine: Engine) -> None:
+    with db.transaction(engine) as session:
+        configuration.stored(session)
 
 
 @pytest.fixture
@@ -129,6 +138,7 @@ def _in_use(url: str) -> Iterator[Engine]:
     settings.cache_clear()
     db.engine.cache_clear()
     configuration.forget()
+    configuration.CACHE_SECONDS = 3600.0  # no test may cost a statement more because a clock went on
     numbers._free.clear()
     yield db.engine()
     db.engine().dispose()

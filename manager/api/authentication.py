@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from manager.api import sessions, signature
@@ -23,13 +23,27 @@ class Caller:
     role: Role
 
 
+def _with_owner(query: Any, user_id: Any) -> Any:
+    return (
+        query.join(User, User.id == user_id)
+        .join(Account, Account.id == User.account_id)
+        .join(Domain, Domain.id == Account.domain_id)
+        .join(Role, Role.id == Account.role_id)
+    )
+
+
+_BY_KEY = _with_owner(select(ApiKey, User, Account, Domain, Role), ApiKey.user_id).where(
+    ApiKey.api_key == bindparam("key")
+)
+_BY_SESSION = sessions.living(_with_owner(select(LoginSession, User, Account, Domain, Role), LoginSession.user_id))
+
+
 def by_signature(session: Session, raw: Mapping[str, str], names: Mapping[str, str]) -> Caller:
     """The caller that signed. `raw` has the parameters' names as sent, `names` in lower case.
 
     :raises ApiError: 401, the same for every cause
     """
-    query = _with_owner(select(ApiKey, User, Account, Domain, Role), ApiKey.user_id)
-    row = session.execute(query.where(ApiKey.api_key == names.get("apikey", ""))).first()
+    row = session.execute(_BY_KEY, {"key": names.get("apikey", "")}).first()
     if row is None:
         raise unverified(signed=True)
     key: ApiKey = row[0]
@@ -48,21 +62,11 @@ def by_session(session: Session, names: Mapping[str, str], cookies: Mapping[str,
     key = names.get("sessionkey", "")
     if not key or key != cookies.get("sessionkey"):
         raise unverified(signed=False)
-    query = _with_owner(select(LoginSession, User, Account, Domain, Role), LoginSession.user_id)
-    row = session.execute(sessions.living(query, cookies.get("JSESSIONID", ""), key)).first()
+    row = session.execute(_BY_SESSION, sessions.proof(cookies.get("JSESSIONID", ""), key)).first()
     if row is None:
         raise unverified(signed=False)
     sessions.touch(session, row[0])
     return _enabled(row, signed=False)
-
-
-def _with_owner(query: Any, user_id: Any) -> Any:
-    return (
-        query.join(User, User.id == user_id)
-        .join(Account, Account.id == User.account_id)
-        .join(Domain, Domain.id == Account.domain_id)
-        .join(Role, Role.id == Account.role_id)
-    )
 
 
 def _enabled(row: Any, *, signed: bool) -> Caller:

@@ -191,7 +191,8 @@ def _refusal(error: Exception, name: str, reached: list[Asked]) -> ApiError:
     reference = uuid.uuid4().hex[:12]
     log.error("call failed", reference=reference, command=name, exc_info=error)
     if reached and reached[0].by_root_admin:
-        return ApiError(INTERNAL, f"{type(error).__name__}: {error} (reference {reference})")
+        detail = error.orig if isinstance(error, DBAPIError) else error
+        return ApiError(INTERNAL, f"{type(error).__name__}: {detail} (reference {reference})")
     return ApiError(INTERNAL, f"{INTERNAL_TEXT} (reference {reference})")
 
 

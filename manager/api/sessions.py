@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import time
 from typing import Any
 
-from sqlalchemy import Select, delete, update
+from sqlalchemy import bindparam, delete, update
 from sqlalchemy.orm import Session
 
 from manager.db import epoch
@@ -33,17 +34,23 @@ def open_session(session: Session, user_id: str) -> tuple[str, str]:
     return token, key
 
 
-def living(query: Select[Any], token: str, key: str) -> Select[Any]:
-    """`query` over LoginSession, narrowed to the session of that token and key while it lives."""
+def living(query: Any) -> Any:
+    """`query` over LoginSession, narrowed to the living session of the parameters that `proof` makes."""
     return query.where(
-        LoginSession.token_hash == _hash(token),
-        LoginSession.session_key_hash == _hash(key),
+        LoginSession.token_hash == bindparam("token_hash"),
+        LoginSession.session_key_hash == bindparam("key_hash"),
         LoginSession.last_used >= epoch() - TIMEOUT_SECONDS,
     )
 
 
+def proof(token: str, key: str) -> dict[str, str]:
+    return {"token_hash": _hash(token), "key_hash": _hash(key)}
+
+
 def touch(session: Session, row: LoginSession) -> None:
-    """Note the use of a session; at most one write a minute."""
+    """Note the use of a session; at most one write a minute, and none while the process's clock says it is early."""
+    if abs(time.time() - row.last_used) < TOUCH_SECONDS / 2:
+        return
     mine = LoginSession.token_hash == row.token_hash
     stale = LoginSession.last_used < epoch() - TOUCH_SECONDS
     session.execute(

@@ -120,6 +120,7 @@ class Server(ThreadingHTTPServer):
     """Bounded, as each connection is a thread."""
 
     daemon_threads = True
+    request_queue_size = MAX_CONNECTIONS
     _free = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:

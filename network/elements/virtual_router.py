@@ -78,9 +78,8 @@ class VirtualRouter:
                 daemon.end()
             if (home / "spec.json").exists():
                 self._ports.unplug(json.loads((home / "spec.json").read_text())["nic"])
-            there = links.links()
-            devices = (router_guest_device(router_id), router_public_device(router_id))
-            links.change(f"link del dev {device}" for device in devices if device in there)
+            links.remove(router_guest_device(router_id))
+            links.remove(router_public_device(router_id))
             if Path(f"/run/netns/{namespace}").exists():
                 run(["ip", "netns", "delete", namespace])
             shutil.rmtree(home, ignore_errors=True)
@@ -178,11 +177,9 @@ def _ensure_veth(device: str, inner: str, namespace: str, mac: str) -> bool:
     """Join the host and the namespace; True if the pair was made by this call."""
     is_whole = device in links.links() and inner in links.links(namespace)
     if not is_whole:
-        there = links.links()
-        stale = [f"link del dev {device}"] if device in there else []
-        if inner in links.links(namespace):
-            links.change([f"link del dev {inner}"], namespace)
-        links.change([*stale, f"link add {device} type veth peer name {inner} address {mac} netns {namespace}"])
+        links.remove(device)
+        links.remove(inner, namespace)
+        links.change([f"link add {device} type veth peer name {inner} address {mac} netns {namespace}"])
     elif links.links(namespace)[inner].mac != mac:
         links.change([f"link set dev {inner} down", f"link set dev {inner} address {mac}"], namespace)
     return not is_whole
@@ -201,8 +198,7 @@ def _ensure_addresses(namespace: str, device: str, address: str, mtu: int = 1500
 def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
     device, public = router_public_device(spec.id), spec.public
     if public is None:
-        if device in links.links():
-            links.change([f"link del dev {device}"])
+        links.remove(device)
         return
     _ensure_veth(device, PUBLIC_DEVICE, namespace, public.mac)
     lines = [f"link set dev {device} addrgenmode none", f"link set dev {device} master {public.bridge}"]

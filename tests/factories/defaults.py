@@ -31,6 +31,10 @@ def _account(factory: Any, _number: int) -> str:
     return factory.first(m.Account, name="admin").id
 
 
+def _mac(_factory: Any, number: int) -> str:
+    return "02:00:" + ":".join(f"{byte:02x}" for byte in number.to_bytes(4, "big"))
+
+
 DEFAULTS: dict[type[Any], dict[str, Any]] = {
     m.Account: {"number": lambda _factory, number: number},
     m.User: {"password_hash": _hash, "first_name": "F", "last_name": "L", "email": "f@example.org"},
@@ -38,6 +42,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     m.Pod: {
         "zone_id": _of(m.Zone), "name": _named("pod"), "gateway": "10.0.0.1", "netmask": "255.255.255.0",
         "start_ip": "10.0.0.10",
+    },
+    m.StoragePool: {
+        "zone_id": _of(m.Zone), "name": _named("pool"), "scope": "ZONE", "driver": "simulator",
+        "url": "simulator:///pool", "path": "/pool",
     },
     m.OsCategory: {"name": _named("category")},
     m.OsType: {"category_id": _of(m.OsCategory), "name": _named("os")},
@@ -65,6 +73,35 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     },
     m.SshKeyPair: {"account_id": _account, "name": _named("key"), "fingerprint": "aa:bb", "public_key": "ssh-rsa AAAA"},
     m.Volume: {"name": _named("volume"), "account_id": _account, "zone_id": _of(m.Zone), "size": 2**30},
+    m.Agent: {"kind": "host", "public_key": "", "broker_user": _named("agent"), "broker_password": "secret"},
+    m.ImageStore: {
+        "agent_id": _of(m.Agent), "name": _named("store"), "driver": "simulator", "url": "file:///store",
+        "path": "/store",
+    },
+    m.Cluster: {
+        "zone_id": _of(m.Zone), "pod_id": _of(m.Pod), "name": _named("cluster"), "hypervisor": "Simulator",
+    },
+    m.Host: {
+        "zone_id": _of(m.Zone), "pod_id": _of(m.Pod), "cluster_id": _of(m.Cluster), "agent_id": _of(m.Agent),
+        "name": _named("host"), "url": "http://host", "hypervisor": "Simulator", "state": "Up",
+    },
+    m.TrafficType: {"physical_network_id": _of(m.PhysicalNetwork), "traffic_type": "Guest"},
+    m.VlanIpRange: {
+        "zone_id": _of(m.Zone), "physical_network_id": _of(m.PhysicalNetwork), "gateway": "198.51.100.1",
+        "netmask": "255.255.255.0", "start_ip": "198.51.100.10", "end_ip": "198.51.100.19",
+    },
+    m.PublicAddress: {
+        "id": lambda _factory, _number: m.new_id(), "zone_id": _of(m.Zone), "range_id": _of(m.VlanIpRange),
+        "address": lambda _factory, number: f"198.51.{number // 256}.{number % 256}", "mac": _mac,
+    },
+    m.Router: {
+        "number": lambda _factory, number: number, "name": _named("r"), "network_id": _of(m.Network),
+        "account_id": _account, "zone_id": _of(m.Zone), "state": "Running",
+    },
+    m.Nic: {
+        "network_id": _of(m.Network), "mac": _mac,
+        "address": lambda _factory, number: f"10.1.{number // 256}.{number % 256}",
+    },
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip
 DEFAULTS[m.WorkflowRow]["subject_id"] = lambda _factory, _number: m.new_id()

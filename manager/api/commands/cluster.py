@@ -20,6 +20,7 @@ from manager.api.commands.place import (
     narrowed,
     places_of,
     refuse_while,
+    rename,
     with_keyword,
 )
 from manager.api.fields import Choice, Flag, Ref, Text
@@ -146,11 +147,9 @@ def make_cluster(call: Call, pod: Pod, name: str, hypervisor: str, state: str = 
 def update_cluster(call: Call, id: Cluster, clustername: str | None, allocationstate: str | None) -> Cluster:
     """Change a cluster."""
     if clustername is not None:
-        id.name = named("cluster", clustername)
-        id.live = f"{id.pod_id}/{id.name.lower()}"
+        rename(call, id, clustername, f"{id.pod_id}/")
     if allocationstate is not None:
         id.allocation_state = allocationstate
-    call.flush(taken=f"The pod has a cluster named {id.name} already.")
     return id
 
 

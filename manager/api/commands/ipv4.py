@@ -77,7 +77,9 @@ def subnet(gateway: IPv4Address, netmask: str | None) -> IPv4Network:
         raise Invalid(f"The netmask {netmask} is not one: its ones must stand before its zeros.")
     network = ipaddress.IPv4Network((gateway, 32 - inverted.bit_length()), strict=False)
     if not _is_host(network, gateway):
-        raise Invalid(f"The gateway {gateway} is no host address of {network}, which the netmask {netmask} makes it in.")
+        raise Invalid(
+            f"The gateway {gateway} is no host address of {network}, which the netmask {netmask} makes it in."
+        )
     return network
 
 

@@ -16,7 +16,9 @@ from manager.models import Cluster, Pod, Zone
 
 ALLOCATION_STATES = ("Enabled", "Disabled")
 HYPERVISORS = ("KVM", "Simulator")
-NETWORK_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+NETWORK_DOMAIN = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
 
 
 def named(kind: str, name: str) -> str:
@@ -28,6 +30,22 @@ def named(kind: str, name: str) -> str:
     if not stripped:
         raise Invalid(f"The {kind} needs a name; it cannot be blank.")
     return stripped
+
+
+def kind_of(model: type[Any]) -> str:
+    """What messages call a row of `model`: 'storage pool'."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", model.__name__).lower()
+
+
+def rename(call: Call, thing: Any, name: str, scope: str = "") -> None:
+    """Give the thing another name, new in `scope`, which starts its `live`.
+
+    :raises Invalid: the name is blank or taken
+    """
+    kind = kind_of(type(thing))
+    thing.name = named(kind, name)
+    thing.live = f"{scope}{thing.name.lower()}"
+    call.flush(taken=f"There is a {kind} named {thing.name} already.")
 
 
 def network_domain(text: str | None) -> str | None:
@@ -85,7 +103,7 @@ def hold(call: Call, thing: Any) -> None:
     model = type(thing)
     query = select(model).where(model.id == thing.id, model.removed.is_(None)).with_for_update()
     if call.session.scalar(query.execution_options(populate_existing=True)) is None:
-        raise Invalid(f"{model.__name__} {thing.id} has been removed.")
+        raise Invalid(f"The {kind_of(model)} {thing.id} has been removed.")
 
 
 def refuse_while(call: Call, what: str, contents: Iterable[tuple[str, type[Any], ColumnElement[bool]]]) -> None:

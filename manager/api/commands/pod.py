@@ -18,6 +18,7 @@ from manager.api.commands.place import (
     narrowed,
     places_of,
     refuse_while,
+    rename,
     with_keyword,
 )
 from manager.api.errors import Invalid
@@ -151,8 +152,7 @@ def update_pod(call: Call, given: Given) -> Pod:
     """Change a pod."""
     pod: Pod = given.id
     if given.name is not None:
-        pod.name = named("pod", given.name)
-        pod.live = f"{pod.zone_id}/{pod.name.lower()}"
+        rename(call, pod, given.name, f"{pod.zone_id}/")
     if any((given.gateway, given.netmask, given.startip, given.endip)):
         addresses = span(
             given.gateway or pod.gateway,
@@ -165,7 +165,6 @@ def update_pod(call: Call, given: Given) -> Pod:
             setattr(pod, column, value)
     if given.allocationstate is not None:
         pod.allocation_state = given.allocationstate
-    call.flush(taken=f"The zone has a pod named {pod.name} already.")
     return pod
 
 

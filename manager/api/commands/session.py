@@ -14,7 +14,7 @@ from manager.api.errors import CS_OTHER, ApiError, missing
 from manager.api.fields import Text
 from manager.api.opening import OpenCall
 from manager.api.response import Int, Response, Str
-from manager.models import Account, ApiKey, Domain, User
+from manager.models import Account, ApiKey, Domain, EventRow, User
 from manager.secrets import hash_password, password_matches
 
 BAD_LOGIN = "Failed to authenticate user {} in domain {}; please provide valid credentials"
@@ -71,6 +71,17 @@ def login(call: OpenCall) -> dict[str, Any]:
         raise ApiError(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
     user, account, domain = row
     token, key = sessions.open_session(call.session, user.id)
+    call.session.add(
+        EventRow(
+            type="USER.LOGIN",
+            description=f"login: User {user.id}",
+            account_id=account.id,
+            user_id=user.id,
+            source=call.request.source,
+            resource_type="User",
+            resource_id=user.id,
+        )
+    )
     call.cookies.update(JSESSIONID=token, sessionkey=key)
     return _describe(user, account, domain, key, has_keys=_has_keys(call, user))
 

@@ -129,14 +129,12 @@ def _store(call: Call, zone: Zone) -> ImageStore:
 
     :raises Invalid: there is none
     """
-    held = func.count(Template.id)
+    held = select(func.count(Template.id)).where(Template.image_store_id == ImageStore.id, Template.removed.is_(None))
     query = (
         select(ImageStore)
-        .outerjoin(Template, and_(Template.image_store_id == ImageStore.id, Template.removed.is_(None)))
         .where(or_(ImageStore.zone_id == zone.id, ImageStore.zone_id.is_(None)))
         .where(ImageStore.removed.is_(None), ImageStore.read_only.is_(False))
-        .group_by(*ImageStore.__table__.columns)
-        .order_by(held, ImageStore.id)
+        .order_by(held.scalar_subquery(), ImageStore.id)
         .limit(1)
     )
     store = call.session.scalar(query)

@@ -269,7 +269,7 @@ def checked_name(name: str) -> str:
     """:raises ApiError: 431, the name is no label of RFC 1123"""
     if not _LABEL.fullmatch(name):
         raise Invalid(
-            f"The name {name} is not a host name: it has 1 to 63 letters, digits and hyphens, and no hyphen at its ends."
+            f"The name {name} is not a host name: 1 to 63 letters, digits and hyphens, with no hyphen at either end."
         )
     return name
 

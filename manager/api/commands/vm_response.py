@@ -13,7 +13,7 @@ from manager.api.call import Call
 from manager.api.commands.nic import NicResponse, for_vms
 from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
 from manager.api.rows import tags_of
-from manager.models import Account, Domain, Host, OsType, ServiceOffering, Template, Vm, Zone
+from manager.models import Account, Domain, Host, OsType, ServiceOffering, Template, Vm, WorkflowRow, Zone
 
 MIB = 2**20
 PARTS = ("all", "min", "nics", "tmpl", "servoff")
@@ -23,7 +23,6 @@ _TEMPLATE = ("templatename", "templatedisplaytext", "templateformat", "passworde
 class VmResponse(Response):
     object_key = "virtualmachine"
     shows = Vm
-    has_jobs = True
     id = Str("the virtual machine's id")
     name = Str("its name, which is its host name")
     displayname = Str("the name shown to people")
@@ -67,6 +66,8 @@ class VmResponse(Response):
     securitygroup = Many("its security groups: none")
     affinitygroup = Many("its affinity groups: none")
     tags = Many("its tags")
+    jobid = Str("the id of the job that is at work on it")
+    jobstatus = Int("0 while a job is at work on it")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
@@ -101,7 +102,16 @@ class DeployedVmResponse(VmResponse):
 
 @cache
 def described(*, user_data: bool = False) -> Select[Any]:
-    """All that is shown of VMs from one statement, as plain rows (not entities); to be narrowed by the caller."""
+    """All that is shown of VMs from one statement, as plain rows (not entities); to be narrowed by the caller.
+
+    At most one job is open for a VM, so that its join adds no rows.
+    """
+    open_job = (
+        (WorkflowRow.subject_id == Vm.id)
+        & (WorkflowRow.subject_type == Vm.__tablename__)
+        & (WorkflowRow.status == "running")
+        & (WorkflowRow.command != "")
+    )
     columns: list[Any] = [
         Vm.id, Vm.name, Vm.display_name, Vm.instance_name, Vm.account_id, Vm.zone_id, Vm.host_id, Vm.template_id,
         Vm.service_offering_id, Vm.os_type_id, Vm.hypervisor, Vm.state, Vm.cpus, Vm.cpu_mhz, Vm.memory, Vm.group,
@@ -110,6 +120,7 @@ def described(*, user_data: bool = False) -> Select[Any]:
         Template.format.label("template_format"), Template.password_enabled, Template.dynamically_scalable,
         ServiceOffering.name.label("offering_name"), OsType.name.label("os_name"), Account.name.label("account_name"),
         Domain.id.label("domain_id"), Domain.name.label("domain_name"), Domain.path.label("domain_path"),
+        WorkflowRow.id.label("job_id"),
     ]  # fmt: skip
     if user_data:
         columns.append(Vm.user_data)
@@ -123,6 +134,7 @@ def described(*, user_data: bool = False) -> Select[Any]:
         .join(Account, Account.id == Vm.account_id)
         .join(Domain, Domain.id == Account.domain_id)
         .outerjoin(Host, Host.id == Vm.host_id)
+        .outerjoin(WorkflowRow, open_job)
     )
 
 
@@ -171,6 +183,8 @@ def _describe(row: Any, nics: list[Shown], tags: list[Shown]) -> Shown:
         "securitygroup": [],
         "affinitygroup": [],
         "tags": tags,
+        "jobid": row.job_id,
+        "jobstatus": 0 if row.job_id else None,
     }
 
 

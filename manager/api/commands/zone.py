@@ -19,6 +19,7 @@ from manager.api.commands.place import (
     narrowed,
     network_domain,
     refuse_while,
+    rename,
     with_keyword,
 )
 from manager.api.errors import Invalid
@@ -181,8 +182,7 @@ def update_zone(call: Call, given: Given) -> Zone:
     """Change a zone."""
     zone: Zone = given.id
     if given.name is not None:
-        zone.name = named("zone", given.name)
-        zone.live = zone.name.lower()
+        rename(call, zone, given.name)
     for parameter, column in SETTABLE.items():
         text = given.values[parameter]
         if text is not None:
@@ -197,7 +197,6 @@ def update_zone(call: Call, given: Given) -> Zone:
         zone.local_storage = given.localstorageenabled
     if given.allocationstate is not None:
         _allocate(call, zone, given.allocationstate)
-    call.flush(taken=f"A zone named {zone.name} exists already.")
     return zone
 
 

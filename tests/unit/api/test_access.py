@@ -13,7 +13,7 @@ load_all()
 
 
 class People:
-    """ROOT/west (domain administrator wanda; users will, wes) and ROOT/west/deep (dora), ROOT/east (ed), ROOT (rita)."""
+    """ROOT (rita), ROOT/west (its administrator wanda, users will and wes), ROOT/west/deep (dora), ROOT/east (ed)."""
 
     def __init__(self, engine, factory):
         self.west = factory.domain("west")
@@ -102,6 +102,7 @@ def test_a_domain_administrator_in_root_does_not_reach_root_administrators(api, 
     factory.user("ron", factory.account("ron", type=2))
     ron = Caller.of(engine, "ron")
     assert names(api("listSSHKeyPairs", ron, listall=True)) == REACH["admin"] - {"admin"}
+    assert "admin" not in names(api("listSSHKeyPairs", ron, domainid=factory.root.id, isrecursive=True))
     root_user = people.callers["admin"].user.id
     for command in ("registerUserKeys", "getUserKeys", "disableUser", "deleteUser"):
         with pytest.raises(Refused, match=r"431 .*entity does not exist"):
@@ -124,8 +125,12 @@ def test_no_identifier_of_another_opens_any_command(api, people, factory, who):
     """Every parameter that is an identifier, of every command the caller may use, given what another tenant owns."""
     caller = people.callers[who]
     stranger = people.callers["ed" if who != "ed" else "rita"]
-    foreign = {Account: stranger.account.id, User: stranger.user.id, SshKeyPair: people.pairs[stranger.user.username].id,
-               Domain: people.east.id if who != "ed" else people.west.id}  # fmt: skip
+    foreign = {
+        Account: stranger.account.id,
+        User: stranger.user.id,
+        SshKeyPair: people.pairs[stranger.user.username].id,
+        Domain: people.east.id if who != "ed" else people.west.id,
+    }
     role = {"wanda": "DomainAdmin"}.get(who, "User")
     tried = 0
     for name, command in COMMANDS.items():

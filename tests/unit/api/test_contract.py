@@ -17,8 +17,8 @@ FACTS = json.loads(FILE.read_text())
 OWN_COMMANDS = {"listJobSteps", "explainPlacement", "getConsoleOutput", "listDrift", "listOrphans"}
 OWN_PARAMETERS = {
     "*": {"clienttoken"},
-    "addHost": {"agentkey", "underlayaddress"},
-    "addImageStore": {"agentkey"},
+    "addHost": {"details"},
+    "createStoragePool": {"hostid"},
 }
 LOOSER = {("login", "domainId")}
 """Parameters that CloudStack declares narrower than it takes them: a number or a uuid."""

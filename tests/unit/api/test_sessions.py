@@ -16,7 +16,7 @@ def browser(api):
     return api.app.test_client()
 
 
-def log_in(browser, username="admin", password="admin-password", **more):
+def log_in(browser, username="admin", password="admin-password", **more):  # noqa: S107 - the seed's
     return browser.post("/client/api", data={**LOGIN, "username": username, "password": password, **more})
 
 
@@ -35,6 +35,7 @@ def test_login_describes_the_user(api, browser):
     assert (body["username"], body["account"], body["type"], body["timeout"]) == ("admin", "admin", "1", 1800)
     assert (body["registered"], body["is2faenabled"], body["is2faverified"]) == ("true", "false", "true")
     assert len(body["sessionkey"]) == 27
+    assert api("listEvents", type="USER.LOGIN")["event"][0]["resourceid"] == body["userid"]
 
 
 def test_cookies(browser):
@@ -83,6 +84,9 @@ def test_a_session_needs_cookie_and_parameter(api, browser):
         assert answer.status_code == 401
         assert answer.get_json()["listapisresponse"]["errortext"] == "unable to verify user credentials"
     assert list_apis(api.app.test_client(), sessionkey=key).status_code == 401
+    for cookie in ("wrong", ""):
+        browser.set_cookie("sessionkey", cookie, path="/client")
+        assert list_apis(browser, sessionkey=key).status_code == 401
 
 
 def test_the_cookie_of_another_session_does_not_do(api, browser):

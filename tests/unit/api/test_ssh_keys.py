@@ -16,6 +16,7 @@ def test_register_list_delete(api, tenant, factory):
     assert api("listSSHKeyPairs") == {}
     assert api("listSSHKeyPairs", listall=True)["count"] == 1
     assert api("deleteSSHKeyPair", tenant, name="mine") == {"success": True}
+    assert api("listSSHKeyPairs", tenant) == {}
     assert api("listSSHKeyPairs", tenant, id=pair["id"]) == {}
     event = factory.first(EventRow, type="SSH.KEYPAIR.DELETE")
     assert (event.level, event.state, event.resource_id) == ("INFO", "Completed", pair["id"])

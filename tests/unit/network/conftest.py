@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.network.lab import Lab
+from tests.unit.network.fabric import Fabric
+from tests.unit.network.lab import Lab, reaches, sh
+from tests.unit.network.sites import Site, build
+from tests.unit.network.views import network, nic
 
 
 @pytest.fixture(scope="module")
@@ -11,3 +14,42 @@ def lab():
     built = Lab(3)
     yield built
     built.remove()
+
+
+@pytest.fixture(scope="module")
+def fabric(lab):
+    views = []
+    for tenant, key in (("a", 1001), ("b", 1002)):
+        nics = [nic(tenant, "1", "host-1"), nic(tenant, "2", "host-2"), nic(tenant, "3", "host-1")]
+        views.append(network(tenant, key, [*nics, nic(tenant, "router", "host-3", "router")]))
+    guests = {one.id[4:]: lab.add_guest(one.id[4:], one) for view in views for one in view.nics}
+    lab.apply(views)
+    assert reaches(guests["a1"], "10.1.1.12")
+    return Fabric(lab, views, guests)
+
+
+@pytest.fixture
+def as_it_was(fabric):
+    yield
+    fabric.apply()
+
+
+@pytest.fixture(scope="module")
+def site(lab) -> Site:
+    return build(lab)
+
+
+@pytest.fixture
+def running(site):
+    for spec in site.specs.values():
+        site.apply(spec)
+
+
+@pytest.fixture
+def addressed(site):
+    for guest, ns in site.guests.items():
+        sh("ip", "-n", ns, "address", "flush", "dev", "eth0")
+        sh("ip", "-n", ns, "address", "add", f"10.1.1.1{guest[1]}/24", "dev", "eth0")
+        sh("ip", "-n", ns, "route", "replace", "default", "via", "10.1.1.1")
+    assert reaches(site.guests["a1"], "10.1.1.1")
+    return site.guests

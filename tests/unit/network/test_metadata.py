@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
@@ -26,11 +27,10 @@ class Client:
 
     def get(self, path: str, **headers: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection(*self.server.server_address, timeout=5)
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        found = answer.status, answer.read().decode()
-        connection.close()
-        return found
+        with closing(connection):
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
 
     def close(self) -> None:
         self.server.shutdown()
@@ -100,12 +100,12 @@ def test_password_once_and_again_after_a_reset(clients, path):
 def test_idle_connections_cannot_take_the_host_down(clients):
     """The number of connections is bounded, and one that says nothing only holds its own place."""
     before = threading.active_count()
-    idle = [socket.create_connection(clients[0].server.server_address) for _ in range(metadata.MAX_CONNECTIONS + 20)]
-    with pytest.raises((http.client.HTTPException, OSError)):
-        clients[0].get("/latest")
-    assert threading.active_count() - before <= metadata.MAX_CONNECTIONS
-    for connection in idle:
-        connection.close()
+    with ExitStack() as idle:
+        for _ in range(metadata.MAX_CONNECTIONS + 20):
+            idle.enter_context(socket.create_connection(clients[0].server.server_address))
+        with pytest.raises((http.client.HTTPException, OSError)):
+            clients[0].get("/latest")
+        assert threading.active_count() - before <= metadata.MAX_CONNECTIONS
     for _ in range(100):
         try:
             assert clients[0].get("/latest")[0] == 200

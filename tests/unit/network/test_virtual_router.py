@@ -1,4 +1,4 @@
-"""The virtual router with real clients: DHCP, DNS, metadata, passwords and NAT through the fabric."""
+"""The virtual router with real packets: NAT, repair of what died or was lost, removal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,221 +15,12 @@ from network.elements.daemons import arguments_of
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.errors import InvalidViewError, NetworkError
 from network.names import router_guest_device, router_namespace
-from network.types import RouterSpec
-from tests.unit.network.lab import PREFIX, ROUTERS, Host, Lab, end, inside, ping, reaches, sh
-from tests.unit.network.routers import OUTSIDE, lease, router
-from tests.unit.network.views import MACS, network, nic
+from tests.unit.network.lab import ROUTERS, end, inside, ping, reaches, sh
+from tests.unit.network.routers import OUTSIDE
+from tests.unit.network.sites import PUBLIC
+from tests.unit.network.views import MACS
 
-CLIENT = """#!/bin/sh
-echo "event=$1 ip=$ip mask=$mask router=$router dns=$dns mtu=$mtu domain=$domain hostname=$hostname"
-echo "routes=$staticroutes"
-[ "$1" = bound ] || exit 0
-ip address flush dev $interface
-ip address add $ip/$mask dev $interface
-ip route replace default via $router
-"""
-PUBLIC = f"{PREFIX}-outside"
-
-
-@dataclass
-class Site:
-    lab: Lab
-    host: Host
-    element: VirtualRouter
-    guests: dict[str, str]
-    specs: dict[str, RouterSpec]
-
-    def apply(self, spec: RouterSpec) -> None:
-        with inside(self.host.ns):
-            self.element.apply(spec)
-
-    def remove(self, router_id: str) -> None:
-        with inside(self.host.ns):
-            self.element.remove(router_id)
-
-    def daemons(self, router_id: str) -> dict[str, int]:
-        """Process id by program."""
-        found = {}
-        for pid in sh("ip", "netns", "pids", router_namespace(router_id)).split():
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            found["dnsmasq" if words[0] == "dnsmasq" else "metadata"] = int(pid)
-        return found
-
-    def ask_dhcp(self, guest: str, *options: str) -> str:
-        script = self.lab.dir / "client"
-        script.write_text(CLIENT)
-        script.chmod(0o755)
-        line = ("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-s", str(script), "-t", "4", "-T", "2")
-        wanted = ("-O", "mtu", "-O", "staticroutes", "-O", "hostname", "-O", "domain")
-        return sh("ip", "netns", "exec", self.guests[guest], *line, *wanted, *options, check=False)
-
-    def fetch(self, guest: str, url: str, *options: str) -> str:
-        """Status and body."""
-        line = ("curl", "-s", "-m", "5", "-w", " %{http_code}", *options, url)
-        body, _, status = sh("ip", "netns", "exec", self.guests[guest], *line, check=False).rpartition(" ")
-        return f"{status} {body}"
-
-    def password(self, guest: str, request: str) -> str:
-        return self.fetch(guest, "http://10.1.1.1:8080/", "-H", f"DomU_Request: {request}")
-
-    def look_up(self, guest: str, name: str) -> str:
-        return sh("ip", "netns", "exec", self.guests[guest], "busybox", "nslookup", name, "10.1.1.1", check=False)
-
-
-@pytest.fixture(scope="module")
-def site(lab):
-    """Two tenants with the same addresses, both routers on host-3; a public network with one host on it."""
-    host = lab.hosts[2]
-    sh("ip", "-n", host.ns, "link", "add", "br-public", "type", "bridge")
-    sh("ip", "-n", host.ns, "link", "set", "br-public", "up")
-    lab.add_namespace(PUBLIC)
-    sh("ip", "-n", host.ns, "link", "add", "public", "type", "veth", "peer", "name", "eth0", "netns", PUBLIC)
-    sh("ip", "-n", host.ns, "link", "set", "public", "master", "br-public", "up")
-    sh("ip", "-n", PUBLIC, "link", "set", "eth0", "up")
-    sh("ip", "-n", PUBLIC, "address", "add", f"{OUTSIDE}/24", "dev", "eth0")
-    element = VirtualRouter(VirtualRouterSettings(lab.dir / "routers"), host.switch)
-    built = Site(lab, host, element, {}, {})
-    views = []
-    for tenant, key in (("a", 1001), ("b", 1002)):
-        nics = [nic(tenant, "1", "host-1"), nic(tenant, "2", "host-2")]
-        built.specs[tenant] = router(tenant, nics)
-        views.append(network(tenant, key, [*nics, built.specs[tenant].nic]))
-        for one in nics:
-            built.guests[one.id[4:]] = lab.add_guest(one.id[4:], one, configured=False)
-    lab.apply(views)
-    return built
-
-
-@pytest.fixture(autouse=True)
-def running(site):
-    for spec in site.specs.values():
-        site.apply(spec)
-
-
-@pytest.fixture
-def addressed(site):
-    for guest, ns in site.guests.items():
-        sh("ip", "-n", ns, "address", "flush", "dev", "eth0")
-        sh("ip", "-n", ns, "address", "add", f"10.1.1.1{guest[1]}/24", "dev", "eth0")
-        sh("ip", "-n", ns, "route", "replace", "default", "via", "10.1.1.1")
-    assert reaches(site.guests["a1"], "10.1.1.1")
-    return site.guests
-
-
-@pytest.mark.parametrize(("guest", "options"), [("a1", ()), ("a2", ("-B",)), ("b1", ())])
-def test_a_real_client_gets_its_lease(site, guest, options):
-    """With -B the client asks to be answered by broadcast."""
-    said = site.ask_dhcp(guest, *options)
-    tenant, number = guest
-    assert f"event=bound ip=10.1.1.1{number} mask=24 router=10.1.1.1 dns=10.1.1.1 mtu=1458" in said
-    assert f"domain={tenant}.example hostname=host{number}" in said
-    assert "routes=169.254.169.254/32 10.1.1.1 0.0.0.0/0 10.1.1.1" in said
-    assert reaches(site.guests[guest], "10.1.1.1")
-
-
-def test_a_client_that_is_not_in_the_wanted_state_gets_nothing(site):
-    site.apply(replace(site.specs["a"], leases=site.specs["a"].leases[1:]))
-    assert "event=bound" not in site.ask_dhcp("a1", "-t", "2", "-T", "1")
-    assert "event=bound" in site.ask_dhcp("a2")
-
-
-def test_an_address_goes_on_to_the_next_guest(site):
-    """Although dnsmasq still holds a lease of the first one for hours."""
-    first = site.specs["a"].leases[0]
-    assert "event=bound ip=10.1.1.11" in site.ask_dhcp("a1")
-    heir = lease("a", replace(nic("a", "2", "host-2"), address=first.address))
-    site.apply(replace(site.specs["a"], leases=(heir,)))
-    assert f"ip={first.address} " in site.ask_dhcp("a2")
-
-
-def test_names_resolve_both_ways_within_the_tenant(site, addressed):
-    assert "Address: 10.1.1.12" in site.look_up("a1", "host2.a.example")
-    assert "Address: 10.1.1.1" in site.look_up("a1", "data-server.a.example")
-    assert "name = host2.a.example" in site.look_up("a1", "10.1.1.12")
-    site.apply(replace(site.specs["b"], nameservers=()))
-    assert "Address: 10.1.1.12" in site.look_up("b1", "host2.b.example")
-    assert "Address: 10.1.1.12" not in site.look_up("b1", "host2.a.example")
-
-
-def test_other_names_are_asked_from_the_nameserver(site, addressed):
-    with inside(PUBLIC):
-        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        server.bind((OUTSIDE, 53))
-    server.settimeout(5)
-    asked = threading.Thread(target=site.look_up, args=("a1", "www.elsewhere.example"))
-    asked.start()
-    while asked.is_alive():
-        question, source = server.recvfrom(512)
-        assert b"elsewhere" in question
-        assert source[0] == "198.51.100.10"
-        server.sendto(question[:2] + b"\x81\x83" + question[4:], source)  # no such name
-        asked.join(0.2)
-    server.close()
-
-
-def test_metadata_is_by_source_address(site, addressed):
-    base = "http://169.254.169.254/latest/meta-data"
-    assert site.fetch("a1", f"{base}/instance-id") == "200 vm-a1"
-    assert site.fetch("b1", f"{base}/instance-id") == "200 vm-b1"
-    assert site.fetch("a2", "http://10.1.1.1/1.0/meta-data/vm-id") == "200 vm-a2"
-    headers = ("-H", "X-Forwarded-For: 10.1.1.12", "-H", "X-Instance-ID: vm-a2", "-H", "Forwarded: for=10.1.1.12")
-    assert site.fetch("a1", f"{base}/instance-id", *headers) == "200 vm-a1"
-
-
-def test_metadata_comes_also_while_the_router_has_forgotten_its_neighbours(site, addressed):
-    """It must not ask for them by ARP from the metadata address, which the switch would take for forged."""
-    sh("ip", "-n", router_namespace(ROUTERS["a"]), "neigh", "flush", "dev", "eth0")
-    assert site.fetch("a1", "http://169.254.169.254/latest/meta-data/vm-id") == "200 vm-a1"
-
-
-def test_metadata_has_cloudstacks_layout(site, addressed):
-    base = "http://169.254.169.254"
-    values = {
-        "availability-zone": "zone one",
-        "cloud-identifier": "CloudStack-{net-a}",
-        "instance-id": "vm-a1",
-        "local-hostname": "host1",
-        "local-ipv4": "10.1.1.11",
-        "public-hostname": "198.51.100.10",
-        "public-ipv4": "198.51.100.10",
-        "public-keys": "key 1\nkey 2",
-        "service-offering": "",
-        "vm-id": "vm-a1",
-    }
-    assert site.fetch("a1", f"{base}/latest/meta-data/").split() == ["200", *values]
-    for name, value in values.items():
-        assert site.fetch("a1", f"{base}/latest/meta-data/{name}") == f"200 {value}"
-    assert site.fetch("a1", f"{base}/latest/user-data") == "200 #!/bin/sh\necho a1\n"
-    assert site.fetch("a1", f"{base}/latest/").split() == ["200", "meta-data", "user-data"]
-    assert site.fetch("a1", f"{base}/").split() == ["200", "latest"]
-    assert site.fetch("a1", f"{base}/latest/meta-data/none").startswith("404")
-    assert site.fetch("a1", f"{base}/latest/meta-data/../../metadata.json", "--path-as-is").startswith("404")
-
-
-def test_metadata_follows_the_wanted_state_without_a_restart(site, addressed):
-    before = site.daemons(ROUTERS["a"])
-    first, *others = site.specs["a"].leases
-    site.apply(replace(site.specs["a"], leases=(replace(first, vm_id="vm-new"), *others)))
-    assert site.fetch("a1", "http://10.1.1.1/latest/meta-data/vm-id") == "200 vm-new"
-    site.apply(replace(site.specs["a"], leases=tuple(others)))
-    assert site.fetch("a1", "http://10.1.1.1/latest/meta-data/vm-id").startswith("404")
-    assert site.daemons(ROUTERS["a"]) == before
-
-
-def test_a_password_is_given_until_the_guest_has_saved_it(site, addressed):
-    assert site.password("a1", "send_my_password") == "200 secret-a1"
-    assert site.password("a1", "send_my_password") == "200 secret-a1"
-    assert site.password("a1", "anything") == "200 bad_request"
-    assert site.fetch("a1", "http://10.1.1.1:8080/") == "200 bad_request"
-    assert site.password("a1", "saved_password") == "200 saved_password"
-    assert site.password("a1", "send_my_password") == "200 saved_password"
-    assert site.password("a2", "send_my_password") == "200 secret-a2"
-    end(site.daemons(ROUTERS["a"])["metadata"])
-    site.apply(site.specs["a"])
-    assert site.password("a1", "send_my_password") == "200 saved_password"
-    first, *others = site.specs["a"].leases
-    site.apply(replace(site.specs["a"], leases=(replace(first, password="the next"), *others)))
-    assert site.password("a1", "send_my_password") == "200 the next"
+pytestmark = pytest.mark.usefixtures("running")
 
 
 def test_guests_leave_with_the_public_address(site, addressed):

@@ -1,0 +1,242 @@
+"""VLAN IP ranges: the public addresses of a zone, which routers take one by one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, insert, select
+
+from manager.api.call import Call
+from manager.api.command import Given, ListRequest, Page, Request, command
+from manager.api.commands.ipv4 import Span, span
+from manager.api.commands.place import demand_within, hold, narrowed, with_keyword
+from manager.api.errors import Invalid
+from manager.api.fields import Flag, Ref, Text
+from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
+from manager.db import write
+from manager.models import PhysicalNetwork, PublicAddress, TrafficType, VlanIpRange, Zone, new_id
+
+VLANS = range(1, 4095)
+BATCH = 1000
+
+
+class VlanIpRangeResponse(Response):
+    object_key = "vlaniprange"
+    shows = VlanIpRange
+    id = Str("the range's id")
+    zoneid = Str("the id of its zone")
+    physicalnetworkid = Str("the id of its physical network")
+    vlan = Str("vlan:// and its VLAN, or vlan://untagged")
+    gateway = Str("the gateway of its subnet")
+    netmask = Str("the netmask of its subnet")
+    cidr = Str("its subnet")
+    startip = Str("the first address")
+    endip = Str("the last address")
+    forvirtualnetwork = Bool("whether its addresses are public: true")
+    forsystemvms = Bool("whether it is for system virtual machines: false")
+
+    @classmethod
+    def render(cls, call: Call, rows: Sequence[VlanIpRange]) -> list[Shown]:  # noqa: ARG003 - it shows itself alone
+        return [
+            {
+                "id": row.id,
+                "zoneid": row.zone_id,
+                "physicalnetworkid": row.physical_network_id,
+                "vlan": f"vlan://{row.vlan}",
+                "gateway": row.gateway,
+                "netmask": row.netmask,
+                "cidr": str(IPv4Network(f"{row.gateway}/{row.netmask}", strict=False)),
+                "startip": row.start_ip,
+                "endip": row.end_ip,
+                "forvirtualnetwork": True,
+                "forsystemvms": False,
+            }
+            for row in rows
+        ]
+
+
+class CreateVlanIpRange(Request):
+    zoneid = Ref(Zone, "the zone; that of the physical network when absent")
+    physicalnetworkid = Ref(PhysicalNetwork, "the physical network; the zone's one with public traffic when absent")
+    forvirtualnetwork = Flag("whether the addresses are public: only true is possible", default=True)
+    vlan = Text("the VLAN of the addresses, or untagged, which it is when absent")
+    gateway = Text("the gateway of the subnet; needed")
+    netmask = Text("the netmask of the subnet; needed")
+    startip = Text("the first address; needed")
+    endip = Text("the last one; startip when absent")
+
+
+class ListVlanIpRanges(ListRequest):
+    id = Ref(VlanIpRange, "only this range")
+    zoneid = Ref(Zone, "only ranges of this zone")
+    physicalnetworkid = Ref(PhysicalNetwork, "only ranges of this physical network")
+    vlan = Text("only ranges of this VLAN")
+    forvirtualnetwork = Flag("false: only ranges that are not public, of which there are none")
+
+
+class UpdateVlanIpRange(Request):
+    id = Ref(VlanIpRange, "the range", required=True)
+    startip = Text("another first address")
+    endip = Text("another last address")
+
+
+class DeleteVlanIpRange(Request):
+    id = Ref(VlanIpRange, "the range, none of whose addresses may be in use", required=True)
+
+
+@command("listVlanIpRanges", ListVlanIpRanges, VlanIpRangeResponse)
+def list_vlan_ip_ranges(call: Call, **filters: Any) -> Page:
+    """List ranges of public addresses."""
+    if filters["forvirtualnetwork"] is False:
+        return Page([], 0)
+    filters["vlan"] = (filters["vlan"] or "").removeprefix("vlan://")
+    columns = {
+        "id": VlanIpRange.id,
+        "zoneid": VlanIpRange.zone_id,
+        "physicalnetworkid": VlanIpRange.physical_network_id,
+        "vlan": VlanIpRange.vlan,
+    }
+    query = narrowed(select(VlanIpRange).where(VlanIpRange.removed.is_(None)), filters, columns)
+    query = with_keyword(query, filters["keyword"], VlanIpRange.start_ip)
+    return call.paged(query.order_by(VlanIpRange.created, VlanIpRange.id))
+
+
+@command(
+    "createVlanIpRange",
+    CreateVlanIpRange,
+    VlanIpRangeResponse,
+    creates=True,
+    event="VLAN.IP.RANGE.CREATE",
+    object_key="vlan",
+)
+def create_vlan_ip_range(call: Call, given: Given) -> VlanIpRange:
+    """Give a zone public addresses: those from startip to endip."""
+    if not given.forvirtualnetwork:
+        raise Invalid("Only ranges of public addresses are possible: forvirtualnetwork must be true.")
+    network = _physical_network(call, given.zoneid, given.physicalnetworkid)
+    hold(call, call.session.get_one(Zone, network.zone_id))
+    hold(call, network)
+    addresses = span(given.gateway, given.netmask, given.startip, given.endip or given.startip)
+    _refuse_overlap(call, network.zone_id, addresses)
+    made = VlanIpRange(
+        zone_id=network.zone_id,
+        physical_network_id=network.id,
+        vlan=_vlan(given.vlan),
+        gateway=str(addresses.gateway),
+        netmask=str(addresses.subnet.netmask),
+        start_ip=str(addresses.first),
+        end_ip=str(addresses.last),
+    )
+    call.add(made)
+    _add_addresses(call, made, addresses.addresses())
+    return made
+
+
+def _physical_network(call: Call, zone: Zone | None, network: PhysicalNetwork | None) -> PhysicalNetwork:
+    """:raises Invalid: neither zone nor network is given, they do not fit, or the zone's choice is not clear"""
+    if network is not None:
+        if zone is not None:
+            demand_within("physical network", network, "zone", zone)
+        return network
+    if zone is None:
+        raise Invalid("The range needs its place: zoneid or physicalnetworkid is missing.")
+    query = (
+        select(PhysicalNetwork)
+        .join(TrafficType, TrafficType.physical_network_id == PhysicalNetwork.id)
+        .where(PhysicalNetwork.zone_id == zone.id, PhysicalNetwork.removed.is_(None))
+        .where(TrafficType.traffic_type == "Public", TrafficType.removed.is_(None))
+    )
+    found = call.session.scalars(query).all()
+    if len(found) != 1:
+        raise Invalid(
+            f"The zone {zone.name} has {len(found)} physical networks with public traffic, so physicalnetworkid must "
+            "name one."
+        )
+    return found[0]
+
+
+def _vlan(text: str | None) -> str:
+    """:raises Invalid: neither untagged nor the number of a VLAN (IEEE 802.1Q: 1 to 4094)"""
+    plain = (text or "untagged").removeprefix("vlan://")
+    if plain.lower() == "untagged":
+        return "untagged"
+    if not re.fullmatch("[0-9]{1,4}", plain) or int(plain) not in VLANS:
+        raise Invalid(f"The vlan {text} is neither untagged nor a number from {VLANS[0]} to {VLANS[-1]}.")
+    return plain
+
+
+def _refuse_overlap(call: Call, zone_id: str, addresses: Span, *, but: VlanIpRange | None = None) -> None:
+    """:raises Invalid: another range of the zone has some of the addresses, or one of them is its gateway"""
+    query = select(VlanIpRange).where(VlanIpRange.zone_id == zone_id, VlanIpRange.removed.is_(None))
+    for one in call.session.scalars(query):
+        if one is but:
+            continue
+        if addresses.overlaps(one.start_ip, one.end_ip):
+            raise Invalid(f"The range {addresses} overlaps the range {one.start_ip}-{one.end_ip} of the zone.")
+        if addresses.overlaps(one.gateway, one.gateway):
+            raise Invalid(f"The range {addresses} holds {one.gateway}, the gateway of another range of the zone.")
+
+
+def _add_addresses(call: Call, owner: VlanIpRange, addresses: Sequence[str]) -> None:
+    """A row for each address. Their MACs are a block of their own: 06, three bytes by chance, a counter of two."""
+    block = _free_block(call)
+    rows = [
+        {"id": new_id(), "zone_id": owner.zone_id, "range_id": owner.id, "address": address,
+         "mac": f"{block}:{number >> 8:02x}:{number & 255:02x}", "source_nat": False}
+        for number, address in enumerate(addresses)
+    ]  # fmt: skip
+    if rows:
+        call.session.execute(insert(PublicAddress), rows)
+
+
+def _free_block(call: Call) -> str:
+    while True:
+        block = "06:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+        query = select(PublicAddress.id).where(PublicAddress.mac.startswith(block)).limit(1)
+        if call.session.scalar(query) is None:
+            return block
+
+
+@command("updateVlanIpRange", UpdateVlanIpRange, VlanIpRangeResponse, event="VLAN.IP.RANGE.UPDATE", object_key="vlan")
+def update_vlan_ip_range(call: Call, id: VlanIpRange, startip: str | None, endip: str | None) -> VlanIpRange:
+    """Change the ends of a range. Addresses that are in use must stay in it."""
+    hold(call, call.session.get_one(Zone, id.zone_id))
+    hold(call, id)
+    wanted = span(id.gateway, id.netmask, startip or id.start_ip, endip or id.end_ip)
+    _refuse_overlap(call, id.zone_id, wanted, but=id)
+    addresses = set(wanted.addresses())
+    known = set(call.session.scalars(select(PublicAddress.address).where(PublicAddress.range_id == id.id)))
+    outside = sorted(known - addresses)
+    for start in range(0, len(outside), BATCH):
+        _remove_addresses(call, id, PublicAddress.address.in_(outside[start : start + BATCH]))
+    _add_addresses(call, id, sorted(addresses - known))
+    id.start_ip, id.end_ip = str(wanted.first), str(wanted.last)
+    return id
+
+
+def _remove_addresses(call: Call, owner: VlanIpRange, condition: ColumnElement[bool] | None = None) -> None:
+    """Remove the range's addresses that meet `condition`, or all.
+
+    :raises Invalid: a network has one of them
+    """
+    mine = [PublicAddress.range_id == owner.id]
+    if condition is not None:
+        mine.append(condition)
+    write(call.session, delete(PublicAddress).where(*mine, PublicAddress.network_id.is_(None)))
+    left = call.session.scalar(select(func.count()).select_from(PublicAddress).where(*mine)) or 0
+    if left:
+        one = call.session.scalar(select(PublicAddress.address).where(*mine).order_by(PublicAddress.address).limit(1))
+        raise Invalid(f"{left} addresses of the range {owner.start_ip}-{owner.end_ip} are in use, such as {one}.")
+
+
+@command("deleteVlanIpRange", DeleteVlanIpRange, SuccessResponse, event="VLAN.IP.RANGE.DELETE")
+def delete_vlan_ip_range(call: Call, id: VlanIpRange) -> bool:
+    """Take a range of public addresses away."""
+    hold(call, id)
+    _remove_addresses(call, id)
+    id.remove()
+    return True
