@@ -28,8 +28,9 @@ def processes(site: Site) -> list[Process]:
     names = [
         *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--bind-interfaces"),
         *(f"--listen-address={underlay.PUBLIC_GATEWAY},{underlay.INTERNET_HOST}", "--except-interface=lo"),
-        f"--address=/{underlay.INTERNET_NAME}/{underlay.INTERNET_HOST}",
-        *("--local=/#/", "--user=root", "--pid-file=", "--log-facility=-", "--log-queries"),
+        f"--host-record={underlay.INTERNET_NAME},{underlay.INTERNET_HOST}",
+        f"--local=/{underlay.INTERNET_NAME.partition('.')[2]}/",
+        *("--user=root", "--pid-file=", "--log-facility=-", "--log-queries"),
     ]
     return [
         Process("outside-web", underlay.enter(site.outside, web), directory=str(REPOSITORY)),

@@ -64,7 +64,7 @@ class Tenant:
         if not self.key_file.exists():
             output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", str(self.key_file)])
         if not self.client.listSSHKeyPairs(name="proof"):
-            public = self.key_file.with_suffix(".pub").read_text()
+            public = Path(f"{self.key_file}.pub").read_text()
             self.client.registerSSHKeyPair(name="proof", publickey=public)
 
     def ensure_guest(self, name: str, address: str, place: dict[str, str]) -> None:
@@ -102,7 +102,7 @@ class Tenant:
 
     def console(self, guest: Guest) -> str:
         try:
-            answer = self.client.getConsoleOutput(virtualmachineid=guest.vm["id"], fetch_result=True)
+            answer = self.client.getConsoleOutput(id=guest.vm["id"], fetch_result=True)
         except CloudStackException as error:
             raise ProofError(f"The console of {guest.name} cannot be read: {error}") from error
         return str(answer["consoleoutput"]["output"])
@@ -113,13 +113,14 @@ class Tenant:
         router = self.root.listRouters(networkid=guest.network_id, listall="true")["router"][0]
         cell = self.cells[router["hostname"]]
         listed = json.loads(cell.exec(["ip", "-json", "netns", "list"]) or "[]")
-        marks = [one["name"] for one in listed if one["name"].removeprefix("vr-") in router["id"]]
+        digits = router["id"].replace("-", "")
+        namespace = next(one["name"] for one in listed if digits.startswith(one["name"].removeprefix("vr-")))
         ssh = [
             *("ssh", "-i", str(self.key_file), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
             *("-o", "ConnectTimeout=10", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
             *(f"root@{guest.address}", command),
         ]
-        argv = cell.enter(["ip", "netns", "exec", marks[0], *ssh])
+        argv = cell.enter(["ip", "netns", "exec", namespace, *ssh])
         done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL)
         return done.returncode, done.stdout + done.stderr
 

@@ -102,7 +102,9 @@ def transaction(bind: Engine | None = None) -> Iterator[Session]:
 def write(session: Session, statement: Update | Delete | Insert) -> int:
     """Run a guarded statement and tell how many rows it changed; 0 says that the guard refused it.
 
-    Objects that the session has loaded are not told: who needs them afterwards reads them again.
+    Objects that the session has loaded are not told: who needs them afterwards reads them again. PostgreSQL's driver
+    tells the count of an INSERT only when it is asked to keep it.
     """
-    result = session.execute(statement, execution_options={"synchronize_session": False})
+    options = {"synchronize_session": False, "preserve_rowcount": True}
+    result = session.execute(statement, execution_options=options)
     return int(cast("CursorResult[Any]", result).rowcount)

@@ -17,9 +17,11 @@ from sqlalchemy.orm import Session
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
 from agents.envelope import BadEnvelope, peek, public_key, verify
 from manager.db import epoch, transaction, write
-from manager.models import Agent, Host, Inventory, Vm, WorkflowRow
+from manager.models import Agent, Host, Inventory, StoragePool, Vm, WorkflowRow
 from manager.workflows import engine
 from manager.workflows.vm import stop_vm
+
+GIB = 2**30
 
 log = structlog.get_logger()
 
@@ -87,6 +89,7 @@ def _heartbeat(agent_id: str, report: HostReport) -> None:
         host = session.scalar(select(Host).filter_by(agent_id=agent_id, removed=None))
         if host is not None:
             _update_host(host, report.facts)
+            _size_pools(session, host)
             _notice_ended(session, host, report.domains)
 
 
@@ -98,6 +101,17 @@ def _update_host(host: Host, facts: HostFacts) -> None:
     host.virt_type, host.hypervisor_version = facts.virt_type, facts.hypervisor_version
     host.underlay_address, host.boot_id = facts.underlay_address, facts.boot_id
     host.address = host.address or facts.underlay_address
+    disk = {"disk_total": facts.disk_total, "disk_used": facts.disk_used // GIB * GIB}
+    if any(host.details.get(name) != value for name, value in disk.items()):
+        host.details = {**host.details, **disk}
+
+
+def _size_pools(session: Session, host: Host) -> None:
+    """A local pool that was made before the host had told its disk gets its capacity now."""
+    total = host.details.get("disk_total", 0)
+    if total:
+        unsized = (StoragePool.host_id == host.id, StoragePool.capacity == 0, StoragePool.removed.is_(None))
+        write(session, update(StoragePool).where(*unsized).values(capacity=total))
 
 
 def _notice_ended(session: Session, host: Host, domains: tuple[DomainFacts, ...]) -> None:

@@ -23,6 +23,8 @@ _random = random.SystemRandom()
 class NoAddress(Exception):  # noqa: N818 - it names what is missing
     """An address was asked for that is taken or does not exist, or none is left; the message tells which."""
 
+    code = 533
+
 
 def new_mac() -> str:
     """A locally administered unicast MAC (IEEE 802, first octet 02)."""

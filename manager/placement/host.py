@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Cluster, Host, Pod, StoragePool
+from manager.models import Cluster, Host, Pod, StoragePool, Vm
 
 MIB = 2**20
+LOAD_DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,16 @@ class Need:
     storage_tags: str = ""
     host_id: str | None = None
     pool_id: str | None = None
+    account_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one host: `reason` is empty where it fits; `load` orders those that do (lower is better)."""
+    """What became of one host: `reason` is empty where it fits.
+
+    Those that do are ordered by how many VMs of the account they run already, then by `load`, the share of memory
+    in use with the new VM. `seen` is the host's claimed (MHz, bytes) when it was judged.
+    """
 
     host_id: str
     host_name: str
@@ -45,6 +52,8 @@ class Verdict:
     pool_id: str | None = None
     cpu_limit: float = 0.0
     memory_limit: float = 0.0
+    neighbours: int = 0
+    seen: tuple[int, int] = (0, 0)
 
     @property
     def fits(self) -> bool:
@@ -52,17 +61,20 @@ class Verdict:
 
 
 def judge(session: Session, need: Need) -> list[Verdict]:
-    """All hosts of the zone, those that fit first and the least loaded of them before the others."""
+    """All hosts of the zone, the best first; equal ones in an order by chance, so that schedulers do not collide."""
+    neighbours = select(func.count()).where(Vm.host_id == Host.id, Vm.account_id == need.account_id).scalar_subquery()
     columns = (
         Host.id, Host.name, Host.cluster_id, Host.state, Host.resource_state, Host.hypervisor, Host.tags, Host.cpus,
         Host.cpu_mhz, Host.memory, Host.cpu_used, Host.memory_used, Cluster.allocation_state.label("cluster_state"),
         Pod.allocation_state.label("pod_state"), Cluster.cpu_overcommit, Cluster.memory_overcommit,
+        neighbours.label("neighbours"),
     )  # fmt: skip
     query = select(*columns).join(Cluster, Cluster.id == Host.cluster_id).join(Pod, Pod.id == Host.pod_id)
     hosts = session.execute(query.where(Host.zone_id == need.zone_id, Host.removed.is_(None))).all()
     pools = _pools(session, need)
     verdicts = [_verdict(host, need, pools) for host in hosts]
-    return sorted(verdicts, key=lambda v: (not v.fits, v.load, v.host_id))
+    random.shuffle(verdicts)
+    return sorted(verdicts, key=lambda v: (not v.fits, v.neighbours, round(v.load, LOAD_DIGITS)))
 
 
 def _pools(session: Session, need: Need) -> Sequence[Any]:
@@ -80,7 +92,10 @@ def _verdict(host: Any, need: Need, pools: Sequence[Any]) -> Verdict:
     pool, pool_reason = _pool_for(host, need, pools)
     reason = _host_reason(host, need, cpu_limit, memory_limit) or pool_reason
     load = (host.memory_used + need.memory) / memory_limit if memory_limit else 1.0
-    return Verdict(host.id, host.name, reason, load, pool.id if pool else None, cpu_limit, memory_limit)
+    return Verdict(
+        host.id, host.name, reason, load, pool.id if pool else None, cpu_limit, memory_limit, host.neighbours,
+        (host.cpu_used, host.memory_used),
+    )  # fmt: skip
 
 
 def _host_reason(host: Any, need: Need, cpu_limit: float, memory_limit: float) -> str:
@@ -130,21 +145,22 @@ def _tags(text: str) -> set[str]:
     return {tag.strip() for tag in text.split(",") if tag.strip()}
 
 
-def claim(session: Session, need: Need, verdict: Verdict) -> bool:
-    """Take the host's CPU and memory; False when another took them in between. No schedulers can overcommit it."""
-    taken = write(
-        session,
-        update(Host)
-        .where(
-            Host.id == verdict.host_id,
-            Host.state == "Up",
-            Host.resource_state == "Enabled",
-            Host.cpu_used + need.cpu_mhz <= verdict.cpu_limit,
-            Host.memory_used + need.memory <= verdict.memory_limit,
-        )
-        .values(cpu_used=Host.cpu_used + need.cpu_mhz, memory_used=Host.memory_used + need.memory),
-    )
-    return bool(taken)
+def claim(session: Session, need: Need, verdict: Verdict, *, as_judged: bool = False) -> bool:
+    """Take the host's CPU and memory; False when another took them in between. No schedulers can overcommit it.
+
+    `as_judged` wants the host's claims to be what they were when it was judged: the choice is then still the best.
+    """
+    guards = [
+        Host.id == verdict.host_id,
+        Host.state == "Up",
+        Host.resource_state == "Enabled",
+        Host.cpu_used + need.cpu_mhz <= verdict.cpu_limit,
+        Host.memory_used + need.memory <= verdict.memory_limit,
+    ]
+    if as_judged:
+        guards += [Host.cpu_used == verdict.seen[0], Host.memory_used == verdict.seen[1]]
+    values = {"cpu_used": Host.cpu_used + need.cpu_mhz, "memory_used": Host.memory_used + need.memory}
+    return bool(write(session, update(Host).where(*guards).values(values)))
 
 
 def release(session: Session, host_id: str, cpu_mhz: int, memory: int) -> None:

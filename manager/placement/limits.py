@@ -27,6 +27,8 @@ ROOT_ADMIN = 1
 class LimitReached(Exception):  # noqa: N818 - it names what happened
     """The account's limit does not allow it; the message names the limit, what is used and what was asked."""
 
+    code = 535
+
 
 def claim(session: Session, account: Account, **wanted: int) -> None:
     """Count `wanted` (memory and primary_storage in bytes) against the account.

@@ -27,6 +27,7 @@ from manager.workflows.views import picture
 
 STOP_GRACE = 60
 CONSOLE_BYTES = 65536
+CLAIM_ATTEMPTS = 4
 
 
 def vm_of(run: Run) -> Vm:
@@ -96,6 +97,7 @@ def need_of(run: Run, vm: Vm, volumes: list[Volume]) -> placement.Need:
         storage_tags=offering.storage_tags,
         host_id=run.arguments.get("host_id"),
         pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
+        account_id=vm.account_id,
     )
 
 
@@ -106,17 +108,32 @@ def claim_host(run: Run) -> Outcome:
         return None
     volumes = volumes_of(run)
     need = need_of(run, vm, volumes)
-    verdicts = placement.judge(run.session, need)
-    for verdict in verdicts:
-        if not verdict.fits or not placement.claim(run.session, need, verdict):
-            continue
-        if need.disk and not placement.claim_pool(run.session, str(verdict.pool_id), need.disk):
-            placement.release(run.session, verdict.host_id, need.cpu_mhz, need.memory)
-            continue
-        _settle(run, vm, volumes, verdict)
-        return None
+    for attempt in range(CLAIM_ATTEMPTS):
+        verdicts = placement.judge(run.session, need)
+        verdict = _claim_best(run, need, verdicts, as_judged=attempt < CLAIM_ATTEMPTS - 1)
+        if verdict is not None:
+            _settle(run, vm, volumes, verdict)
+            return None
+        if not any(one.fits for one in verdicts):
+            break
     told = "; ".join(f"{v.host_name}: {v.reason or 'taken by others meanwhile'}" for v in verdicts)
     raise StepFailed(f"No host has room for {vm.name}. {told or 'The zone has no hosts'}.", 533)
+
+
+def _claim_best(
+    run: Run, need: placement.Need, verdicts: list[placement.Verdict], *, as_judged: bool
+) -> placement.Verdict | None:
+    """The best host, claimed; with `as_judged` none but the best, and only while nobody else has claimed there."""
+    for verdict in verdicts:
+        if not verdict.fits:
+            return None
+        if placement.claim(run.session, need, verdict, as_judged=as_judged):
+            if not need.disk or placement.claim_pool(run.session, str(verdict.pool_id), need.disk):
+                return verdict
+            placement.release(run.session, verdict.host_id, need.cpu_mhz, need.memory)
+        if as_judged:
+            return None
+    return None
 
 
 def _settle(run: Run, vm: Vm, volumes: list[Volume], verdict: placement.Verdict) -> None:
@@ -389,7 +406,10 @@ def begin_expunging(run: Run) -> Outcome:
 
 
 def remove_volumes(run: Run) -> Outcome:
-    """No undo: a volume whose removal was begun is not to be trusted; expunging is tried until it succeeds."""
+    """No undo: a volume whose removal was begun is not to be trusted; expunging is tried until it succeeds.
+
+    The volumes of a host that was removed from the cloud are gone with it.
+    """
     vm = vm_of(run)
     if vm.state != "Expunging":
         return None
@@ -398,8 +418,9 @@ def remove_volumes(run: Run) -> Outcome:
         if volume.pool_id is not None:
             volume.state = "Expunging"
             pool = run.session.get_one(StoragePool, volume.pool_id)
-            host_id = str(pool.host_id or vm.last_host_id)
-            asks.append(Ask(agent_of(run, host_id), RemoveVolume(volume.id, pool_spec(pool)), vm.generation))
+            host = run.session.get_one(Host, str(pool.host_id or vm.last_host_id))
+            if host.removed is None:
+                asks.append(Ask(host.agent_id, RemoveVolume(volume.id, pool_spec(pool)), vm.generation))
     return asks
 
 

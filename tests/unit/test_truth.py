@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 
 from agents.contract import DomainFacts, NetworkFacts
 from manager import reports, truth
+from manager.celery_app import app
 from manager.db import epoch, transaction
 from manager.models import (
     AgentCommandRow,
@@ -29,12 +30,20 @@ from manager.models import (
     new_id,
     utcnow,
 )
-from tests.unit.workflows.conftest import cloud, database, database_url  # noqa: F401 - fixtures
+from manager.workflows.vm import destroy_vm
+from tests.unit.workflows.cloud import Cloud
 
 _sequence = itertools.count(1)
 
 
-def survey(cloud, *, of=None, **planted):  # noqa: F811
+@pytest.fixture
+def cloud(any_engine, tmp_path) -> Cloud:
+    """On each of the three databases."""
+    app.cache_clear()
+    return Cloud(tmp_path)
+
+
+def survey(cloud, *, of=None, **planted):
     """Every agent reports its inventory; that of the host (or image store) `of` has the `planted` parts."""
     for runner in cloud.runners.values():
         found = replace(runner.host.inventory(), incarnation="i1", sequence=next(_sequence))
@@ -67,7 +76,7 @@ def change(model, row_id, /, **values):
 
 
 @pytest.fixture
-def vm(cloud) -> Vm:  # noqa: F811
+def vm(cloud) -> Vm:
     """A running VM, deployed long ago in a cloud that is surveyed."""
     vm_id = cloud.deploy("web")
     cloud.settle()
@@ -76,7 +85,7 @@ def vm(cloud) -> Vm:  # noqa: F811
     return cloud.get(Vm, vm_id)
 
 
-def test_a_clean_cloud_through_a_life(cloud):  # noqa: F811
+def test_a_clean_cloud_through_a_life(cloud):
     def clean():
         survey(cloud)
         found = compare()
@@ -96,7 +105,17 @@ def test_a_clean_cloud_through_a_life(cloud):  # noqa: F811
     cloud.start(first)
     cloud.settle()
     clean()
-    for vm_id in (first, second):
+    with transaction() as s:
+        destroy_vm.start(s, s.get_one(Vm, first), forced=True)
+    cloud.settle()
+    clean()
+    with transaction() as s:
+        s.execute(update(Host).values(resource_state="Disabled"))
+    refused = cloud.deploy("three")
+    cloud.settle()
+    assert cloud.get(Vm, refused).state == "Error"
+    clean()
+    for vm_id in (first, second, refused):
         cloud.destroy(vm_id)
     cloud.settle()
     clean()
@@ -111,11 +130,11 @@ def domain_of(vm, **values):
     )
 
 
-def inventory_of(cloud, host_id):  # noqa: F811
+def inventory_of(cloud, host_id):
     return next(runner.host.inventory() for runner in cloud.runners.values() if runner.host.id == host_id)
 
 
-def other_host(cloud, vm):  # noqa: F811
+def other_host(cloud, vm):
     return next(host_id for host_id in cloud.hosts if host_id != vm.host_id)
 
 
@@ -130,7 +149,7 @@ def other_host(cloud, vm):  # noqa: F811
         (lambda _: {"flow_drift": ("+table=0,normal",)}, "flow", "absent", "table=0,normal"),
     ],
 )
-def test_what_the_vms_host_does_not_show(cloud, vm, planted, kind, expected, found):  # noqa: F811
+def test_what_the_vms_host_does_not_show(cloud, vm, planted, kind, expected, found):
     survey(cloud, of=vm.host_id, **planted(vm))
     drift = compare().drift
     assert kinds(drift) == [kind]
@@ -141,13 +160,13 @@ def test_what_the_vms_host_does_not_show(cloud, vm, planted, kind, expected, fou
     assert compare().orphans == []
 
 
-def test_a_vm_on_the_wrong_host(cloud, vm):  # noqa: F811
+def test_a_vm_on_the_wrong_host(cloud, vm):
     survey(cloud, of=other_host(cloud, vm), domains=(domain_of(vm),))
     (finding,) = compare().drift
     assert (finding.type, finding.host_id, finding.resource_id) == ("vm.unwanted", other_host(cloud, vm), vm.id)
 
 
-def test_a_stopped_vm_that_runs(cloud, vm):  # noqa: F811
+def test_a_stopped_vm_that_runs(cloud, vm):
     cloud.stop(vm.id)
     cloud.settle()
     age()
@@ -161,7 +180,7 @@ def one(column, **where):
         return s.scalars(select(column).filter_by(**where)).one()
 
 
-def test_a_nic_without_a_port(cloud, vm):  # noqa: F811
+def test_a_nic_without_a_port(cloud, vm):
     survey(cloud, of=vm.host_id, ports=())
     (finding,) = compare().drift
     assert (finding.type, finding.resource_id) == ("nic.port", one(Nic.id, vm_id=vm.id))
@@ -171,21 +190,21 @@ def test_a_nic_without_a_port(cloud, vm):  # noqa: F811
     ("changed", "kind"),
     [(None, "network.missing"), ({"key": 5}, "network.key"), ({"generation": 0}, "network.generation")],
 )
-def test_a_network_that_a_host_does_not_hold_as_it_should(cloud, vm, changed, kind):  # noqa: F811
+def test_a_network_that_a_host_does_not_hold_as_it_should(cloud, vm, changed, kind):
     held = inventory_of(cloud, vm.host_id).networks
     survey(cloud, of=vm.host_id, networks=tuple(replace(view, **changed) for view in held) if changed else ())
     (finding,) = compare().drift
     assert (finding.type, finding.resource_id) == (kind, cloud.network_id)
 
 
-def test_a_network_where_it_has_no_nic(cloud, vm):  # noqa: F811
+def test_a_network_where_it_has_no_nic(cloud, vm):
     network_id = cloud.add_network("empty")
     survey(cloud, of=vm.host_id, networks=(*inventory_of(cloud, vm.host_id).networks, NetworkFacts(network_id, 9, 1)))
     (finding,) = compare().drift
     assert (finding.type, finding.resource_id) == ("network.unwanted", network_id)
 
 
-def test_routers_that_are_missing_or_elsewhere(cloud, vm):  # noqa: F811
+def test_routers_that_are_missing_or_elsewhere(cloud, vm):
     with transaction() as s:
         router = s.scalars(select(Router)).one()
     elsewhere = next(host_id for host_id in cloud.hosts if host_id != router.host_id)
@@ -195,7 +214,7 @@ def test_routers_that_are_missing_or_elsewhere(cloud, vm):  # noqa: F811
     assert [(f.type, f.host_id) for f in compare().drift] == [("router.unwanted", elsewhere)]
 
 
-def test_volumes_and_images_where_they_do_not_belong(cloud, vm):  # noqa: F811
+def test_volumes_and_images_where_they_do_not_belong(cloud, vm):
     volume_id = one(Volume.id, vm_id=vm.id)
     survey(cloud, of=other_host(cloud, vm), volumes=(volume_id,))
     assert kinds(compare().drift) == ["volume.unwanted"]
@@ -222,7 +241,7 @@ def test_volumes_and_images_where_they_do_not_belong(cloud, vm):  # noqa: F811
         ({"unknown": "namespace pileus-x"}, "unknown"),
     ],
 )
-def test_what_the_database_does_not_know(cloud, vm, planted, kind):  # noqa: F811
+def test_what_the_database_does_not_know(cloud, vm, planted, kind):
     ((part, thing),) = planted.items()
     held = getattr(inventory_of(cloud, vm.host_id), part)
     survey(cloud, of=vm.host_id, **{part: (*held, thing)})
@@ -231,7 +250,7 @@ def test_what_the_database_does_not_know(cloud, vm, planted, kind):  # noqa: F81
     assert found.orphans[0].host_id == vm.host_id
 
 
-def test_what_was_removed_long_ago_is_an_orphan_and_lately_is_not(cloud, vm):  # noqa: F811
+def test_what_was_removed_long_ago_is_an_orphan_and_lately_is_not(cloud, vm):
     old = inventory_of(cloud, vm.host_id)
     cloud.destroy(vm.id)
     cloud.settle()
@@ -243,7 +262,7 @@ def test_what_was_removed_long_ago_is_an_orphan_and_lately_is_not(cloud, vm):  #
     assert kinds(compare().orphans) == ["domain", "port", "volume.file"]
 
 
-def test_what_a_job_is_at_work_on_is_left_out(cloud, vm):  # noqa: F811
+def test_what_a_job_is_at_work_on_is_left_out(cloud, vm):
     job_id = cloud.stop(vm.id)
     survey(cloud, of=vm.host_id, domains=(), volumes=(), ports=(), networks=())
     assert compare().drift == []
@@ -257,7 +276,7 @@ def test_what_a_job_is_at_work_on_is_left_out(cloud, vm):  # noqa: F811
     assert kinds(compare().drift) == ["vm.unwanted"]
 
 
-def test_counters_that_differ_from_a_recount(cloud, vm):  # noqa: F811
+def test_counters_that_differ_from_a_recount(cloud, vm):
     change(Host, vm.host_id, cpu_used=Host.cpu_used + 5, memory_used=0)
     pool_id = one(StoragePool.id, host_id=vm.host_id)
     change(StoragePool, pool_id, allocated=StoragePool.allocated - 1)
@@ -272,7 +291,7 @@ def test_counters_that_differ_from_a_recount(cloud, vm):  # noqa: F811
     assert len(found) == 5
 
 
-def test_keys_and_addresses(cloud, vm):  # noqa: F811
+def test_keys_and_addresses(cloud, vm):
     change(Network, cloud.network_id, key=Network.key + 1)
     age()
     assert kinds(compare().drift) == ["key", *["network.key"] * len(views(cloud))]
@@ -288,11 +307,11 @@ def test_keys_and_addresses(cloud, vm):  # noqa: F811
     assert (finding.type, finding.resource_id) == ("publicaddress", address.id)
 
 
-def views(cloud):  # noqa: F811
+def views(cloud):
     return [view for host_id in cloud.hosts for view in inventory_of(cloud, host_id).networks]
 
 
-def test_rows_without_an_owner(cloud, vm):  # noqa: F811
+def test_rows_without_an_owner(cloud, vm):
     change(Nic, one(Nic.id, vm_id=vm.id), vm_id=None)
     survey(cloud)
     assert kinds(compare().orphans) == ["nic"]
@@ -305,7 +324,7 @@ def test_rows_without_an_owner(cloud, vm):  # noqa: F811
     [(Vm, "Stopping", "VirtualMachine"), (Volume, "Creating", "Volume"), (Network, "Implementing", "Network"),
      (Router, "Starting", "Router"), (Template, "Removing", "Template")],
 )  # fmt: skip
-def test_states_that_pass_without_a_job(cloud, vm, model, state, kind):  # noqa: F811
+def test_states_that_pass_without_a_job(cloud, vm, model, state, kind):
     key = one(model.id, removed=None)
     change(model, key, state=state)
     found = [f for f in compare().drift if f.type == "state"]
@@ -318,12 +337,12 @@ def test_states_that_pass_without_a_job(cloud, vm, model, state, kind):  # noqa:
 
 
 @pytest.mark.parametrize(("state", "host"), [("Running", False), ("Stopped", True)])
-def test_a_vm_without_a_place_or_with_one_at_rest(cloud, vm, state, host):  # noqa: F811
+def test_a_vm_without_a_place_or_with_one_at_rest(cloud, vm, state, host):
     change(Vm, vm.id, state=state, host_id=vm.host_id if host else None)
     assert "vm.place" in kinds(compare().drift)
 
 
-def test_work_that_hangs(cloud, vm):  # noqa: F811
+def test_work_that_hangs(cloud, vm):
     with transaction() as s:
         stuck = WorkflowRow(name="vm.stop", status="stuck", subject_type="vms", subject_id=new_id(), error="no answer",
                             ended=utcnow())  # fmt: skip
@@ -340,7 +359,7 @@ def test_work_that_hangs(cloud, vm):  # noqa: F811
     assert found["command.owed"].host_id == vm.host_id
 
 
-def test_a_host_that_is_not_surveyed(cloud, vm):  # noqa: F811
+def test_a_host_that_is_not_surveyed(cloud, vm):
     with transaction() as s:
         s.execute(update(Inventory).values(at=epoch() - 400))
     found = compare().drift
@@ -354,7 +373,7 @@ def test_a_host_that_is_not_surveyed(cloud, vm):  # noqa: F811
     assert [f.detail for f in compare().drift] == ["h1 has never been surveyed.", "h2 has never been surveyed."]
 
 
-def test_an_old_survey_is_not_held_against_what_came_since(cloud, vm):  # noqa: F811
+def test_an_old_survey_is_not_held_against_what_came_since(cloud, vm):
     before = {host_id: inventory_of(cloud, host_id) for host_id in cloud.hosts}
     cloud.deploy("new")
     cloud.settle()

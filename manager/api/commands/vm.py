@@ -18,7 +18,7 @@ from manager.api.command import (
     SuccessResponse,
     command,
 )
-from manager.api.commands.vm_deploy import checked_name, checked_user_data, claim
+from manager.api.commands.vm_deploy import checked_name, checked_user_data
 from manager.api.commands.vm_response import PARTS, VmResponse, described
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
@@ -37,6 +37,7 @@ from manager.models import (
     Zone,
 )
 from manager.models.states import VM_MOVES
+from manager.placement import limits
 from manager.workflows.engine import Busy
 from manager.workflows.vm import destroy_vm, expunge_vm, reboot_vm, start_vm, stop_vm
 
@@ -209,7 +210,7 @@ def recover_virtual_machine(call: Call, id: Vm) -> Vm:
     volumes = call.session.scalars(select(Volume.state).where(Volume.vm_id == id.id, Volume.removed.is_(None))).all()
     if not volumes or {"Expunging", "Expunged"} & set(volumes):
         raise Invalid(f"The volumes of the virtual machine {id.id} are gone or going, so it cannot be recovered.")
-    claim(call, call.session.get_one(Account, id.account_id), vms=1, cpus=id.cpus, memory=id.memory)
+    limits.claim(call.session, call.session.get_one(Account, id.account_id), vms=1, cpus=id.cpus, memory=id.memory)
     VM_MOVES.move(id, "recover")
     return id
 

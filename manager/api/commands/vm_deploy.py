@@ -9,7 +9,6 @@ import re
 import secrets
 import string
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 
@@ -17,10 +16,9 @@ from manager import access, configuration
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, OwnedRequest, command
 from manager.api.commands.vm_response import DeployedVmResponse
-from manager.api.errors import ApiError, Denied, Invalid, missing
+from manager.api.errors import Denied, Invalid, missing
 from manager.api.fields import Flag, ListOf, MapList, MapOf, Ref, Size, Text
 from manager.models import (
-    Account,
     Host,
     Network,
     ServiceOffering,
@@ -34,14 +32,13 @@ from manager.models import (
 )
 from manager.models.states import VM_MOVES
 from manager.placement import limits
-from manager.placement.address import NoAddress, add_nic
+from manager.placement.address import add_nic
 from manager.workflows.numbers import next_number
 from manager.workflows.vm import deploy_vm
 
 MIB = 2**20
 TIB = 2**40
 MAX_DISK = 64 * TIB
-NO_CAPACITY, NO_ALLOCATION = 533, 535
 USABLE_NETWORK = ("Allocated", "Implementing", "Implemented")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
 _CUSTOM = {"cpunumber": ("cpus", 1024), "cpuspeed": ("cpu_mhz", 100_000), "memory": ("memory", 2**24)}
@@ -97,13 +94,14 @@ def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     keys = _public_keys(call, given)
     user_data = checked_user_data(call, given.userdata)
     disk = root_size(template, given.serviceofferingid, given.rootdisksize)
-    claim(call, call.owner, vms=1, cpus=shape.cpus, memory=shape.memory, volumes=1, primary_storage=disk)
+    held = {"vms": 1, "cpus": shape.cpus, "memory": shape.memory, "volumes": 1, "primary_storage": disk}
+    limits.claim(call.session, call.owner, **held)
     vm = _store(call, given, template, shape)
     vm.user_data, vm.key_pairs, vm.public_keys = user_data, list(keys), "\n".join(keys.values())
     call.add(vm, taken=f"The account {call.owner.name} has a virtual machine {vm.name} already.")
     call.session.add(_root_volume(vm, disk))
     for device, (network, address) in enumerate(networks):
-        _add_nic(call, vm, network, address, device)
+        add_nic(call.session, network, wanted=address, vm_id=vm.id, device=device, is_default=device == 0)
     call.subject = vm
     if not given.startvm:
         return call.job_done(vm)
@@ -274,17 +272,6 @@ def checked_name(name: str) -> str:
     return name
 
 
-def claim(call: Call, owner: Account, **wanted: int) -> None:
-    """Count `wanted` against the owner's limits, as `limits.claim` does.
-
-    :raises ApiError: 535, a limit stands against it
-    """
-    try:
-        limits.claim(call.session, owner, **wanted)
-    except limits.LimitReached as error:
-        raise ApiError(NO_ALLOCATION, str(error)) from error
-
-
 def _store(call: Call, given: Given, template: Template, shape: Shape) -> Vm:
     vm_id = new_id()
     name = checked_name(given.name) if given.name else f"VM-{vm_id}"
@@ -330,11 +317,3 @@ def _root_volume(vm: Vm, size: int) -> Volume:
         template_id=vm.template_id,
         size=size,
     )
-
-
-def _add_nic(call: Call, vm: Vm, network: Network, address: str | None, device: int) -> None:
-    place: dict[str, Any] = {"vm_id": vm.id, "device": device, "is_default": device == 0}
-    try:
-        add_nic(call.session, network, wanted=address, **place)
-    except NoAddress as error:
-        raise ApiError(NO_CAPACITY, str(error)) from error

@@ -251,7 +251,12 @@ def bad_calls():
         ("no offering", {"serviceofferingid": None}, 431, "missing parameter serviceofferingid"),
         ("a foreign network", {"networkids": other(Network)}, 431, "Invalid parameter networkids"),
         ("a foreign template", {"templateid": other(Template, state="Ready")}, 431, "Invalid parameter templateid"),
-        ("a template not ready", {"templateid": row(Template, state="Registering", is_public=True)}, 431, "is Registering"),
+        (
+            "a template not ready",
+            {"templateid": row(Template, state="Registering", is_public=True)},
+            431,
+            "is Registering",
+        ),
         (
             "a template elsewhere",
             {"templateid": lambda f, _: f(Template, state="Ready", is_public=True, zone_id=f(Zone).id).id},
@@ -305,7 +310,15 @@ def bad_calls():
         ("another hypervisor", {"hypervisor": "VMware"}, 431, "is for Simulator"),
         ("too large a disk", {"rootdisksize": "65537"}, 431, "at most 65536 GiB"),
         ("no disk", {"rootdisksize": "0"}, 431, "rootdisksize"),
-        ("a disabled zone", {"zoneid": row(Zone, allocation_state="Disabled"), "templateid": row(Template, state="Ready", is_public=True)}, 531, "is Disabled"),
+        (
+            "a disabled zone",
+            {
+                "zoneid": row(Zone, allocation_state="Disabled"),
+                "templateid": row(Template, state="Ready", is_public=True),
+            },
+            531,
+            "is Disabled",
+        ),
         ("another account", {"account": "admin", "domainid": lambda f, _: f.root.id}, 531, "admin"),
     ]  # fmt: skip
 

@@ -349,3 +349,24 @@ def test_key_pairs_of_a_removed_name_stay_shown(api, cloud, user, vm, factory):
     factory.change(vm, key_pairs=["kept"])
     api("deleteSSHKeyPair", user, name="kept")
     assert api("listVirtualMachines", user, id=vm.id)["virtualmachine"][0]["keypairs"] == "kept"
+
+
+def test_a_life_on_each_database(any_api, any_factory, tmp_path):
+    cloud, user = live_cloud(any_factory, tmp_path)
+    answer = any_api(
+        "deployVirtualMachine", user, name="web", zoneid=cloud.zone_id, templateid=cloud.template_id,
+        serviceofferingid=cloud.offering_id, rootdisksize=5,
+    )  # fmt: skip
+    cloud.settle()
+    vm_id = done(any_api, user, answer)["virtualmachine"]["id"]
+    stop = any_api("stopVirtualMachine", user, id=vm_id)
+    shown = any_api("listVirtualMachines", user, page=1, pagesize=1)["virtualmachine"][0]
+    assert (shown["state"], shown["jobid"], shown["jobstatus"]) == ("Running", stop["jobid"], 0)
+    cloud.settle()
+    assert any_api("listVolumes", user, virtualmachineid=vm_id)["volume"][0]["size"] == 5 * 2**30
+    assert any_api("explainPlacement", user, virtualmachineid=vm_id)["placement"][0]["chosen"] is True
+    run(any_api, cloud, user, "destroyVirtualMachine", id=vm_id)
+    assert any_api("recoverVirtualMachine", id=vm_id)["virtualmachine"]["state"] == "Stopped"
+    run(any_api, cloud, None, "destroyVirtualMachine", id=vm_id, expunge=True)
+    assert any_api("listVirtualMachines", id=vm_id) == any_api("listOrphans") == any_api("listDrift") == {}
+    assert cloud.leftovers()["volumes"] == []
