@@ -23,7 +23,7 @@ from manager.models import (
     WorkflowRow,
     Zone,
 )
-from tests.client import Caller, Refused
+from tests.client import Refused
 from tests.unit.api.live_cloud import live_cloud, statements
 
 MIB, GIB = 2**20, 2**30
@@ -393,20 +393,3 @@ def test_nothing_is_sent_before_the_rows_are_there(api, cloud, user, wanted, fac
             == 0
         )
     assert [(task, argument) for _, task, argument in cloud.take_messages()] == [("manager.advance", [job["jobid"]])]
-
-
-def test_another_tenants_vm_is_unknown(api, cloud, user, wanted, factory):
-    job = api("deployVirtualMachine", user, **wanted)
-    cloud.settle()
-    factory.user("stranger")
-    stranger = Caller.of(factory.engine, "stranger")
-    assert api("listVirtualMachines", stranger, listall=True) == {}
-    for command in (
-        "startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine", "destroyVirtualMachine",
-        "expungeVirtualMachine", "recoverVirtualMachine", "updateVirtualMachine", "getVMPassword",
-        "resetPasswordForVirtualMachine", "getConsoleOutput", "listVirtualMachines",
-    ):  # fmt: skip
-        with pytest.raises(Refused, match=r"431 .*Invalid parameter id value="):
-            api(command, stranger, id=job["id"])
-    assert api("listVolumes", stranger, listall=True) == {}
-    assert cloud.get(Vm, job["id"]).state == "Running"

@@ -370,3 +370,18 @@ def test_a_life_on_each_database(any_api, any_factory, tmp_path):
     run(any_api, cloud, None, "destroyVirtualMachine", id=vm_id, expunge=True)
     assert any_api("listVirtualMachines", id=vm_id) == any_api("listOrphans") == any_api("listDrift") == {}
     assert cloud.leftovers()["volumes"] == []
+
+
+def test_another_tenants_vm_is_unknown(api, cloud, vm, factory):
+    factory.user("stranger")
+    stranger = Caller.of(factory.engine, "stranger")
+    assert api("listVirtualMachines", stranger, listall=True) == {}
+    for command in (
+        "startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine", "destroyVirtualMachine",
+        "expungeVirtualMachine", "recoverVirtualMachine", "updateVirtualMachine", "getVMPassword",
+        "resetPasswordForVirtualMachine", "getConsoleOutput", "listVirtualMachines",
+    ):  # fmt: skip
+        with pytest.raises(Refused, match=r"431 .*Invalid parameter id value="):
+            api(command, stranger, id=vm.id)
+    assert api("listVolumes", stranger, listall=True) == {}
+    assert cloud.get(Vm, vm.id).state == "Running"
