@@ -48,9 +48,7 @@ def url_of(agent: Agent, server: Redis) -> str:
 
 
 def login(agent: Agent, server: Redis) -> redis.Redis:
-    return redis.Redis(
-        unix_socket_path=str(server.socket), username=agent.broker_user, password=agent.broker_password
-    )
+    return redis.Redis(unix_socket_path=str(server.socket), username=agent.broker_user, password=agent.broker_password)
 
 
 @pytest.mark.filterwarnings("ignore:You're running the worker with superuser")  # an agent is root on its host

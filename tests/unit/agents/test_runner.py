@@ -19,7 +19,7 @@ MANAGER = Ed25519PrivateKey.generate()
 OWN = Ed25519PrivateKey.generate()
 
 
-class Trouble(Exception):
+class TroubleError(Exception):
     def __init__(self, text: str, *, retryable: bool) -> None:
         super().__init__(text)
         self.retryable = retryable
@@ -28,8 +28,8 @@ class Trouble(Exception):
 @pytest.fixture
 def effects(monkeypatch):
     done: list[str] = []
-    monkeypatch.setitem(runners.HANDLERS, StopVm, lambda host, command: done.append(command.vm_id))
-    monkeypatch.setitem(runners.HANDLERS, ApplyNetwork, lambda host, command: done.append(command.view.id))
+    monkeypatch.setitem(runners.HANDLERS, StopVm, lambda _host, command: done.append(command.vm_id))
+    monkeypatch.setitem(runners.HANDLERS, ApplyNetwork, lambda _host, command: done.append(command.view.id))
     return done
 
 
@@ -99,7 +99,7 @@ def test_fences_and_answers_outlive_the_process(agent, effects, tmp_path):
 
 def test_what_was_not_recorded_is_run_again(agent, effects, monkeypatch):
     record = agent.journal.record
-    monkeypatch.setattr(agent.journal, "record", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(agent.journal, "record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         agent.receive(message(1))
     monkeypatch.setattr(agent.journal, "record", record)
@@ -110,7 +110,7 @@ def test_what_was_not_recorded_is_run_again(agent, effects, monkeypatch):
 
 def test_passing_trouble_is_tried_again_and_lasting_trouble_answered(agent, monkeypatch):
     monkeypatch.setattr(runners, "RETRY_SECONDS", 0.0)
-    troubles = [Trouble("locked", retryable=True), Trouble("locked", retryable=True)]
+    troubles = [TroubleError("locked", retryable=True), TroubleError("locked", retryable=True)]
 
     def handler(host, command):
         if troubles:
@@ -118,7 +118,7 @@ def test_passing_trouble_is_tried_again_and_lasting_trouble_answered(agent, monk
 
     monkeypatch.setitem(runners.HANDLERS, StopVm, handler)
     agent.receive(message(1))
-    troubles.append(Trouble("The pool is full.", retryable=False))
+    troubles.append(TroubleError("The pool is full.", retryable=False))
     agent.receive(message(2))
     assert [(answer.ok, answer.error) for answer in answers(agent)] == [(True, ""), (False, "The pool is full.")]
 
