@@ -76,6 +76,9 @@ def _limit(name: str, default: int, what: str) -> Setting:
 
 _ALL = (
     Setting(
+        "allow.user.expunge.recover.vm", False, "users may expunge and recover their virtual machines", "Advanced"
+    ),
+    Setting(
         "cpu.overprovisioning.factor", 1.0, "MHz given out for each MHz of a new cluster's hosts", "Advanced", 1, 100
     ),
     Setting(
@@ -122,6 +125,7 @@ _ALL = (
     Setting(
         "vm.userdata.max.length", 32768, "the longest user data of a virtual machine, in bytes", "Advanced", 0, 2**20
     ),
+    Setting("vm.destroy.forcestop", False, "power a virtual machine off when it is destroyed", "Advanced"),
     Setting("vm.password.length", 12, "characters of a generated password", "Advanced", 8, 64),
 )
 

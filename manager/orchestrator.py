@@ -7,6 +7,7 @@ import os
 import pkgutil
 import socket
 import threading
+import time
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from manager.configuration import value
 from manager.db import transaction
 from manager.workflows import engine, leases, sweep
 from manager.workflows.expunge import expunge_due
+from manager.workflows.housekeeping import forget_old
 
 LEASE_SECONDS = 30.0
 WORKERS = 2
@@ -49,21 +51,28 @@ def register(app: Celery) -> None:
 def keep_sweeping(stop: threading.Event) -> None:
     """Sweep every few seconds while this process has the duty; trouble with the database is waited out."""
     holder = f"{socket.gethostname()}:{os.getpid()}"
+    tend_at = 0.0
     while not stop.wait(settings().sweep_seconds):
         try:
-            if leases.take("sweep", holder, LEASE_SECONDS):
-                sweep_once()
+            if not leases.take("sweep", holder, LEASE_SECONDS):
+                continue
+            pause = sweep_once()
+            if time.monotonic() >= tend_at:
+                expunge_due()
+                forget_old()
+                tend_at = time.monotonic() + pause
         except DBAPIError as error:
             log.warning("sweep failed", error=str(error))
 
 
-def sweep_once() -> None:
+def sweep_once() -> float:
+    """What is looked at every few seconds; gives the seconds between looks at what is rarely due."""
     assert_accounts()
     sweep.sweep()
     with transaction() as session:
         down_after = value(session, "host.down.seconds")
         sweep.find_lost_hosts(session, down_after / 2, down_after / 2)
-    expunge_due()
+        return float(value(session, "expunge.interval"))
 
 
 @signals.worker_process_init.connect

@@ -1,14 +1,15 @@
-"""Destroyed VMs are expunged once the expunge delay has passed."""
+"""Destroyed VMs are expunged once the expunge delay has passed, and expunging that failed is tried again."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-from sqlalchemy import select
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.orm import Session
 
 from manager.configuration import value
 from manager.db import transaction
-from manager.models import Vm, WorkflowRow, utcnow
+from manager.models import Vm, Volume, WorkflowRow, utcnow
 from manager.workflows.engine import Busy
 from manager.workflows.vm import expunge_vm
 
@@ -16,19 +17,30 @@ BATCH = 50
 
 
 def expunge_due() -> None:
-    """Start the expunging of VMs that were destroyed longer ago than expunge.delay seconds."""
+    """Start what is due: expunge.delay after the destruction, expunge.interval after an expunging that failed."""
     with transaction() as session:
-        before = utcnow() - dt.timedelta(seconds=value(session, "expunge.delay"))
-        destroyed = (
-            select(WorkflowRow.subject_id)
-            .where(WorkflowRow.name == "vm.destroy", WorkflowRow.status == "done", WorkflowRow.ended < before)
-            .scalar_subquery()
-        )
-        query = select(Vm.id).where(Vm.state == "Destroyed", Vm.removed.is_(None), Vm.id.in_(destroyed)).limit(BATCH)
-        due = list(session.scalars(query))
+        due = _due(session)
     for vm_id in due:
         try:
             with transaction() as session:
                 expunge_vm.start(session, session.get_one(Vm, vm_id), expunge=True)
         except Busy:
             continue
+
+
+def _due(session: Session) -> list[str]:
+    now = utcnow()
+    delayed = now - dt.timedelta(seconds=value(session, "expunge.delay"))
+    repeated = now - dt.timedelta(seconds=value(session, "expunge.interval"))
+    begun = exists().where(Volume.vm_id == Vm.id, Volume.state == "Expunging", Volume.removed.is_(None))
+    last = func.max(WorkflowRow.ended)
+    jobs = and_(WorkflowRow.subject_id == Vm.id, WorkflowRow.name.in_(("vm.destroy", "vm.expunge")))
+    query = (
+        select(Vm.id)
+        .outerjoin(WorkflowRow, jobs)
+        .where(Vm.state == "Destroyed", Vm.removed.is_(None))
+        .group_by(Vm.id)
+        .having(or_(last.is_(None), last < delayed, and_(begun, last < repeated)))
+        .limit(BATCH)
+    )
+    return list(session.scalars(query))

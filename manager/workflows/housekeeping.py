@@ -1,0 +1,28 @@
+"""What ended long ago is forgotten: jobs with their commands, client tokens."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import delete, select
+
+from manager.configuration import value
+from manager.db import transaction, write
+from manager.models import AgentCommandRow, ClientToken, WorkflowRow, utcnow
+
+BATCH = 500
+
+
+def forget_old() -> None:
+    """Delete jobs that ended job.expire.minutes ago. Stuck ones stay, and those whose commands are still owed."""
+    with transaction() as session:
+        before = utcnow() - dt.timedelta(minutes=value(session, "job.expire.minutes"))
+        owed = select(AgentCommandRow.workflow_id).where(AgentCommandRow.status.in_(("open", "owed")))
+        query = select(WorkflowRow.id).where(
+            WorkflowRow.ended < before, WorkflowRow.holds.is_(None), WorkflowRow.id.not_in(owed)
+        )
+        old = list(session.scalars(query.limit(BATCH)))
+        if old:
+            write(session, delete(AgentCommandRow).where(AgentCommandRow.workflow_id.in_(old)))
+            write(session, delete(WorkflowRow).where(WorkflowRow.id.in_(old)))
+        write(session, delete(ClientToken).where(ClientToken.created < before))
