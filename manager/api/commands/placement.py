@@ -25,7 +25,8 @@ class PlacementResponse(Response):
     fits = Bool("whether the virtual machine can run there")
     chosen = Bool("whether it would be taken first")
     reason = Str("what stands against it")
-    load = Float("the share of its memory that would be given out; the least is taken first")
+    neighbours = Int("virtual machines of the account that it runs; the host with the fewest is taken first")
+    load = Float("the share of its memory that would be given out; of equal neighbours, the least is taken first")
 
     @classmethod
     def render(cls, _call: Call, rows: Sequence[Shown]) -> list[Shown]:
@@ -72,6 +73,7 @@ def _need(call: Call, given: Given, host_id: str | None) -> Need:
         host_tags=offering.host_tags,
         storage_tags=offering.storage_tags,
         host_id=host_id,
+        account_id=call.account.id,
     )
 
 
@@ -91,6 +93,7 @@ def _need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
         storage_tags=offering.storage_tags,
         host_id=host_id,
         pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
+        account_id=vm.account_id,
     )
 
 
@@ -105,5 +108,6 @@ def _describe(call: Call, number: int, verdict: Verdict, pools: list[str]) -> Sh
         "fits": verdict.fits,
         "chosen": verdict.fits and number == 1,
         "reason": reason or None,
+        "neighbours": verdict.neighbours,
         "load": round(verdict.load, 4),
     }

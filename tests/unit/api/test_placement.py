@@ -43,13 +43,27 @@ def test_every_host_with_its_reason(api, cloud, wanted, factory):
     assert 0 < rows[0]["load"] < 1
 
 
-def test_the_first_one_is_where_it_is_deployed(api, cloud, user, wanted):
-    cloud.deploy("one")
-    cloud.settle()
+@pytest.mark.parametrize("busy", [0, 1])
+def test_the_first_one_is_where_it_is_deployed(api, cloud, wanted, factory, busy):
+    factory.change(cloud.get(Host, cloud.hosts[busy]), memory_used=16 * GIB)
     told = api("explainPlacement", **wanted)["placement"][0]
-    vm_id = cloud.deploy("two")
+    vm_id = cloud.deploy("one")
     cloud.settle()
+    assert told["hostid"] == cloud.hosts[1 - busy]
     assert cloud.get(Vm, vm_id).host_id == told["hostid"]
+
+
+def test_the_host_with_fewer_neighbours_is_first_although_it_is_fuller(api, cloud, factory):
+    first = cloud.deploy("one")
+    cloud.settle()
+    taken = cloud.get(Vm, first).host_id
+    other = next(host_id for host_id in cloud.hosts if host_id != taken)
+    factory.change(cloud.get(Host, other), memory_used=16 * GIB)
+    second = cloud.deploy("two")
+    told = api("explainPlacement", virtualmachineid=second)["placement"]
+    assert [(row["hostid"], row["neighbours"]) for row in told] == [(other, 0), (taken, 1)]
+    cloud.settle()
+    assert cloud.get(Vm, second).host_id == other
 
 
 def test_users_see_reasons_and_no_names(api, cloud, user, wanted, factory):
