@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable
 
+from cs import CloudStack, CloudStackException
 from rich.console import Console
 from rich.table import Table
 
@@ -47,6 +48,7 @@ def show(cloud: DevCloud) -> bool:
         }
         running = cell.states() if cell.pid else [Running("host", 0, 0)]
         well = _rows(table, cell.name, running, reach) and well
+    _guest_rows(table, cloud)
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
@@ -74,3 +76,18 @@ def _rows(table: Table, where: str, running: Iterable[Running], reach: dict[str,
         table.add_row(where, one.name, state + again, reach.get(one.name, reach.get("", "")))
         well, where = well and bool(one.pid), ""
     return well
+
+
+def _guest_rows(table: Table, cloud: DevCloud) -> None:
+    """The virtual machines as the API tells of them; none while it does not answer."""
+    try:
+        keys = json.loads(cloud.root_keys_file.read_text())
+        client = CloudStack(cloud.management.endpoint, keys["apikey"], keys["secretkey"], timeout=10)
+        guests = client.listVirtualMachines(listall="true").get("virtualmachine", [])
+    except (OSError, CloudStackException):
+        return
+    for guest in sorted(guests, key=lambda one: (one["account"], one["name"])):
+        place = f" on {guest['hostname']}" if "hostname" in guest else ""
+        address = guest["nic"][0]["ipaddress"] if guest.get("nic") else "no address"
+        logs = f"getConsoleOutput id={guest['id']}"
+        table.add_row(guest["account"], guest["name"], guest["state"], f"{address}{place}; {logs}")
