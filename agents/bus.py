@@ -6,10 +6,29 @@ from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Queue
+from kombu.transport import redis as redis_transport
+from kombu.transport import virtual
 
 ANSWERS = "answers"
 REPORTS = "reports"
 VISIBILITY_SECONDS = 12 * 3600
+
+
+class _QoS(redis_transport.QoS):
+    """Counts a message as done even when Redis cannot be told so any more.
+
+    Else a worker whose Redis dies keeps messages that count as under way. Once they are as many as the worker may
+    hold, it asks for no more, and so never notices that its connection is dead.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+
+redis_transport.Channel.QoS = _QoS
 
 
 def queue(name: str) -> Queue:
@@ -17,13 +36,17 @@ def queue(name: str) -> Queue:
     return Queue(name, Exchange(""), routing_key=name)
 
 
-def make_app(broker_url: str, queues: list[str], private: str = "") -> Celery:
-    """A Celery application without results, remote control or gossip; `private` prefixes its own keys in Redis."""
+def make_app(broker_url: str, queues: list[str], private: str = "", *, patience: float = 30.0) -> Celery:
+    """A Celery application without results, remote control or gossip; `private` prefixes its own keys in Redis.
+
+    `patience` is how many seconds Redis may take for an answer. A publisher connects once and never tries again.
+    """
     app = Celery("pileus", broker=broker_url, set_as_current=False)
     transport: dict[str, Any] = {
         "visibility_timeout": VISIBILITY_SECONDS,
-        "socket_connect_timeout": 2,
-        "socket_timeout": 30,
+        "socket_connect_timeout": min(2.0, patience),
+        "socket_timeout": patience,
+        "max_retries": 0,
         "socket_keepalive": True,
         "priority_steps": [0],
     }
@@ -41,6 +64,7 @@ def make_app(broker_url: str, queues: list[str], private: str = "") -> Celery:
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_soft_shutdown_timeout=5,
         broker_connection_retry_on_startup=True,
         broker_transport_options=transport,

@@ -13,6 +13,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `hypervisor` is a key of agents.host.hypervisor.DRIVERS. `file_roots` are the directories that image URLs of
     scheme file may point into, `allow_networks` those private networks that images may be fetched from.
+    `latency_seconds` is what each change takes on a simulated hypervisor.
     """
 
     agent_id: str
@@ -43,6 +44,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float = 5.0
     inventory_seconds: float = 15.0
     hostname: str = ""
+    latency_seconds: float = 0.0
 
     @property
     def url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from agents import log as logs
 from agents.bus import ANSWERS, REPORTS, make_app, send, worker_arguments
 from agents.config import AgentConfig, SimulatorConfig, read
 from agents.contract import HostReport
@@ -28,7 +30,15 @@ from agents.runner import Runner
 HANDLER_MODULES = ("agents.host.vm", "agents.host.network", "agents.host.volume", "agents.images.handlers")
 STORE_FACTS_SECONDS = 15.0
 
+RESTORE_ATTEMPTS = 10
+PRUNE_SECONDS = 3600.0
+WATCH_SECONDS = 1.0
+
 log = structlog.get_logger()
+
+
+class NotRestored(Exception):  # noqa: N818 - it names what happened
+    """Some guests of a host that was started anew did not start; they are tried again."""
 
 
 class Agent:
@@ -42,6 +52,9 @@ class Agent:
         self.runner = Runner(config.agent_id, self.host, self.host.journal, keys, self._send_answer)
         self.incarnation = uuid.uuid4().hex
         self.sequence = 0
+        self.restored = 0
+        self.prune_at = 0.0
+        self.switch_mark = self.host.switch_mark
 
     def _send_answer(self, envelope: Envelope) -> None:
         self._send(ANSWERS, "manager.answer", envelope)
@@ -59,12 +72,25 @@ class Agent:
             return
         mark = self.host.boot_mark
         if self.config.hypervisor == "simulator" or self.host.journal.fact("boot") == mark:
-            self.host.switch.ensure_bridges()
-            self.host.make_so()
+            self.host.resume()
             return
         log.info("host was started anew", boot=mark)
-        self.host.restore()
+        failed = self.host.restore()
+        self.restored += 1
+        if failed and self.restored < RESTORE_ATTEMPTS:
+            raise NotRestored(f"Not all guests have started: {failed}.")
+        if failed:
+            log.error("guests did not start", guests=failed)
         self.host.journal.set_fact("boot", mark)
+
+    def watch_switch(self) -> None:
+        """Give a switch that was started anew its flows again: guests' traffic stands still until then."""
+        mark = self.host.switch_mark
+        if mark in ("", self.switch_mark):
+            return
+        log.info("switch was started anew", agent=self.config.agent_id)
+        self.host.resume()
+        self.switch_mark = mark
 
     def heartbeat(self) -> None:
         self.sequence += 1
@@ -80,6 +106,9 @@ class Agent:
         self.sequence += 1
         found = replace(self.host.inventory(), incarnation=self.incarnation, sequence=self.sequence)
         self._send(REPORTS, "manager.report", self.runner.report("inventory", found))
+        if time.monotonic() >= self.prune_at:
+            self.host.journal.prune()
+            self.prune_at = time.monotonic() + PRUNE_SECONDS
 
 
 def keep_reporting(agents: list[Agent], heartbeat_seconds: float, inventory_seconds: float) -> None:
@@ -97,6 +126,16 @@ def keep_reporting(agents: list[Agent], heartbeat_seconds: float, inventory_seco
         if due:
             last_inventory = time.monotonic()
         time.sleep(heartbeat_seconds)
+
+
+def keep_watching(agents: list[Agent]) -> None:
+    while True:
+        time.sleep(WATCH_SECONDS)
+        for agent in agents:
+            try:
+                agent.watch_switch()
+            except Exception as error:  # noqa: BLE001 - a switch that is coming up may fail in any way
+                log.warning("switch not ready yet", agent=agent.config.agent_id, error=str(error))
 
 
 def bring_up(agents: list[Agent]) -> None:
@@ -129,6 +168,8 @@ def serve(config: AgentConfig | SimulatorConfig) -> None:
     bring_up(list(agents.values()))
     pace = (config.heartbeat_seconds, config.inventory_seconds)
     threading.Thread(target=keep_reporting, args=(list(agents.values()), *pace), daemon=True).start()
+    if not many:
+        threading.Thread(target=keep_watching, args=(list(agents.values()),), daemon=True).start()
     app.worker_main(worker_arguments("solo" if many and config.threads == 1 else "threads", config.threads))
 
 
@@ -138,6 +179,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="the agent's settings: its join document and the host's own")
     parser.add_argument("--out", type=Path, help="with keygen: the directory for agent.pem")
     arguments = parser.parse_args()
+    logs.set_up(os.environ.get("PILEUS_LOG_LEVEL", "INFO"))
     if arguments.verb == "keygen":
         make_key(arguments.out / "agent.pem")
         print(public_text(load_key(arguments.out / "agent.pem")))  # noqa: T201 - it is what keygen is for

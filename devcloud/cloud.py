@@ -33,10 +33,14 @@ POD = PublicRange("192.0.2.1", "255.255.255.0", "192.0.2.230", "192.0.2.250")
 
 @dataclass
 class DevCloud:
-    """The cloud of one site with hosts host1 to host<hosts>."""
+    """The cloud of one site with hosts host1 to host<hosts>.
+
+    `pace` holds heartbeat_seconds and inventory_seconds, when they shall differ from the agents' own.
+    """
 
     site: Site
     hosts: int = 2
+    pace: dict[str, float] = field(default_factory=dict)
     guest_build: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @cached_property
@@ -137,7 +141,7 @@ class DevCloud:
         key = enrolment.public_key(directory)
         self.site.secondary.mkdir(exist_ok=True)
         store = seed.image_store(zone, f"file://{self.site.secondary}", key)
-        local = {**_own_files(directory), "file_roots": [str(self.site.cache)]}
+        local = {**_own_files(directory), **self.pace, "file_roots": [str(self.site.cache)]}
         enrolment.write_settings(self.store_settings, store, self.management.join_document, local)
         self.management.extra = self._extra()
         self.management.apply()
@@ -146,6 +150,7 @@ class DevCloud:
         directory = cell.directory / "agent"
         local = {
             **_own_files(directory),
+            **self.pace,
             "hypervisor": "libvirt",
             "libvirt_uri": "qemu:///system",
             "ovs_rundir": SWITCH_RUN,

@@ -32,12 +32,16 @@ class Keys:
 
 @dataclass
 class Management:
-    """One management server below `state`, with its API on `port`; '' as `database` means a PostgreSQL of its own."""
+    """One management server below `state`, with its API on `port`; '' as `database` means a PostgreSQL of its own.
+
+    `extra` runs beside it; `settings` are further settings of its processes, as environment variables.
+    """
 
     state: Path
     port: int
     database: str = ""
     extra: list[Process] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:
@@ -110,6 +114,7 @@ class Management:
             "PILEUS_AGENT_BROKER_URL": self.redis.anonymous_url,
             "PILEUS_SECRET_KEY_FILE": str(self.secrets / "secret.key"),
             "PILEUS_SIGNING_KEY_FILE": str(self.secrets / "signing.pem"),
+            **self.settings,
         }
 
     def _wanted(self, *, with_servers: bool) -> list[Process]:
@@ -123,6 +128,7 @@ class Management:
             str(Path(sys.executable).parent / "gunicorn"),
             *("--worker-class", "gthread", "--workers", "2", "--threads", "8"),
             *("--bind", f"127.0.0.1:{self.port}", "--graceful-timeout", "5"),
+            "--no-control-socket",  # it would be one for all of a user's servers, and stay behind
             "manager.app:create_app()",
         ]
         env, directory = self.environment(), str(REPOSITORY)

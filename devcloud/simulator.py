@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,18 @@ USER_STATE = Path("~/.local/state/pileus/simulator")
 
 @dataclass
 class Simulator:
-    """A management server of its own below `state`, one agent process for all of its simulated hosts."""
+    """A management server of its own below `state`, one agent process for all of its simulated hosts.
+
+    `pace` holds heartbeat_seconds and inventory_seconds, when they shall differ from the agents' own; `latency` is
+    the seconds that a simulated hypervisor takes for each change.
+    """
 
     state: Path
     port: int
     hosts: int = 10
     database: str = ""
+    pace: dict[str, float] = field(default_factory=dict)
+    latency: float = 0.0
 
     @cached_property
     def management(self) -> Management:
@@ -114,7 +120,7 @@ class Simulator:
             return {"role": "simulator", "agents": agents}
 
         directory = self.settings.parent
-        local = {"broker_url": self.management.redis.broker_url(), "state_dir": str(directory)}
+        local = {"broker_url": self.management.redis.broker_url(), "state_dir": str(directory), **self.pace}
         enrolment.write_settings(self.settings, " ".join(joined.values()), join, local)
         self.management.extra = [enrolment.agent_process("agents", self.settings)]
         self.management.apply()
@@ -129,6 +135,7 @@ class Simulator:
             "hypervisor": "simulator",
             "hostname": name,
             "underlay_address": _underlay_address(name),
+            "latency_seconds": self.latency,
         }
 
     def _kept_database(self) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 FIRST_LOOK = 0.03
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-STEADY = 10.0
+STEADY = 5.0
 GRACE = 5.0
 _SIGNALS = {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -48,24 +49,25 @@ class Tenant:
     root: CloudStack
     cells: dict[str, Cell]
     key_file: Path
+    key_name: str = "proof"
     guests: dict[str, Guest] = field(default_factory=dict)
     network: Entity = field(default_factory=dict)
 
-    def ensure_network(self, zone_id: str) -> None:
+    def ensure_network(self, zone_id: str, name: str = "net") -> None:
         """An isolated network 10.1.1.0/24; every tenant has the same one."""
         there = self.client.listNetworks().get("network", [])
-        self.network = next((one for one in there if one["name"] == "net"), {})
+        self.network = next((one for one in there if one["name"] == name), {})
         if not self.network:
             offering = self.root.listNetworkOfferings(name=NETWORK_OFFERING)["networkoffering"][0]["id"]
-            made = self.client.createNetwork(name="net", displaytext="net", zoneid=zone_id, networkofferingid=offering)
+            made = self.client.createNetwork(name=name, zoneid=zone_id, networkofferingid=offering)
             self.network = made["network"]
 
     def ensure_key(self) -> None:
         if not self.key_file.exists():
             output(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", str(self.key_file)])
-        if not self.client.listSSHKeyPairs(name="proof"):
+        if not self.client.listSSHKeyPairs(name=self.key_name):
             public = Path(f"{self.key_file}.pub").read_text()
-            self.client.registerSSHKeyPair(name="proof", publickey=public)
+            self.client.registerSSHKeyPair(name=self.key_name, publickey=public)
 
     def ensure_guest(self, name: str, address: str, place: dict[str, str]) -> None:
         """Begin to deploy the guest; `wait` waits for it. `place` holds zone, template and offering."""
@@ -73,7 +75,7 @@ class Tenant:
         vm = next((one for one in there if one["name"] == name and one["state"] != "Error"), None)
         if vm is None:
             made = self.client.deployVirtualMachine(
-                name=name, networkids=self.network["id"], ipaddress=address, keypair="proof",
+                name=name, networkids=self.network["id"], ipaddress=address, keypair=self.key_name,
                 userdata=base64.b64encode(USER_DATA.encode()).decode(), **place,
             )  # fmt: skip
             vm = {"id": made["id"], "name": name, "state": "Starting"}
@@ -109,20 +111,43 @@ class Tenant:
 
     def run(self, name: str, command: str) -> tuple[int, str]:
         """Exit code and output of a shell command inside the guest, by ssh from the network's router."""
+        return self.ssh(name, command, *("-i", str(self.key_file), "-o", "BatchMode=yes"))
+
+    def ssh(self, name: str, command: str, *options: str, env: dict[str, str] | None = None) -> tuple[int, str]:
+        """As `run`; `options` of ssh, with `env`, tell how to log in. The code is 255 when the guest is not reached."""
         guest = self.guests[name]
+        ssh = [
+            *("ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
+            *("-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
+            *options,
+            *(f"root@{guest.address}", command),
+        ]
+        argv = self._beside(guest, ssh)
+        done = subprocess.run(
+            argv,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def beside(self, name: str, argv: list[str]) -> str:
+        """What `argv` writes when it runs in the namespace of the router of the guest's network."""
+        return output(self._beside(self.guests[name], argv))
+
+    def _beside(self, guest: Guest, argv: list[str]) -> list[str]:
+        """The command that runs `argv` in the namespace of the router of the guest's network."""
         router = self.root.listRouters(networkid=guest.network_id, listall="true")["router"][0]
         cell = self.cells[router["hostname"]]
         listed = json.loads(cell.exec(["ip", "-json", "netns", "list"]) or "[]")
         digits = router["id"].replace("-", "")
-        namespace = next(one["name"] for one in listed if digits.startswith(one["name"].removeprefix("vr-")))
-        ssh = [
-            *("ssh", "-i", str(self.key_file), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
-            *("-o", "ConnectTimeout=10", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
-            *(f"root@{guest.address}", command),
-        ]
-        argv = cell.enter(["ip", "netns", "exec", namespace, *ssh])
-        done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=90, stdin=subprocess.DEVNULL)
-        return done.returncode, done.stdout + done.stderr
+        for one in listed:
+            if digits.startswith(one["name"].removeprefix("vr-")):
+                return cell.enter(["ip", "netns", "exec", one["name"], *argv])
+        raise ProofError(f"{cell.name} has no namespace of the router {router['name']} ({router['id']}).")
 
     def must(self, name: str, command: str, contains: str = "") -> str:
         """As `run`. :raises ProofError: it failed, or its output lacks `contains`."""

@@ -7,10 +7,12 @@ from flask import Flask, Response, request
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from agents import log as logs
 from manager import db
 from manager.api import dispatch, wire
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
+from manager.config import settings
 
 VERSION = "4.22.0.0"
 MAX_BODY_BYTES = 2 * 2**20
@@ -27,6 +29,7 @@ log = structlog.get_logger()
 
 def create_app(engine: Engine | None = None) -> Flask:
     """The application over `engine`, or over the database of the settings."""
+    logs.set_up(settings().log_level)
     load_all()
     app = Flask("pileus", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES

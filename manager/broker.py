@@ -20,6 +20,8 @@ COMMANDS = (
     "+ping +select +hello +auth +info +client|setname +client|id",
 )
 
+AGENT_PREFIXES = ("host-", "store-")
+
 log = structlog.get_logger()
 
 
@@ -47,15 +49,22 @@ def revoke(agent: Agent) -> None:
 
 
 def assert_accounts() -> None:
-    """Grant whatever account Redis does not know; nothing is done, and a line logged, while Redis is away."""
+    """Grant accounts that Redis does not know, and take those of agents that are gone.
+
+    Nothing is done, and a line logged, while Redis is away.
+    """
     try:
         if settings().broker_url.startswith("memory"):
             return
-        known = {name.decode() for name in acl("USERS")}
+        known = {name.decode() for name in acl("USERS")}  # before the agents: what is granted now is committed
         with transaction() as session:
             agents = session.scalars(select(Agent).filter_by(removed=None)).all()
         for agent in agents:
             if agent.broker_user not in known:
                 grant(agent)
+        gone = sorted(known - {agent.broker_user for agent in agents})
+        for user in gone:
+            if user.startswith(AGENT_PREFIXES):
+                acl("DELUSER", user)
     except redis.RedisError as error:
         log.warning("broker unreachable", error=str(error))

@@ -5,6 +5,7 @@ A message is a doorbell: it says which row to look at. It may be lost, doubled o
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
 import structlog
@@ -16,6 +17,9 @@ from agents.bus import ANSWERS, REPORTS, make_app, send
 from manager.config import settings
 
 ORCHESTRATOR = "orchestrator"
+PATIENCE_SECONDS = 1.0
+SWIFT_SECONDS = 0.3
+REST_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -25,11 +29,42 @@ def app() -> Celery:
     return make_app(settings().broker_url, [ORCHESTRATOR, ANSWERS, REPORTS])
 
 
+@cache
+def _publisher(url: str) -> Celery:
+    """An application that only sends, and so need not wait for Redis longer than a caller would."""
+    return make_app(url, [ORCHESTRATOR], patience=PATIENCE_SECONDS)
+
+
+class _Rest:
+    """Until when nothing is sent, after the broker could not be reached; monotonic seconds, one for a process."""
+
+    until = 0.0
+
+
 def publish(name: str, task: str, *args: object) -> bool:
-    """Send `task` to queue `name`; False, and a line in the log, when the broker cannot be reached."""
+    """Send `task` to queue `name`; False, and a line in the log, when the broker cannot be reached.
+
+    Then this process sends nothing for some seconds, so that a request costs no more than a second while Redis is
+    away; the sweeper rings later for what was not sent.
+    """
+    if time.monotonic() < _Rest.until:
+        return False
     try:
-        send(app(), name, task, *args)
+        _send_twice(name, task, *args)
     except (OperationalError, RedisError, OSError) as error:
+        _Rest.until = time.monotonic() + REST_SECONDS
         log.warning("broker unreachable", queue=name, task=task, error=str(error))
         return False
     return True
+
+
+def _send_twice(name: str, task: str, *args: object) -> None:
+    """Send; a failure that comes at once may be that of a connection to a Redis that is back by now."""
+    publisher = _publisher(settings().broker_url)
+    started = time.monotonic()
+    try:
+        send(publisher, name, task, *args)
+    except (OperationalError, RedisError, OSError):
+        if time.monotonic() - started > SWIFT_SECONDS:
+            raise
+        send(publisher, name, task, *args)

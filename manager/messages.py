@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,13 +38,14 @@ def envelope_of(row: AgentCommandRow) -> Envelope:
     return sign(signing_key(), payload, ENVELOPE_SECONDS)
 
 
-def send_command(session: Session, row: AgentCommandRow) -> None:
-    """Send the command once its row is committed."""
-    after_commit(session, lambda: _publish_command(row))
+def send_commands(session: Session, rows: Sequence[AgentCommandRow]) -> None:
+    """Send the commands once their rows are committed."""
+    after_commit(session, lambda: _publish_commands(rows))
 
 
-def _publish_command(row: AgentCommandRow) -> None:
-    publish(f"agent.{row.agent_id}", "agents.do", envelope_of(row))
+def _publish_commands(rows: Sequence[AgentCommandRow]) -> None:
+    for row in rows:
+        publish(f"agent.{row.agent_id}", "agents.do", envelope_of(row))
 
 
 def ring(session: Session, workflow_id: str) -> None:

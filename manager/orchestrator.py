@@ -11,11 +11,12 @@ import time
 from typing import Any
 
 import structlog
-from celery import Celery, signals
+from celery import Celery
 from sqlalchemy.exc import DBAPIError
 
+from agents import log as logs
 from agents.bus import worker_arguments
-from manager import celery_app, db, reports, workflows
+from manager import celery_app, reports, workflows
 from manager.broker import assert_accounts
 from manager.config import settings
 from manager.configuration import value
@@ -24,8 +25,8 @@ from manager.workflows import engine, leases, sweep
 from manager.workflows.expunge import expunge_due
 from manager.workflows.housekeeping import forget_old
 
-LEASE_SECONDS = 30.0
-WORKERS = 2
+LEASE_SWEEPS = 3
+WORKERS = 8
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ def register(app: Celery) -> None:
 
     @app.task(name="manager.answer", bind=False)
     def answer(envelope: Any) -> None:
-        reports.take(envelope)
+        reports.take_answer(envelope)
 
     @app.task(name="manager.report", bind=False)
     def report(envelope: Any) -> None:
@@ -49,12 +50,13 @@ def register(app: Celery) -> None:
 
 
 def keep_sweeping(stop: threading.Event) -> None:
-    """Sweep every few seconds while this process has the duty; trouble with the database is waited out."""
+    """Sweep every few seconds while this process has the duty. Whatever fails in a sweep, the next one comes."""
     holder = f"{socket.gethostname()}:{os.getpid()}"
     tend_at = 0.0
-    while not stop.wait(settings().sweep_seconds):
+    seconds = settings().sweep_seconds
+    while not stop.wait(seconds):
         try:
-            if not leases.take("sweep", holder, LEASE_SECONDS):
+            if not leases.take("sweep", holder, seconds * LEASE_SWEEPS):
                 continue
             pause = sweep_once()
             if time.monotonic() >= tend_at:
@@ -62,7 +64,9 @@ def keep_sweeping(stop: threading.Event) -> None:
                 forget_old()
                 tend_at = time.monotonic() + pause
         except DBAPIError as error:
-            log.warning("sweep failed", error=str(error))
+            log.warning("database unreachable", error=str(error))
+        except Exception as error:
+            log.error("sweep failed", exc_info=error)
 
 
 def sweep_once() -> float:
@@ -75,19 +79,16 @@ def sweep_once() -> float:
         return float(value(session, "expunge.interval"))
 
 
-@signals.worker_process_init.connect
-def _fresh_connections(**_arguments: Any) -> None:
-    """A forked worker must not share its parent's database connections."""
-    db.engine().dispose(close=False)
-
-
 def main() -> None:
+    logs.set_up(settings().log_level)
     app = celery_app.app()
     register(app)
+    for queue in app.conf.task_queues:
+        queue.no_ack = True  # a message that is lost is rung again, so Redis need not keep what is being worked on
     stop = threading.Event()
     threading.Thread(target=keep_sweeping, args=(stop,), daemon=True).start()
     try:
-        app.worker_main(worker_arguments("prefork", WORKERS))
+        app.worker_main(worker_arguments("threads", WORKERS))
     finally:
         stop.set()
 

@@ -6,6 +6,9 @@ that the database places on it. Absence from a report is never taken as death.
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
 from functools import lru_cache
 from typing import Any
 
@@ -22,18 +25,17 @@ from manager.workflows import engine
 from manager.workflows.vm import stop_vm
 
 GIB = 2**30
+LINGER_SECONDS = 0.015
 
 log = structlog.get_logger()
 
 
 def take(envelope: Any) -> None:
-    """Take one message of an agent; a forged or unreadable one leaves a line in the log and nothing else."""
+    """Take a report of an agent; a forged or unreadable one leaves a line in the log and nothing else."""
     try:
         payload = _genuine(envelope)
         agent_id = payload["agent"]
         match payload["kind"]:
-            case "answer":
-                engine.answer(agent_id, payload["job"], msgspec.convert(payload["answer"], Answer))
             case "heartbeat":
                 _heartbeat(agent_id, msgspec.convert(payload["body"], HostReport))
             case "alive":
@@ -45,6 +47,35 @@ def take(envelope: Any) -> None:
                 raise BadEnvelope(f"There is no message of kind {kind}.")
     except (BadEnvelope, KeyError, msgspec.ValidationError) as error:
         log.error("message of an agent refused", reason=str(error))
+
+
+_waiting: deque[Any] = deque()
+_turn = threading.Lock()
+
+
+def take_answer(envelope: Any) -> None:
+    """As `take`, for answers: those that come within a moment are stored together."""
+    _waiting.append(envelope)
+    with _turn:
+        if not _waiting:
+            return
+        time.sleep(LINGER_SECONDS)
+        batch = [_waiting.popleft() for _ in range(len(_waiting))]
+        taken = engine.store_answers([reply for reply in map(_reply, batch) if reply])
+    for workflow_id in taken:
+        engine.advance(workflow_id)
+
+
+def _reply(envelope: Any) -> tuple[str, str, Answer] | None:
+    """The agent, its workflow and its answer, of a genuine envelope."""
+    try:
+        payload = _genuine(envelope)
+        if payload["kind"] != "answer":
+            raise BadEnvelope(f"A message of kind {payload['kind']} is no answer.")
+        return payload["agent"], payload["job"], msgspec.convert(payload["answer"], Answer)
+    except (BadEnvelope, KeyError, msgspec.ValidationError) as error:
+        log.error("message of an agent refused", reason=str(error))
+        return None
 
 
 def _genuine(envelope: Any) -> dict[str, Any]:

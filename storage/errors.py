@@ -31,6 +31,12 @@ class DownloadFailed(StorageError):
     retryable = True
 
 
+class SourceLacking(DownloadFailed):
+    """The source is not there, or says that it has no such image: the user has to give another address."""
+
+    retryable = False
+
+
 class SizeRefused(StorageError):
     """The wanted size cannot hold what is there: ask for a larger volume."""
 

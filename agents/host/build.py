@@ -26,7 +26,9 @@ def build_host(config: AgentConfig) -> Host:
 def _simulated(config: AgentConfig, journal: Journal, sources: DirectorySettings) -> Host:
     from agents.host.hypervisor.simulator import SimulatorHypervisor, SimulatorSettings
 
-    hypervisor = SimulatorHypervisor(SimulatorSettings(config.state_dir, config.hostname or config.subject_id))
+    name = config.hostname or config.subject_id
+    settings = SimulatorSettings(config.state_dir, name, latency_seconds=config.latency_seconds)
+    hypervisor = SimulatorHypervisor(settings)
     host = Host(config.subject_id, journal, SimulatedSwitch(config.subject_id), MemoryRouter(), hypervisor, sources)
     host.underlay_address, host.hostname, host.disk_path = config.underlay_address, config.hostname, config.state_dir
     return host
@@ -61,4 +63,5 @@ def _real(config: AgentConfig, journal: Journal, sources: DirectorySettings) -> 
     )
     host = Host(config.subject_id, journal, switch, routers, hypervisor, sources)
     host.underlay_address, host.hostname, host.disk_path = config.underlay_address, config.hostname, config.disk_path
+    host.switch_pid_file = str(Path(config.ovs_rundir) / "ovs-vswitchd.pid")
     return host

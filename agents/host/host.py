@@ -36,6 +36,7 @@ class Host:
     disk_path: str = "/"
     underlay_address: str = ""
     hostname: str = ""
+    switch_pid_file: str = ""
 
     def pool(self, spec: PoolSpec) -> Any:
         """The driver of a primary pool; the pool is remembered, so that an inventory looks into it."""
@@ -62,8 +63,8 @@ class Host:
                 continue
             for router in self.journal.wanted(ROUTER, RouterSpec):
                 if router.network_id == view.id and (command.router is None or command.router.id != router.id):
+                    self.routers.remove(router.id)  # first: what the journal has forgotten nobody would remove
                     self.journal.drop(ROUTER, router.id)
-                    self.routers.remove(router.id)
             if command.router is not None:
                 self.journal.want(ROUTER, command.router.id, view.generation, command.router)
         self.make_so()
@@ -74,14 +75,32 @@ class Host:
             self.routers.apply(router)
         self.switch.apply(self.views())
 
-    def restore(self) -> None:
-        """After a reboot of the host: networks, routers and guests come back from the journal, without a manager."""
+    def resume(self) -> None:
+        """After a restart of the agent or of the switch alone: plugs, routers and flows as the journal wants them."""
+        self.switch.ensure_bridges()
+        plugged = self.switch.ports()
+        for vm in self.journal.wanted(VM, VmSpec):
+            for nic in vm.nics:
+                if nic.id not in plugged:
+                    self.switch.plug(nic.id, nic.mac)
+        self.make_so()
+
+    def restore(self) -> dict[str, str]:
+        """After a reboot of the host: networks, routers and guests come back from the journal, without a manager.
+
+        Gives the ids of the guests that did not start, with the reasons.
+        """
         self.switch.ensure_bridges()
         self.make_so()
         running = {domain.vm_id for domain in self.hypervisor.domains() if domain.state in ("running", "paused")}
+        failed: dict[str, str] = {}
         for vm in self.journal.wanted(VM, VmSpec):
             if vm.id not in running:
-                self.start(vm)
+                try:
+                    self.start(vm)
+                except Exception as error:  # noqa: BLE001 - one guest's trouble is not that of the others
+                    failed[vm.id] = str(error)
+        return failed
 
     def start(self, vm: VmSpec) -> None:
         """Plug the NICs and boot the domain; what this call plugged is unplugged again when the boot fails."""
@@ -129,6 +148,15 @@ class Host:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         started = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
         return f"{boot}-{started}"
+
+    @property
+    def switch_mark(self) -> str:
+        """Changes when the switch was started anew, and has no flows then; "" while it is down, or has no process."""
+        try:
+            path = Path(self.switch_pid_file)
+            return f"{path.read_text().strip()}-{path.stat().st_mtime_ns}" if self.switch_pid_file else ""
+        except FileNotFoundError:
+            return ""
 
     def facts(self) -> HostFacts:
         """What the host can give, as its drivers tell it."""

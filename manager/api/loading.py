@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import marshmallow
+from sqlalchemy import select
 
 from manager import access, configuration
 from manager.api.call import Call
@@ -19,7 +20,9 @@ from manager.api.command import (
 )
 from manager.api.errors import CS_OTHER, PARAMETER, ApiError, Denied, Invalid, bad_value, missing
 from manager.api.fields import BadParameter, ListOf, Parameter, Ref, Reference
+from manager.models import Region
 
+FEWEST_TOGETHER = 2
 _SCOPE = ("listall", "domainid", "isrecursive", "account")
 
 
@@ -36,8 +39,9 @@ def load(call: Call, parameters: Mapping[str, Any]) -> dict[str, Any]:
         raise bad_value(api.name, bad.name, bad.reason) from bad
     except marshmallow.ValidationError as error:
         raise Invalid(_sentence(error)) from error
+    known = _together(call, loaded)
     for name, value in loaded.items():
-        loaded[name] = _resolved(call, name, value)
+        loaded[name] = known[name] if name in known else _resolved(call, name, value)
     schema = api.request
     if issubclass(schema, ListRequest):
         _take_page(call, loaded)
@@ -93,6 +97,33 @@ def _resolved(call: Call, name: str, value: Any) -> Any:
         values = [reference.value for reference in value]
         return access.entities(call, inner.model, name, values, _right(call, name, inner.right))
     return value
+
+
+def _together(call: Call, loaded: dict[str, Any]) -> dict[str, Any]:
+    """The living entities that `loaded` refers to, one of a kind, in one statement; a list of one counts as well.
+
+    Nothing where there are less than two, or where one is missing: asked for one by one, they tell which.
+    """
+    wanted: dict[type[Any], tuple[str, str, str]] = {}
+    for name, value in loaded.items():
+        parameter = call.api.parameters.get(name)
+        inner = parameter.inner if isinstance(parameter, ListOf) else parameter
+        one = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if isinstance(one, Reference) and isinstance(inner, Ref):
+            wanted.setdefault(inner.model, (name, one.value, _right(call, name, inner.right)))
+    if len(wanted) < FEWEST_TOGETHER or Region in wanted:
+        return {}
+    first, *others = wanted
+    query = select(*wanted).select_from(first)
+    for model in others:
+        query = query.join(model, model.id != first.id)  # true of any two: ids are UUIDs
+    for model, (_, value, right) in wanted.items():
+        query = query.where(model.id == value, access.reach(call, model, right))
+    row = call.session.execute(query).first()
+    if row is None or any(getattr(thing, "removed", None) is not None for thing in row):
+        return {}
+    found = {name: thing for (name, _, _), thing in zip(wanted.values(), row, strict=True)}
+    return {name: [thing] if isinstance(loaded[name], list) else thing for name, thing in found.items()}
 
 
 def _take_page(call: Call, loaded: dict[str, Any]) -> None:

@@ -33,15 +33,14 @@ def change(call: Call, result: Any) -> None:
     ended = job is None or job.status != "running"
     event.state = "Completed" if ended else "Scheduled"
     if job is not None:
+        if not ended:
+            event.id = job.id  # the end of the job finds the event of its beginning by that
         event.workflow_id = job.id
         if event.resource_id is None:
             event.resource_id = job.subject_id
         if job.status == "failed":
             event.level = "ERROR"
     call.session.add(event)
-    if not ended and job is not None:
-        call.session.flush()
-        job.event_id = event.number
 
 
 @dataclass(frozen=True)

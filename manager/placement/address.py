@@ -39,9 +39,7 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
     pool = ipaddress.IPv4Network(network.cidr)
     if wanted is not None:
         _check_wanted(network, pool, wanted)
-    query = select(Nic.address).filter_by(network_id=network.id)
-    taken = {ipaddress.IPv4Address(address) for address in session.scalars(query)}
-    taken |= {ipaddress.IPv4Address(network.gateway)} if "router_id" not in owner else set()
+    taken = {ipaddress.IPv4Address(network.gateway)} if "router_id" not in owner else set()
     for _ in range(TRIES):
         address = wanted or _free_address(network, pool, taken)
         nic_id = new_id()
@@ -50,7 +48,8 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
             return nic_id
         if wanted is not None:
             raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
-        taken.add(ipaddress.IPv4Address(address))
+        held = session.scalars(select(Nic.address).filter_by(network_id=network.id))  # asked for only when unlucky
+        taken |= {ipaddress.IPv4Address(address), *map(ipaddress.IPv4Address, held)}
     raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
@@ -64,36 +64,42 @@ def judge(session: Session, need: Need) -> list[Verdict]:
     """All hosts of the zone, the best first; equal ones in an order by chance, so that schedulers do not collide."""
     neighbours = select(func.count()).where(Vm.host_id == Host.id, Vm.account_id == need.account_id).scalar_subquery()
     columns = (
-        Host.id, Host.name, Host.cluster_id, Host.state, Host.resource_state, Host.hypervisor, Host.tags, Host.cpus,
+        Host.id, Host.name, Host.state, Host.resource_state, Host.hypervisor, Host.tags, Host.cpus,
         Host.cpu_mhz, Host.memory, Host.cpu_used, Host.memory_used, Cluster.allocation_state.label("cluster_state"),
         Pod.allocation_state.label("pod_state"), Cluster.cpu_overcommit, Cluster.memory_overcommit,
-        neighbours.label("neighbours"),
+        neighbours.label("neighbours"), StoragePool.id.label("pool_id"), StoragePool.name.label("pool_name"),
+        StoragePool.state.label("pool_state"), StoragePool.tags.label("pool_tags"), StoragePool.capacity,
+        StoragePool.allocated, StoragePool.overprovision,
     )  # fmt: skip
-    query = select(*columns).join(Cluster, Cluster.id == Host.cluster_id).join(Pod, Pod.id == Host.pod_id)
-    hosts = session.execute(query.where(Host.zone_id == need.zone_id, Host.removed.is_(None))).all()
-    pools = _pools(session, need)
-    verdicts = [_verdict(host, need, pools) for host in hosts]
+    reached = and_(
+        StoragePool.zone_id == Host.zone_id,
+        StoragePool.removed.is_(None),
+        or_(StoragePool.host_id.is_(None), StoragePool.host_id == Host.id),
+        or_(StoragePool.cluster_id.is_(None), StoragePool.cluster_id == Host.cluster_id),
+    )
+    query = (
+        select(*columns)
+        .join(Cluster, Cluster.id == Host.cluster_id)
+        .join(Pod, Pod.id == Host.pod_id)
+        .outerjoin(StoragePool, reached)
+        .where(Host.zone_id == need.zone_id, Host.removed.is_(None))
+    )
+    found: dict[str, list[Any]] = {}
+    for row in session.execute(query):
+        found.setdefault(row.id, []).append(row)
+    verdicts = [_verdict(rows[0], need, [row for row in rows if row.pool_id]) for rows in found.values()]
     random.shuffle(verdicts)
     return sorted(verdicts, key=lambda v: (not v.fits, v.neighbours, round(v.load, LOAD_DIGITS)))
-
-
-def _pools(session: Session, need: Need) -> Sequence[Any]:
-    columns = (
-        StoragePool.id, StoragePool.name, StoragePool.host_id, StoragePool.cluster_id, StoragePool.state,
-        StoragePool.tags, StoragePool.capacity, StoragePool.allocated, StoragePool.overprovision,
-    )  # fmt: skip
-    query = select(*columns).where(StoragePool.zone_id == need.zone_id, StoragePool.removed.is_(None))
-    return session.execute(query).all()
 
 
 def _verdict(host: Any, need: Need, pools: Sequence[Any]) -> Verdict:
     cpu_limit = host.cpus * host.cpu_mhz * host.cpu_overcommit
     memory_limit = host.memory * host.memory_overcommit
-    pool, pool_reason = _pool_for(host, need, pools)
+    pool, pool_reason = _pool_for(need, pools)
     reason = _host_reason(host, need, cpu_limit, memory_limit) or pool_reason
     load = (host.memory_used + need.memory) / memory_limit if memory_limit else 1.0
     return Verdict(
-        host.id, host.name, reason, load, pool.id if pool else None, cpu_limit, memory_limit, host.neighbours,
+        host.id, host.name, reason, load, pool.pool_id if pool else None, cpu_limit, memory_limit, host.neighbours,
         (host.cpu_used, host.memory_used),
     )  # fmt: skip
 
@@ -120,22 +126,20 @@ def _host_reason(host: Any, need: Need, cpu_limit: float, memory_limit: float) -
     return next((reason for applies, reason in against if applies), "")
 
 
-def _pool_for(host: Any, need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
-    """The emptiest pool that the host reaches and that can take the disks, or why there is none."""
+def _pool_for(need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
+    """The emptiest of the pools that a host reaches and that can take the disks, or why there is none."""
     reason = "it reaches no storage pool"
     best = None
     for pool in pools:
-        if pool.host_id not in (None, host.id) or pool.cluster_id not in (None, host.cluster_id):
-            continue
-        if need.pool_id and pool.id != need.pool_id:
+        if need.pool_id and pool.pool_id != need.pool_id:
             reason = "it does not reach the pool that holds the volumes"
-        elif pool.state != "Up":
-            reason = f"its storage pool {pool.name} is {pool.state}"
-        elif not _tags(need.storage_tags) <= _tags(pool.tags):
-            reason = f"its storage pool {pool.name} lacks the tag {need.storage_tags}"
+        elif pool.pool_state != "Up":
+            reason = f"its storage pool {pool.pool_name} is {pool.pool_state}"
+        elif not _tags(need.storage_tags) <= _tags(pool.pool_tags):
+            reason = f"its storage pool {pool.pool_name} lacks the tag {need.storage_tags}"
         elif not need.pool_id and pool.allocated + need.disk > pool.capacity * pool.overprovision:
             free = (pool.capacity * pool.overprovision - pool.allocated) / MIB
-            reason = f"its storage pool {pool.name} has {free:.0f} MiB free, {need.disk / MIB:.0f} are needed"
+            reason = f"its storage pool {pool.pool_name} has {free:.0f} MiB free, {need.disk / MIB:.0f} are needed"
         elif best is None or pool.allocated < best.allocated:
             best = pool
     return best, "" if best is not None else reason

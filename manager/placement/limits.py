@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from typing import Any
+
+from sqlalchemy import BigInteger, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from manager.configuration import value
@@ -21,6 +23,7 @@ SETTINGS = {
 }
 UNIT = {"memory": 2**20, "primary_storage": 2**30}
 UNLIMITED = -1
+ENDLESS = literal(2**62, BigInteger())
 ROOT_ADMIN = 1
 
 
@@ -35,12 +38,7 @@ def claim(session: Session, account: Account, **wanted: int) -> None:
 
     :raises LimitReached: a limit stands against it; nothing was counted
     """
-    limits = _limits(session, account, list(wanted))
-    within = [
-        getattr(ResourceUse, name) + amount <= limits[name]
-        for name, amount in wanted.items()
-        if limits[name] != UNLIMITED
-    ]
+    within = [getattr(ResourceUse, name) + amount <= _limit(session, account, name) for name, amount in wanted.items()]
     counted = write(
         session,
         update(ResourceUse)
@@ -48,7 +46,7 @@ def claim(session: Session, account: Account, **wanted: int) -> None:
         .values({name: getattr(ResourceUse, name) + amount for name, amount in wanted.items()}),
     )
     if not counted:
-        raise LimitReached(_explain(session, account, wanted, limits))
+        raise LimitReached(_explain(session, account, wanted))
 
 
 def release(session: Session, account_id: str, **held: int) -> None:
@@ -60,25 +58,31 @@ def release(session: Session, account_id: str, **held: int) -> None:
     )
 
 
-def _limits(session: Session, account: Account, names: list[str]) -> dict[str, int]:
+def _limit(session: Session, account: Account, name: str) -> Any:
+    """The account's limit, its own or the general one, as SQL."""
     if account.type == ROOT_ADMIN:
-        return dict.fromkeys(names, UNLIMITED)
+        return ENDLESS
+    own = select(case((ResourceLimit.maximum == UNLIMITED, ENDLESS), else_=ResourceLimit.maximum * _unit(name)))
+    mine = own.where(ResourceLimit.account_id == account.id, ResourceLimit.resource == name)
+    general = int(value(session, SETTINGS[name]))
+    return func.coalesce(mine.scalar_subquery(), ENDLESS if general == UNLIMITED else general * _unit(name))
+
+
+def _unit(name: str) -> int:
+    return UNIT.get(name, 1)
+
+
+def _explain(session: Session, account: Account, wanted: dict[str, int]) -> str:
+    use = session.get(ResourceUse, account.id)
     query = select(ResourceLimit.resource, ResourceLimit.maximum).filter_by(account_id=account.id)
     own = {row.resource: row.maximum for row in session.execute(query)}
-    limits = {}
-    for name in names:
-        maximum = int(own.get(name, value(session, SETTINGS[name])))
-        limits[name] = maximum if maximum == UNLIMITED else maximum * UNIT.get(name, 1)
-    return limits
-
-
-def _explain(session: Session, account: Account, wanted: dict[str, int], limits: dict[str, int]) -> str:
-    use = session.get(ResourceUse, account.id)
     for name, amount in wanted.items():
         used = getattr(use, name) if use else 0
-        if limits[name] != UNLIMITED and used + amount > limits[name]:
+        maximum = int(own.get(name, value(session, SETTINGS[name])))
+        if maximum != UNLIMITED and used + amount > maximum * _unit(name):
             label = name.replace("_", " ")
             return (
-                f"Account {account.name} may hold {limits[name]} {label}; it holds {used} and asked for {amount} more."
+                f"Account {account.name} may hold {maximum * _unit(name)} {label}; it holds {used} and asked for "
+                f"{amount} more."
             )
     return f"Account {account.name} holds as much as it may."

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import insert, literal, null, select
 from sqlalchemy.orm import Session
 
 from manager.messages import ring
-from manager.models import EventRow, WorkflowRow, utcnow
+from manager.models import EventRow, Network, WorkflowRow, new_id, utcnow
+
+AWAITED = Network.__tablename__
 
 
 def end(session: Session, row: WorkflowRow, status: str) -> None:
-    """Close `row` as done, failed or stuck. A stuck one keeps its subject until an operator retries or gives up."""
+    """Close `row` as done, failed or stuck. A stuck one keeps its subject until an operator retries or gives up.
+
+    Only workflows of networks are waited for by others.
+    """
     row.status = status
     row.ended = utcnow()
     row.wake_at = None
     if status != "stuck":
         row.holds = None
     session.flush()
-    if row.event_id is not None:
+    if row.command:
         _record(session, row)
-    for waiter in session.scalars(select(WorkflowRow.id).filter_by(waiting_for=row.id, status="running")):
-        ring(session, waiter)
+    if row.subject_type == AWAITED:
+        for waiter in session.scalars(select(WorkflowRow.id).filter_by(waiting_for=row.id, status="running")):
+            ring(session, waiter)
 
 
 def _record(session: Session, row: WorkflowRow) -> None:
-    start = session.get(EventRow, row.event_id)
-    if start is None:
-        return
+    """Write the event of the end from that of the beginning, which has the job's id; none where there is none."""
+    start = EventRow
     good = row.status == "done"
-    session.add(
-        EventRow(
-            type=start.type,
-            level="INFO" if good else "ERROR",
-            state="Completed",
-            description=start.description if good else f"{start.description}: {row.error}",
-            account_id=row.account_id,
-            user_id=row.user_id,
-            source=start.source,
-            resource_type=start.resource_type,
-            resource_id=row.subject_id,
-            workflow_id=row.id,
-            start_number=start.number,
-        )
-    )
+    values: dict[Any, Any] = {
+        start.id: literal(new_id()),
+        start.type: start.type,
+        start.level: literal("INFO" if good else "ERROR"),
+        start.state: literal("Completed"),
+        start.description: start.description if good else start.description + literal(f": {row.error}"),
+        start.account_id: literal(row.account_id) if row.account_id else null(),
+        start.user_id: literal(row.user_id) if row.user_id else null(),
+        start.source: start.source,
+        start.resource_type: start.resource_type,
+        start.resource_id: literal(row.subject_id),
+        start.workflow_id: literal(row.id),
+        start.start_number: start.number,
+        start.created: literal(row.ended, start.created.type),
+    }
+    begun = select(*values.values()).where(start.id == row.id)
+    session.execute(insert(EventRow).from_select([column.key for column in values], begun, include_defaults=False))

@@ -9,18 +9,18 @@ begins at the failing step and copes with nothing, half or all done.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import select
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from agents.contract import COMMANDS, Answer, Command, answer_as, to_plain
-from manager.db import epoch, transaction
-from manager.messages import ring, send_command
+from manager.db import epoch, transaction, write
+from manager.messages import ring, send_commands
 from manager.models import AgentCommandRow, WorkflowRow, utcnow
 from manager.workflows.ending import end
 
@@ -70,24 +70,46 @@ Outcome = Sequence[Ask] | Await | None
 
 @dataclass
 class Run:
-    """A visit to a workflow: its session, its row, and what earlier steps noted in `memory` (JSON)."""
+    """A visit to a workflow: its session, its row, and what earlier steps noted in `memory` (JSON).
+
+    How far the visit has come is kept here and written to the row at its end, so that the row is written once.
+    `cache` holds what the steps of one visit have read.
+    """
 
     session: Session
     row: WorkflowRow
+    position: int = 0
+    attempts: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    cache: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, session: Session, row: WorkflowRow) -> Run:
+        return cls(session, row, row.position, row.attempts, dict(row.memory))
 
     @property
     def arguments(self) -> dict[str, Any]:
         return self.row.arguments
 
     def recall(self, key: str) -> Any:
-        return self.row.memory.get(key)
+        return self.memory.get(key)
 
     def note(self, **values: Any) -> None:
-        self.row.memory = {**self.row.memory, **values}
+        self.memory |= values
 
     def subject(self, model: type[Any]) -> Any:
         """The entity that the workflow is about."""
         return self.session.get_one(model, self.row.subject_id)
+
+    def save(self) -> None:
+        row = self.row
+        row.fence += 1
+        row.position, row.attempts = self.position, self.attempts
+        if self.memory != row.memory:
+            row.memory = self.memory
+        if self.trace:
+            row.trace = [*row.trace, *self.trace]
 
 
 @dataclass(frozen=True)
@@ -152,151 +174,168 @@ def workflow(name: str, subject: type[Any], steps: Sequence[Step]) -> Workflow:
     return WORKFLOWS[name]
 
 
-Mark = Callable[[Session], bool]
+class _StepRaised(Exception):  # noqa: N818 - never leaves this module
+    """What a step raised, and where; the transaction is rolled back by it."""
+
+    def __init__(self, run: Run, error: Exception) -> None:
+        super().__init__(str(error))
+        self.position, self.undoing, self.error = run.position, run.row.undoing, error
 
 
-def advance(workflow_id: str, mark: Mark | None = None) -> None:
-    """Move the workflow on as far as it goes without an answer. Any number of times, by any worker.
-
-    `mark` notes first, in the same transaction, what there is to go on (an answer); False from it ends the visit.
-    """
-    failed: tuple[int, bool, BaseException] | None = None
+def advance(workflow_id: str) -> None:
+    """Move the workflow on as far as it goes without an answer. Any number of times, by any worker."""
     try:
         with transaction() as session:
-            if mark and not mark(session):
-                return
-            row = _locked(session, workflow_id)
+            row, now, done = _locked(session, workflow_id)
             if row is not None:
-                try:
-                    _drive(session, row)
-                except DBAPIError:
-                    raise
-                except Exception as error:
-                    failed = (row.position, row.undoing, error)
-                    raise _RolledBack from error
-    except _RolledBack:
-        pass
-    if failed:
+                _drive(session, row, now, done)
+    except _StepRaised as failure:
         with transaction() as session:
-            if mark:
-                mark(session)
-            _record_failure(session, workflow_id, *failed)
+            _record_failure(session, workflow_id, failure)
 
 
-class _RolledBack(Exception):  # noqa: N818 - never leaves this module
-    pass
+def _locked(session: Session, workflow_id: str) -> tuple[WorkflowRow | None, float, int]:
+    """The open workflow, the database's clock, and how many commands of its present step are done.
+
+    Its row is locked until the transaction ends: two workers never drive one workflow. The count may be from before
+    the wait for the lock, and so too low, never too high.
+    """
+    command = AgentCommandRow
+    done = select(func.count()).where(
+        command.workflow_id == WorkflowRow.id,
+        command.position == WorkflowRow.position,
+        command.undoing == WorkflowRow.undoing,
+        command.status == "done",
+    )
+    query = select(WorkflowRow, epoch(), done.scalar_subquery()).where(WorkflowRow.id == workflow_id)
+    found = session.execute(query.where(WorkflowRow.status == "running").with_for_update(of=WorkflowRow)).first()
+    return (None, 0.0, 0) if found is None else (found[0], found[1], found[2])
 
 
-def _locked(session: Session, workflow_id: str) -> WorkflowRow | None:
-    """The open workflow, its row locked until the transaction ends: two workers never drive one workflow."""
-    query = select(WorkflowRow).filter_by(id=workflow_id, status="running").with_for_update()
-    return session.scalar(query)
+def _drive(session: Session, row: WorkflowRow, now: float, done: int) -> None:
+    run = Run.of(session, row)
+    plain = done == row.asked and not row.attempts and _step(row).then is None
+    answers = () if plain else _answers(run)
+    if any(command.status == "open" for command in answers):
+        return
+    try:
+        outcome = _walk(run, answers)
+    except DBAPIError:
+        raise
+    except Exception as error:
+        raise _StepRaised(run, error) from error
+    asks = () if isinstance(outcome, Await) else outcome or ()
+    row.asked = len(asks)
+    row.waiting_for = outcome.workflow_id if isinstance(outcome, Await) else None
+    row.wake_at = now + RING_SECONDS if isinstance(outcome, Await) else None
+    run.save()
+    if asks:
+        _store(run, asks, now)
+    elif not outcome:
+        end(session, row, "failed" if row.undoing else "done")
 
 
-def _drive(session: Session, row: WorkflowRow) -> None:
-    steps = WORKFLOWS[row.name].steps
-    run = Run(session, row)
-    row.fence += 1
-    while 0 <= row.position < len(steps):
-        step = steps[row.position]
-        if row.asked:
-            if not _take_answers(run, step):
-                return
-        else:
-            if row.cancelled and not row.undoing:
-                raise StepFailed("The job was cancelled.")
-            if _visit(run, step):
-                return
-        _trace(row, step, "done")
-        row.position += -1 if row.undoing else 1
-        row.attempts = 0
-    end(session, row, "failed" if row.undoing else "done")
+def _step(row: WorkflowRow) -> Step:
+    return WORKFLOWS[row.name].steps[row.position]
 
 
-def _visit(run: Run, step: Step) -> bool:
-    """Run the step's code; True when the workflow must now wait."""
+def _walk(run: Run, answers: Sequence[Any]) -> Outcome:
+    """Take steps until one has something to wait for, which is returned; None when all are taken.
+
+    The present step's commands, if it has asked any, are done; `answers` are what came of them, where that matters.
+    """
     row = run.row
-    row.wake_at = None
-    row.waiting_for = None
-    function = step.undo if row.undoing else step.do
-    outcome = function(run) if function else None
-    if isinstance(outcome, Await):
-        row.waiting_for = outcome.workflow_id
-        row.wake_at = epoch() + RING_SECONDS
-        return True
-    if not outcome:
-        return False
-    row.asked = len(outcome)
-    _store(run.session, row, outcome)
-    return True
+    steps = WORKFLOWS[row.name].steps
+    answered = row.asked > 0
+    while 0 <= run.position < len(steps):
+        step = steps[run.position]
+        if answered:
+            _finish(run, step, answers)
+            answered = False
+        elif row.cancelled and not row.undoing:
+            raise StepFailed("The job was cancelled.")
+        elif outcome := _visit(run, step):
+            return outcome
+        run.trace.append(_entry(step, row.undoing, "done", run.attempts))
+        run.position += -1 if row.undoing else 1
+        run.attempts = 0
+    return None
 
 
-def _store(session: Session, row: WorkflowRow, asks: Sequence[Ask]) -> None:
-    session.flush()
-    for ask in asks:
-        command = AgentCommandRow(
-            workflow_id=row.id,
-            position=row.position,
-            undoing=row.undoing,
+def _visit(run: Run, step: Step) -> Outcome:
+    function = step.undo if run.row.undoing else step.do
+    return function(run) if function else None
+
+
+def _store(run: Run, asks: Sequence[Ask], now: float) -> None:
+    """Store all commands of the step in one statement, to be sent after the commit."""
+    commands = [
+        AgentCommandRow(
+            workflow_id=run.row.id,
+            position=run.position,
+            undoing=run.row.undoing,
             agent_id=ask.agent_id,
             name=ask.command.name,
             subject=ask.command.subject,
             generation=ask.generation,
             arguments=to_plain(ask.command),
-            due_at=epoch() + RESEND_SECONDS,
-            deadline=epoch() + ask.command.timeout,
+            due_at=now + RESEND_SECONDS,
+            deadline=now + ask.command.timeout,
         )
-        session.add(command)
-        session.flush()
-        send_command(session, command)
+        for ask in asks
+    ]
+    run.session.add_all(commands)
+    run.session.flush()
+    send_commands(run.session, commands)
 
 
-def _take_answers(run: Run, step: Step) -> bool:
-    """True when every command of the step is answered and well; False while one is open.
+def _answers(run: Run) -> Sequence[Any]:
+    """What came of the commands that the present step asked, in their order."""
+    row, command = run.row, AgentCommandRow
+    query = select(command.name, command.status, command.error, command.answer).where(
+        command.workflow_id == row.id, command.position == row.position, command.undoing == row.undoing
+    )
+    return run.session.execute(query.order_by(command.sequence.desc()).limit(row.asked)).all()[::-1]
 
-    :raises StepFailed: one failed
+
+def _finish(run: Run, step: Step, answers: Sequence[Any]) -> None:
+    """Give the step the answers to its commands.
+
+    :raises StepFailed: a command failed
     """
-    row = run.row
-    query = select(AgentCommandRow).filter_by(workflow_id=row.id, position=row.position, undoing=row.undoing)
-    commands = run.session.scalars(query.order_by(AgentCommandRow.sequence)).all()[-row.asked :]
-    if any(command.status == "open" for command in commands):
-        return False
-    row.asked = 0
-    failed = next((command for command in commands if command.status == "failed"), None)
+    failed = next((command for command in answers if command.status == "failed"), None)
     if failed is not None:
         raise StepFailed(failed.error or "The agent gave no reason.")
-    if step.then and not row.undoing:
+    if step.then and not run.row.undoing:
         try:
-            answers = [answer_as(COMMANDS[c.name], (c.answer or {}).get("result")) for c in commands]
+            typed = [answer_as(COMMANDS[c.name], (c.answer or {}).get("result")) for c in answers]
         except msgspec.ValidationError as error:
             raise StepFailed(f"The agent's answer cannot be read: {error}.") from error
-        step.then(run, answers)
-    return True
+        step.then(run, typed)
 
 
-def _trace(row: WorkflowRow, step: Step, state: str, reason: str = "") -> None:
-    entry = {"step": step.name, "undoing": row.undoing, "state": state, "attempts": row.attempts + 1}
-    if reason:
-        entry["reason"] = reason
-    row.trace = [*row.trace, {**entry, "at": utcnow().isoformat()}]
+def _entry(step: Step, undoing: bool, state: str, attempts: int, **more: str) -> dict[str, Any]:
+    entry = {"step": step.name, "undoing": undoing, "state": state, "attempts": attempts + 1, **more}
+    return {**entry, "at": utcnow().isoformat()}
 
 
-def _record_failure(session: Session, workflow_id: str, position: int, undoing: bool, error: BaseException) -> None:
+def _record_failure(session: Session, workflow_id: str, failure: _StepRaised) -> None:
     """Turn to undo at the failing step; an undo that fails is tried again later, and at last an operator is called."""
-    row = _locked(session, workflow_id)
-    if row is None or row.undoing != undoing:
+    row, now, _ = _locked(session, workflow_id)
+    if row is None or row.undoing != failure.undoing:
         return
+    error = failure.error
     reason = str(error) or type(error).__name__
-    step = WORKFLOWS[row.name].steps[position]
-    row.position, row.asked, row.waiting_for = position, 0, None
-    _trace(row, step, "failed", reason)
-    if not undoing:
+    step = WORKFLOWS[row.name].steps[failure.position]
+    row.position, row.asked, row.waiting_for = failure.position, 0, None
+    row.trace = [*row.trace, _entry(step, row.undoing, "failed", row.attempts, reason=reason)]
+    if not row.undoing:
         row.undoing, row.error, row.error_code, row.attempts = True, reason, getattr(error, "code", 530), 0
-        row.wake_at = epoch() + RING_SECONDS
+        row.wake_at = now + RING_SECONDS
         ring(session, row.id)
     elif row.attempts + 1 < UNDO_ATTEMPTS:
         row.attempts += 1
-        row.wake_at = epoch() + 2.0**row.attempts
+        row.wake_at = now + 2.0**row.attempts
     else:
         row.error = f"{row.error} Undoing {step.name} failed: {reason}"
         end(session, row, "stuck")
@@ -304,22 +343,36 @@ def _record_failure(session: Session, workflow_id: str, position: int, undoing: 
         log.error("step raised", workflow=row.id, name=row.name, step=step.name, exc_info=error)
 
 
-def answer(agent_id: str, workflow_id: str, reply: Answer) -> None:
-    """Take an agent's answer and move its workflow on.
+def store_answers(replies: Sequence[tuple[str, str, Answer]]) -> list[str]:
+    """Store answers, each given with its agent and its workflow; the workflows that now have none to wait for.
 
-    An answer to a command that is not open any more, or was not given to this agent, changes nothing.
+    An answer to a command that is not open any more, or was not given to this agent, changes nothing. All are
+    committed before what is open is counted, so that of two workers that take the last two answers at the same time
+    at least one sees both.
     """
+    if not replies:
+        return []
+    ids = {workflow_id for _, workflow_id, _ in replies}
+    plain = [reply for reply in replies if reply[2].ok and reply[2].result is None]
+    with transaction() as session:
+        changed = _close(session, plain, status="done") if plain else 0
+        for reply in replies:
+            told = reply[2]
+            if not told.ok or told.result is not None:
+                values = {"status": "done" if told.ok else "failed", "error": told.error or None}
+                changed += _close(session, [reply], answer={"result": told.result}, **values)
+    if not changed:
+        return []
+    with transaction() as session:
+        command = AgentCommandRow
+        query = select(command.workflow_id).where(command.workflow_id.in_(ids), command.status == "open").distinct()
+        return sorted(ids.difference(session.scalars(query)))
 
-    def mark(session: Session) -> bool:
-        query = select(AgentCommandRow).filter_by(id=reply.command_id, workflow_id=workflow_id, agent_id=agent_id)
-        command = session.scalar(query.with_for_update())
-        if command is None or command.status not in ("open", "owed"):
-            return False
-        was_open = command.status == "open"
-        command.status = "done" if reply.ok else "failed"
-        command.answer = {"result": reply.result}
-        command.error = reply.error or None
-        session.flush()
-        return was_open
 
-    advance(workflow_id, mark)
+def _close(session: Session, replies: Sequence[tuple[str, str, Answer]], **values: Any) -> int:
+    """Close those commands that wait for these answers; how many."""
+    command = AgentCommandRow
+    given = tuple_(command.id, command.workflow_id, command.agent_id).in_(
+        [(reply.command_id, workflow_id, agent_id) for agent_id, workflow_id, reply in replies]
+    )
+    return write(session, update(command).where(given, command.status.in_(("open", "owed"))).values(values))

@@ -77,6 +77,7 @@ def place_router(run: Run) -> Outcome:
     except NoAddress as error:
         raise StepFailed(str(error), 533) from error
     nic.host_id = router.host_id
+    run.session.flush()
     return None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from agents.contract import COMMANDS
 from manager.db import epoch, transaction, write
-from manager.messages import ring, send_command
+from manager.messages import ring, send_commands
 from manager.models import Agent, AgentCommandRow, Host, WorkflowRow
 from manager.workflows.engine import RESEND_SECONDS
 
@@ -70,12 +70,13 @@ def _send_again(session: Session) -> None:
         .limit(BATCH)
         .with_for_update(skip_locked=True)
     )
-    for command in session.scalars(query).all():
+    commands = session.scalars(query).all()
+    for command in commands:
         delay = OWED_SECONDS if command.status == "owed" else min(RESEND_SECONDS * 2**command.sent, OWED_SECONDS)
         command.sent += 1
         command.due_at = epoch() + delay
-        session.flush()
-        send_command(session, command)
+    session.flush()
+    send_commands(session, commands)
 
 
 def find_lost_hosts(session: Session, after_seconds: float, bury_seconds: float) -> None:

@@ -56,22 +56,31 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = ()) -
     write(session, update(Network).where(Network.id == network_id).values(generation=Network.generation + 1))
     facts = _facts(session, network_id)
     rows = _nics(session, network_id)
+    places = _places(session, rows, leaving)
     nics = tuple(
         NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST)
         for nic, _ in rows
         if nic.host_id
     )
     here = {nic.host_id for nic in nics}
-    everyone = here | set(leaving)
-    hosts = session.execute(select(Host.id, Host.agent_id, Host.underlay_address).where(Host.id.in_(everyone))).all()
     router = _router_spec(facts, rows, nics)
     commands = {}
-    for host in hosts:
-        peers = tuple(Peer(h.id, h.underlay_address) for h in hosts if h.id in here and h.id != host.id)
-        view = _view(facts, nics if host.id in here else (), peers)
-        mine = router if router is not None and router.nic.host_id == host.id else None
-        commands[host.id] = ApplyNetwork(view, mine)
-    return Picture(commands, {host.id: host.agent_id for host in hosts})
+    for host_id in places:
+        peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
+        view = _view(facts, nics if host_id in here else (), peers)
+        mine = router if router is not None and router.nic.host_id == host_id else None
+        commands[host_id] = ApplyNetwork(view, mine)
+    return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
+
+
+def _places(session: Session, rows: Sequence[Any], leaving: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Agent and underlay address of every host that holds a NIC of `rows` or is in `leaving`."""
+    places = {nic.host_id: (row.agent_id, row.underlay_address) for nic, row in rows if nic.host_id}
+    others = [host_id for host_id in leaving if host_id not in places]
+    if others:
+        query = select(Host.id, Host.agent_id, Host.underlay_address).where(Host.id.in_(others))
+        places |= {host.id: (host.agent_id, host.underlay_address) for host in session.execute(query)}
+    return places
 
 
 def _facts(session: Session, network_id: str) -> Any:
@@ -93,15 +102,16 @@ def _facts(session: Session, network_id: str) -> Any:
 
 
 def _nics(session: Session, network_id: str) -> Sequence[Any]:
-    """(NIC, its VM and the VM's offering or None) of all NICs of the network that have a place."""
+    """(NIC, and a row of its VM, the VM's offering and its host, or None of them) of all NICs of the network."""
     columns = (
         Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
-        ServiceOffering.name.label("offering"),
+        ServiceOffering.name.label("offering"), Host.agent_id, Host.underlay_address,
     )  # fmt: skip
     query = (
         select(Nic, *columns)
         .outerjoin(Vm, Vm.id == Nic.vm_id)
         .outerjoin(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+        .outerjoin(Host, Host.id == Nic.host_id)
         .where(Nic.network_id == network_id)
         .order_by(Nic.id)
         .execution_options(populate_existing=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, cast
+
 from sqlalchemy import delete, select, update
+from sqlalchemy.orm import defer
 
 from agents.contract import (
     ApplyNetwork,
@@ -30,23 +34,84 @@ CONSOLE_BYTES = 65536
 CLAIM_ATTEMPTS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A volume of the VM with what is made of it: its pool once it has one, its template and that one's store."""
+
+    volume: Volume
+    pool: StoragePool | None
+    template: Template | None
+    store: ImageStore | None
+
+
 def vm_of(run: Run) -> Vm:
-    vm: Vm = run.subject(Vm)
+    vm: Vm = _read(run)[0]
     return vm
 
 
-def nics_of(run: Run) -> list[Nic]:
-    query = select(Nic).filter_by(vm_id=run.row.subject_id).order_by(Nic.device)
-    return list(run.session.scalars(query))
+def offering_of(run: Run) -> ServiceOffering:
+    offering: ServiceOffering = _read(run)[1]
+    return offering
+
+
+def plugs_of(run: Run) -> list[tuple[Nic, Network]]:
+    """The VM's NICs, each with its network."""
+    plugs: list[tuple[Nic, Network]] = _read(run)[2]
+    return plugs
+
+
+def _read(run: Run) -> Any:
+    """The VM, its offering and its plugs, read in one statement and once a visit."""
+    if "vm" not in run.cache:
+        query = (
+            select(Vm, ServiceOffering, Nic, Network)
+            .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+            .outerjoin(Nic, Nic.vm_id == Vm.id)
+            .outerjoin(Network, Network.id == Nic.network_id)
+            .where(Vm.id == run.row.subject_id)
+            .order_by(Nic.device)
+            .options(defer(Vm.user_data), defer(Vm.public_keys))
+        )
+        rows = run.session.execute(query).all()
+        run.cache["vm"] = (rows[0][0], rows[0][1], [(row[2], row[3]) for row in rows if row[2] is not None])
+    return run.cache["vm"]
+
+
+def disks_of(run: Run) -> list[Disk]:
+    query = (
+        select(Volume, StoragePool, Template, ImageStore)
+        .outerjoin(StoragePool, StoragePool.id == Volume.pool_id)
+        .outerjoin(Template, Template.id == Volume.template_id)
+        .outerjoin(ImageStore, ImageStore.id == Template.image_store_id)
+        .where(Volume.vm_id == run.row.subject_id, Volume.removed.is_(None))
+        .order_by(Volume.device)
+    )
+    if "disks" not in run.cache:
+        run.cache["disks"] = [Disk(*row) for row in run.session.execute(query)]
+    return cast("list[Disk]", run.cache["disks"])
 
 
 def volumes_of(run: Run) -> list[Volume]:
-    query = select(Volume).filter_by(vm_id=run.row.subject_id, removed=None).order_by(Volume.device)
-    return list(run.session.scalars(query))
+    return [disk.volume for disk in disks_of(run)]
+
+
+def nics_of(run: Run) -> list[Nic]:
+    return [nic for nic, _ in plugs_of(run)]
+
+
+def networks_of(run: Run) -> list[str]:
+    """The ids of the VM's networks, in the one order in which everybody locks them."""
+    return sorted({nic.network_id for nic in nics_of(run)})
+
+
+def place_nics(run: Run, host_id: str | None) -> None:
+    for nic in nics_of(run):
+        nic.host_id = host_id
 
 
 def agent_of(run: Run, host_id: str) -> str:
-    return run.session.get_one(Host, host_id).agent_id
+    agent_id = run.session.scalar(select(Host.agent_id).where(Host.id == host_id))
+    return str(agent_id)
 
 
 # --- starting -------------------------------------------------------------------------------------------------------
@@ -77,7 +142,7 @@ def give_up_start(run: Run) -> Outcome:
 
 
 def implement_networks(run: Run) -> Outcome:
-    for network in run.session.scalars(select(Network).join(Nic).where(Nic.vm_id == run.row.subject_id)).unique():
+    for _, network in plugs_of(run):
         wait = await_implemented(run, network)
         if wait is not None:
             return wait
@@ -85,7 +150,7 @@ def implement_networks(run: Run) -> Outcome:
 
 
 def need_of(run: Run, vm: Vm, volumes: list[Volume]) -> placement.Need:
-    offering = run.session.get_one(ServiceOffering, vm.service_offering_id)
+    offering = offering_of(run)
     return placement.Need(
         zone_id=vm.zone_id,
         hypervisor=vm.hypervisor,
@@ -141,7 +206,7 @@ def _settle(run: Run, vm: Vm, volumes: list[Volume], verdict: placement.Verdict)
     vm.generation += 1
     for volume in volumes:
         volume.pool_id = volume.pool_id or verdict.pool_id
-    write(run.session, update(Nic).where(Nic.vm_id == vm.id).values(host_id=verdict.host_id))
+    place_nics(run, verdict.host_id)
 
 
 def leave_host(run: Run) -> Outcome:
@@ -149,7 +214,7 @@ def leave_host(run: Run) -> Outcome:
     vm = vm_of(run)
     if vm.host_id is not None:
         placement.release(run.session, vm.host_id, vm.cpus * vm.cpu_mhz, vm.memory)
-        write(run.session, update(Nic).where(Nic.vm_id == vm.id).values(host_id=None))
+        place_nics(run, None)
         vm.host_id = None
     return None
 
@@ -164,47 +229,58 @@ def leave_host_and_pool(run: Run) -> Outcome:
 
 
 def prepare(run: Run) -> list[Ask]:
-    """Make the volumes, and tell every other host of the networks about the new NIC, all at once."""
+    """Make the volumes, and tell every other host of the networks about the new NIC, all at once.
+
+    What starts the domain is computed here too: it holds the views that belong to the generations told now.
+    """
     vm = vm_of(run)
     host_id = str(vm.host_id)
-    agent_id = agent_of(run, host_id)
-    asks: list[Ask] = []
-    for volume in volumes_of(run):
-        if volume.state in ("Allocated", "Creating"):
-            VOLUME_MOVES.move(volume, "create")
-            asks.append(Ask(agent_id, CreateVolume(_volume_spec(run, volume)), vm.generation))
-    asks += _tell(run, host_id)
-    return asks
+    unmade = [disk.volume for disk in disks_of(run) if disk.volume.state in ("Allocated", "Creating")]
+    for volume in unmade:
+        VOLUME_MOVES.move(volume, "create")
+    agent_id, pools = _place_of(run, host_id)
+    asks = [
+        Ask(agent_id, CreateVolume(volume_spec(disk.volume, pools[disk.volume.id], disk.template, disk.store)),
+            vm.generation)
+        for disk in disks_of(run) if disk.volume in unmade
+    ]  # fmt: skip
+    others, own = _tell(run, host_id)
+    networks = {network.id: network for _, network in plugs_of(run)}
+    start = StartVm(vm_spec(vm, nics_of(run), networks, volumes_of(run), pools), own)
+    run.note(start=_part(Ask(agent_id, start, vm.generation)))
+    return asks + others
 
 
-def _tell(run: Run, host_id: str, *, leaving: bool = False) -> list[Ask]:
-    """Commands to the other hosts of the VM's networks; the own host's commands are kept in memory for it."""
+def _place_of(run: Run, host_id: str) -> tuple[str, dict[str, StoragePool]]:
+    """The agent of the host, and the pool of each volume."""
+    volumes = volumes_of(run)
+    held = StoragePool.id.in_({volume.pool_id for volume in volumes})
+    query = select(Host.agent_id, StoragePool).outerjoin(StoragePool, held).where(Host.id == host_id)
+    rows = run.session.execute(query).all()
+    pools = {pool.id: pool for _, pool in rows if pool is not None}
+    return rows[0][0], {volume.id: pools[str(volume.pool_id)] for volume in volumes}
+
+
+def _tell(run: Run, host_id: str, *, leaving: bool = False) -> tuple[list[Ask], tuple[ApplyNetwork, ...]]:
+    """Commands to the other hosts of the VM's networks, and those for its own host, to go with another command."""
     own = []
     asks: list[Ask] = []
-    for network_id in sorted({nic.network_id for nic in nics_of(run)}):
+    for network_id in networks_of(run):
         shown = picture(run.session, network_id, leaving=[host_id] if leaving else ())
         asks += shown.asks(but=host_id)
         if host_id in shown.commands:
-            own.append(to_plain(shown.commands[host_id]))
-    run.note(own=own)
-    return asks
+            own.append(shown.commands[host_id])
+    return asks, tuple(own)
 
 
-def _own_networks(run: Run) -> tuple[ApplyNetwork, ...]:
-    commands = [command_from(ApplyNetwork.name, plain) for plain in run.recall("own") or ()]
-    return tuple(command for command in commands if isinstance(command, ApplyNetwork))
+def _part(ask: Ask) -> list[object]:
+    return [ask.agent_id, ask.command.name, to_plain(ask.command), ask.generation]
 
 
-def _volume_spec(run: Run, volume: Volume):  # type: ignore[no-untyped-def]  # noqa: ANN202 - specs.volume_spec's own
-    pool = run.session.get_one(StoragePool, volume.pool_id)
-    template = run.session.get(Template, volume.template_id) if volume.template_id else None
-    store = run.session.get(ImageStore, template.image_store_id) if template and template.image_store_id else None
-    return volume_spec(volume, pool, template, store)
-
-
-def volumes_made(run: Run, _answers: list[object]) -> None:
-    for volume in volumes_of(run):
-        VOLUME_MOVES.move(volume, "created")
+def _ask(part: Any) -> Ask:
+    """The ask that `_part` took apart to be noted."""
+    agent_id, name, plain, generation = part
+    return Ask(agent_id, command_from(name, plain), generation)
 
 
 def unprepare(run: Run) -> Outcome:
@@ -214,11 +290,10 @@ def unprepare(run: Run) -> Outcome:
         return None
     agent_id = agent_of(run, vm.host_id)
     asks: list[Ask] = []
-    for volume in volumes_of(run):
-        if volume.pool_id is not None:
-            volume.state = "Allocated"
-            pool = run.session.get_one(StoragePool, volume.pool_id)
-            asks.append(Ask(agent_id, RemoveVolume(volume.id, pool_spec(pool)), vm.generation))
+    for disk in disks_of(run):
+        if disk.pool is not None:
+            disk.volume.state = "Allocated"
+            asks.append(Ask(agent_id, RemoveVolume(disk.volume.id, pool_spec(disk.pool)), vm.generation))
     return asks + _untell(run, vm)
 
 
@@ -228,19 +303,18 @@ def untell(run: Run) -> Outcome:
 
 
 def _untell(run: Run, vm: Vm) -> list[Ask]:
-    write(run.session, update(Nic).where(Nic.vm_id == vm.id).values(host_id=None))
+    place_nics(run, None)
     asks: list[Ask] = []
-    for network_id in sorted({nic.network_id for nic in nics_of(run)}):
+    for network_id in networks_of(run):
         asks += picture(run.session, network_id, leaving=[str(vm.host_id)]).asks()
     return asks
 
 
 def start_domain(run: Run) -> list[Ask]:
-    vm = vm_of(run)
-    pools = {volume.id: run.session.get_one(StoragePool, volume.pool_id) for volume in volumes_of(run)}
-    networks = {nic.network_id: run.session.get_one(Network, nic.network_id) for nic in nics_of(run)}
-    spec = vm_spec(vm, nics_of(run), networks, volumes_of(run), pools)
-    return [Ask(agent_of(run, str(vm.host_id)), StartVm(spec, _own_networks(run)), vm.generation)]
+    """The volumes are made, if they had to be: have the domain started as `prepare` computed it."""
+    made = update(Volume).where(Volume.vm_id == run.row.subject_id, Volume.state == "Creating")
+    write(run.session, made.values(state=VOLUME_MOVES.table["created"]["Creating"]))
+    return [_ask(run.recall("start"))]
 
 
 def stop_started(run: Run) -> Outcome:
@@ -254,7 +328,10 @@ def stop_started(run: Run) -> Outcome:
 
 
 def mark_running(run: Run) -> Outcome:
-    VM_MOVES.move(vm_of(run), "started")
+    starting, running = next(iter(VM_MOVES.table["started"].items()))
+    moved = update(Vm).where(Vm.id == run.row.subject_id, Vm.state == starting)
+    if not write(run.session, moved.values(state=running)):
+        VM_MOVES.move(vm_of(run), "started")
     return None
 
 
@@ -265,7 +342,7 @@ deploy_vm = workflow(
         Step(begin_starting, undo=give_up_deploy),
         Step(implement_networks),
         Step(claim_host, undo=leave_host_and_pool),
-        Step(prepare, undo=unprepare, then=volumes_made),
+        Step(prepare, undo=unprepare),
         Step(start_domain, undo=stop_started),
         Step(mark_running),
     ],
@@ -278,7 +355,7 @@ start_vm = workflow(
         Step(begin_starting, undo=give_up_start),
         Step(implement_networks),
         Step(claim_host, undo=leave_host),
-        Step(prepare, undo=untell, then=volumes_made),
+        Step(prepare, undo=untell),
         Step(start_domain, undo=stop_started),
         Step(mark_running),
     ],
@@ -309,38 +386,34 @@ def stop_domain(run: Run) -> Outcome:
     vm = vm_of(run)
     if vm.state != "Stopping" or vm.host_id is None:
         return None
-    write(run.session, update(Nic).where(Nic.vm_id == vm.id).values(host_id=None))
-    run.note(others=_parts(_tell(run, vm.host_id, leaving=True)))
+    place_nics(run, None)
+    others, own = _tell(run, vm.host_id, leaving=True)
+    run.note(others=[_part(ask) for ask in others])
     command = StopVm(
         vm.id,
         vm.instance_name,
         forced=bool(run.arguments.get("forced")),
         grace=STOP_GRACE,
         nic_ids=tuple(nic.id for nic in nics_of(run)),
-        networks=_own_networks(run),
+        networks=own,
     )
     return [Ask(agent_of(run, vm.host_id), command, vm.generation)]
-
-
-def _parts(asks: list[Ask]) -> list[list[object]]:
-    return [[ask.agent_id, to_plain(ask.command), ask.generation] for ask in asks]
 
 
 def replug(run: Run) -> Outcome:
     vm = vm_of(run)
     if vm.state != "Stopping" or vm.host_id is None:
         return None
-    write(run.session, update(Nic).where(Nic.vm_id == vm.id).values(host_id=vm.host_id))
+    place_nics(run, vm.host_id)
     asks: list[Ask] = []
-    for network_id in sorted({nic.network_id for nic in nics_of(run)}):
+    for network_id in networks_of(run):
         asks += picture(run.session, network_id).asks()
     return asks
 
 
 def tell_others(run: Run) -> list[Ask]:
     """Now that the guest is off, the other hosts forget its NIC. No undo: the guest is off whatever comes."""
-    parts = run.recall("others") or ()
-    return [Ask(agent, command_from(ApplyNetwork.name, plain), generation) for agent, plain, generation in parts]
+    return [_ask(part) for part in run.recall("others") or ()]
 
 
 def mark_stopped(run: Run) -> Outcome:
@@ -414,13 +487,12 @@ def remove_volumes(run: Run) -> Outcome:
     if vm.state != "Expunging":
         return None
     asks: list[Ask] = []
-    for volume in volumes_of(run):
-        if volume.pool_id is not None:
-            volume.state = "Expunging"
-            pool = run.session.get_one(StoragePool, volume.pool_id)
-            host = run.session.get_one(Host, str(pool.host_id or vm.last_host_id))
+    for disk in disks_of(run):
+        if disk.pool is not None:
+            disk.volume.state = "Expunging"
+            host = run.session.get_one(Host, str(disk.pool.host_id or vm.last_host_id))
             if host.removed is None:
-                asks.append(Ask(host.agent_id, RemoveVolume(volume.id, pool_spec(pool)), vm.generation))
+                asks.append(Ask(host.agent_id, RemoveVolume(disk.volume.id, pool_spec(disk.pool)), vm.generation))
     return asks
 
 

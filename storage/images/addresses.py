@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
-from storage.errors import DownloadFailed, SourceRefused
+from storage.errors import DownloadFailed, SourceLacking, SourceRefused
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -70,12 +70,15 @@ def resolve(host: str, port: int, allow: Iterable[Network]) -> list[Address]:
     """All addresses of `host`, any of which the caller connects to without resolving again.
 
     :raises SourceRefused: one of them is not public, nor in `allow`
-    :raises DownloadFailed: the name has no address
+    :raises SourceLacking: the name has no address
+    :raises DownloadFailed: nobody could tell its address
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise DownloadFailed(f"The host {host} could not be resolved: {error}.") from error
+        passes = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+        kind = DownloadFailed if passes else SourceLacking
+        raise kind(f"The host {host} could not be resolved: {error}.") from error
     addresses = list(dict.fromkeys(ipaddress.ip_address(str(item[4][0]).split("%")[0]) for item in found))
     allowed = tuple(allow)
     for address in addresses:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from urllib.parse import SplitResult, urljoin
 
 from storage.checksums import Digests, finish_sparse, write_sparse
-from storage.errors import DownloadFailed, ImageRefused, SourceRefused
+from storage.errors import DownloadFailed, ImageRefused, SourceLacking, SourceRefused
 from storage.files import storage_error
 from storage.images.addresses import PORTS, Address, resolve, split_url
 from storage.images.base import Progress
@@ -24,6 +24,7 @@ from storage.images.base import Progress
 REDIRECTS = 3
 REDIRECT_CODES = {301, 302, 303, 307, 308}
 OK = 200
+LACKING_CODES = {400, 401, 403, 404, 405, 406, 410, 451}
 CHUNK = 256 << 10
 
 
@@ -41,6 +42,7 @@ def fetch(url: str, target: BinaryIO, limits: FetchLimits, digests: Digests, pro
     """Write what `url` delivers into `target`, which is then on disk. Gives the length in bytes.
 
     :raises SourceRefused: it, or a redirect, leads to an address that must not be reached
+    :raises SourceLacking: it is not there, has no such image, or cannot be trusted
     :raises DownloadFailed: it does not deliver, or not in time
     :raises ImageRefused: it delivers more than `limits.max_bytes`
     """
@@ -54,12 +56,13 @@ def fetch(url: str, target: BinaryIO, limits: FetchLimits, digests: Digests, pro
                 url = urljoin(url, answer.getheader("Location", ""))
                 continue
             if answer.status != OK:
-                raise DownloadFailed(f"{parts.hostname} answered {answer.status} {answer.reason}.")
+                kind = SourceLacking if answer.status in LACKING_CODES else DownloadFailed
+                raise kind(f"{parts.hostname} answered {answer.status} {answer.reason}.")
             length = _receive(answer, target, limits, digests, progress)
             if time.monotonic() >= due:  # a connection that was cut can look like the end
                 raise DownloadFailed(f"The download did not end within {limits.seconds:g} seconds.")
             return length
-    raise DownloadFailed(f"There were more than {REDIRECTS} redirects.")
+    raise SourceLacking(f"There were more than {REDIRECTS} redirects.")
 
 
 @contextmanager
@@ -69,9 +72,9 @@ def _errors_of(parts: SplitResult) -> Iterator[None]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise storage_error(error, "the download") from error
-        raise DownloadFailed(
-            f"The download from {parts.hostname} broke off: {error or type(error).__name__}."
-        ) from error
+        lacking = isinstance(error, (ConnectionRefusedError, ssl.SSLCertVerificationError))
+        kind = SourceLacking if lacking else DownloadFailed
+        raise kind(f"The download from {parts.hostname} broke off: {error or type(error).__name__}.") from error
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 import pytest
 
-from storage.errors import DownloadFailed, SourceRefused
+from storage.errors import DownloadFailed, SourceLacking, SourceRefused
 from storage.images.addresses import is_reachable, resolve, split_url
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "151.101.2.132", "2606:4700::1111", "2a04:4e42::644"]
@@ -50,8 +51,18 @@ def test_every_spelling_is_resolved_before_it_is_judged(host: str) -> None:
 
 
 def test_a_name_without_an_address_is_a_failure() -> None:
-    with pytest.raises(DownloadFailed, match="could not be resolved"):
+    with pytest.raises(SourceLacking, match="could not be resolved"):
         resolve("x" * 300, 80, ())
+
+
+def test_a_name_that_nobody_could_look_up_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", down)
+    with pytest.raises(DownloadFailed, match="could not be resolved") as caught:
+        resolve("images.test", 80, ())
+    assert caught.value.retryable
 
 
 @pytest.mark.parametrize(

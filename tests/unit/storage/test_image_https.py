@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.checksums import Digests
-from storage.errors import DownloadFailed
+from storage.errors import SourceLacking
 from storage.images.base import no_progress
 from storage.images.fetch import FetchLimits, fetch
 
@@ -87,12 +87,12 @@ def test_a_trusted_certificate_of_the_name_is_taken(server: Server, tmp_path: Pa
 
 @pytest.mark.usefixtures("trusted")
 def test_a_certificate_of_another_name_is_refused(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match="certificate"):
+    with pytest.raises(SourceLacking, match="certificate"):
         download("127.0.0.1", server, tmp_path / "image")
     assert server.hosts == []
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadFailed, match="certificate"):
+    with pytest.raises(SourceLacking, match="certificate"):
         download("localhost", server, tmp_path / "image")
     assert server.hosts == []

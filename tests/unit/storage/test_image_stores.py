@@ -25,6 +25,7 @@ from storage.errors import (
     ImageRefused,
     NotFound,
     PoolUnavailable,
+    SourceLacking,
     SourceRefused,
     StorageError,
 )
@@ -199,9 +200,9 @@ def test_removing_what_is_gone_is_no_error(lab: Lab, driver: str) -> None:
 @pytest.mark.parametrize(
     ("path", "changes", "error"),
     [
-        ("missing", {}, DownloadFailed),
+        ("missing", {}, SourceLacking),
         ("cut", {}, DownloadFailed),
-        ("hops/4", {}, DownloadFailed),
+        ("hops/4", {}, SourceLacking),
         ("huge", {}, ImageRefused),
         ("endless", {"max_size": 1}, ImageRefused),
         ("image", {"checksum": "0" * 64}, ChecksumMismatch),
@@ -214,9 +215,9 @@ def test_removing_what_is_gone_is_no_error(lab: Lab, driver: str) -> None:
         ("to/http://[::ffff:127.0.0.1]/image", {}, SourceRefused),
         ("to/file:///etc/passwd", {}, SourceRefused),
         ("to/gopher://127.0.0.1/", {}, SourceRefused),
-        ("to/", {}, DownloadFailed),
-        ("http://127.0.0.1:9/image", {}, DownloadFailed),
-        ("https://127.0.0.1:9/image", {}, DownloadFailed),
+        ("to/", {}, SourceLacking),
+        ("http://127.0.0.1:9/image", {}, SourceLacking),
+        ("https://127.0.0.1:9/image", {}, SourceLacking),
         ("file:///etc/passwd", {}, SourceRefused),
         ("file://elsewhere/etc/passwd", {}, SourceRefused),
         ("ftp://127.0.0.1/image", {}, SourceRefused),

@@ -178,8 +178,8 @@ def test_a_worker_killed_before_every_commit_leaves_nothing_half_done(cloud, mon
     drive = engine._drive
     seen: set[tuple[str, int, bool, int]] = set()
 
-    def killed_once_at_each_visit(session, row):
-        drive(session, row)
+    def killed_once_at_each_visit(session, row, *rest):
+        drive(session, row, *rest)
         mark = (row.id, row.position, row.undoing, row.asked)
         if mark not in seen:
             seen.add(mark)
