@@ -75,9 +75,7 @@ def _limit(name: str, default: int, what: str) -> Setting:
 
 
 _ALL = (
-    Setting(
-        "allow.user.expunge.recover.vm", False, "users may expunge and recover their virtual machines", "Advanced"
-    ),
+    Setting("allow.user.expunge.recover.vm", False, "users may expunge and recover their virtual machines", "Advanced"),
     Setting(
         "cpu.overprovisioning.factor", 1.0, "MHz given out for each MHz of a new cluster's hosts", "Advanced", 1, 100
     ),

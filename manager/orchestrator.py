@@ -26,7 +26,7 @@ from manager.workflows.expunge import expunge_due
 from manager.workflows.housekeeping import forget_old
 
 LEASE_SWEEPS = 3
-WORKERS = 8
+WORKERS = 16
 
 log = structlog.get_logger()
 

@@ -25,7 +25,7 @@ from manager.workflows import engine
 from manager.workflows.vm import stop_vm
 
 GIB = 2**30
-LINGER_SECONDS = 0.015
+LINGER_SECONDS = 0.02
 
 log = structlog.get_logger()
 
@@ -54,15 +54,13 @@ _turn = threading.Lock()
 
 
 def take_answer(envelope: Any) -> None:
-    """As `take`, for answers: those that come within a moment are stored together."""
+    """As `take`, for answers: those that come within a moment are stored together, by who waited first."""
     _waiting.append(envelope)
+    time.sleep(LINGER_SECONDS)
     with _turn:
-        if not _waiting:
-            return
-        time.sleep(LINGER_SECONDS)
         batch = [_waiting.popleft() for _ in range(len(_waiting))]
-        taken = engine.store_answers([reply for reply in map(_reply, batch) if reply])
-    for workflow_id in taken:
+        answered = engine.store_answers([reply for reply in map(_reply, batch) if reply])
+    for workflow_id in answered:
         engine.advance(workflow_id)
 
 

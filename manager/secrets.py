@@ -7,10 +7,12 @@ import os
 from functools import cache
 from typing import Any
 
+import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Text
+from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.types import TypeDecorator
 
 from manager.config import settings
@@ -47,6 +49,19 @@ class Sealed(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, _dialect: Any) -> str | None:
         return None if value is None else unseal(value)
+
+
+class SealedJson(TypeDecorator[Any]):
+    """JSON that may hold guests' passwords and user data: encrypted in the database, plain values in the program."""
+
+    impl = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, _dialect: Any) -> str | None:
+        return None if value is None else seal(msgspec.json.encode(value).decode())
+
+    def process_result_value(self, value: str | None, _dialect: Any) -> Any:
+        return None if value is None else msgspec.json.decode(unseal(value))
 
 
 def hash_password(password: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import DateTime, Text
 from manager.db import engine
 from manager.models import Base
 from manager.models.base import UtcTime
-from manager.secrets import Sealed
+from manager.secrets import Sealed, SealedJson
 
 
 def render_item(kind: str, item: Any, _context: Any) -> Any:
@@ -19,6 +19,8 @@ def render_item(kind: str, item: Any, _context: Any) -> Any:
         return repr(DateTime()).replace("DateTime", "sa.DateTime")
     if kind == "type" and isinstance(item, Sealed):
         return repr(Text()).replace("Text", "sa.Text")
+    if kind == "type" and isinstance(item, SealedJson):
+        return 'sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")'
     return False
 
 

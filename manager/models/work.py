@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, String, T
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, new_id, utcnow
+from manager.secrets import SealedJson
 
 BIG_KEY = BigInteger().with_variant(Integer, "sqlite")
 
@@ -39,7 +40,7 @@ class WorkflowRow(Base):
     wake_at: Mapped[float | None] = mapped_column(Double(), index=True)
     attempts: Mapped[int] = mapped_column(default=0)
     arguments: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    memory: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    memory: Mapped[dict[str, Any]] = mapped_column(SealedJson, default=dict)
     trace: Mapped[list[Any]] = mapped_column(default=list)
     error: Mapped[str | None] = mapped_column(Text)
     error_code: Mapped[int] = mapped_column(default=530)
@@ -74,12 +75,12 @@ class AgentCommandRow(Base):
     name: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(110), index=True)
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
-    arguments: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    arguments: Mapped[dict[str, Any]] = mapped_column(SealedJson, default=dict)
     status: Mapped[str] = mapped_column(STATE, default="open")
     sent: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[float] = mapped_column(Double(), default=0.0)
     deadline: Mapped[float] = mapped_column(Double(), default=0.0)
-    answer: Mapped[dict[str, Any] | None]
+    answer: Mapped[dict[str, Any] | None] = mapped_column(SealedJson)
     error: Mapped[str | None] = mapped_column(Text)
 
 

@@ -12,95 +12,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from devcloud.management import DATABASE, Keys
-from devcloud.simulator import Simulator
-from tests.bench.measure import MARK, Cost, MeasuredPostgreSQL, Meter, pace, share
+from devcloud.management import DATABASE
+from tests.bench.measure import Cost, MeasuredPostgreSQL, pace, share
+from tests.bench.site import ACCOUNTS, Site, Tenant
 from tests.bench.wire import Client
 
-ACCOUNTS = 10
 WARM_UP = 20
 LOOK_SECONDS = 0.01
-OFFERING = "tiny"
-NETWORK_OFFERING = "DefaultIsolatedNetworkOfferingWithSourceNatService"
-UNLIMITED = ("user.vms", "cpus", "memory", "volumes", "primary.storage")
-
-
-@dataclass
-class Tenant:
-    """An account with its keys and its one network."""
-
-    keys: Keys
-    network_id: str
-
-
-class Site:
-    """The simulator with a PostgreSQL that counts, filled with tenants."""
-
-    def __init__(self, state: Path, port: int, hosts: int) -> None:
-        self.state, self.port = state, port
-        state.mkdir(parents=True, exist_ok=True)
-        self.postgresql = MeasuredPostgreSQL(state / "counted")
-        self.simulator = Simulator(state / "sim", port, hosts, self.postgresql.url(DATABASE))
-
-    def __enter__(self) -> Site:
-        self.postgresql.start()
-        self.postgresql.create(DATABASE)
-        self.simulator.up()
-        keys = json.loads(self.simulator.root_keys_file.read_text())
-        self.root = Client(self.port, Keys(**keys))
-        self.meter = Meter(self.simulator.management.group, self.postgresql, DATABASE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.simulator.down()
-        self.postgresql.stop()
-        shutil.rmtree(self.state, ignore_errors=True)
-
-    def place(self) -> dict[str, str]:
-        offering = self.root("listServiceOfferings", name=OFFERING)["serviceoffering"][0]["id"]
-        template = self.root("listTemplates", templatefilter="all", name="tiny")["template"][0]["id"]
-        return {"zoneid": self._zone(), "serviceofferingid": offering, "templateid": template}
-
-    def tenants(self) -> list[Tenant]:
-        for name in UNLIMITED:
-            self.root("updateConfiguration", name=f"max.account.{name}", value=-1)
-        return [self._tenant(number) for number in range(ACCOUNTS)]
-
-    def _zone(self) -> str:
-        return str(self.root("listZones")["zone"][0]["id"])
-
-    def _tenant(self, number: int) -> Tenant:
-        name = f"bench{number}"
-        person = {"firstname": name, "lastname": "Bench", "email": f"{name}@bench.test", "password": "bench-password"}
-        account = self.root("createAccount", username=name, account=name, accounttype=0, **person)["account"]
-        keys = self.root("registerUserKeys", id=account["user"][0]["id"])["userkeys"]
-        tenant = Keys(keys["apikey"], keys["secretkey"])
-        offering = self.root("listNetworkOfferings", name=NETWORK_OFFERING)["networkoffering"][0]["id"]
-        place = {"zoneid": self._zone(), "networkofferingid": offering}
-        network = Client(self.port, tenant)("createNetwork", name="net", displaytext="net", **place)["network"]
-        return Tenant(tenant, network["id"])
+LOOK = "/* bench */ SELECT id FROM workflows WHERE id = ANY(%s) AND status <> 'running'"
+ENDED = """
+    /* bench */ SELECT id, status, extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM workflows WHERE id = ANY(%s)
+"""
 
 
 class Ends:
-    """Wakes who waits for a job, by one look into the database for all."""
+    """Wakes who waits for a job, by one look into the database for all; `looks` counts its commits."""
 
     def __init__(self, server: MeasuredPostgreSQL) -> None:
         self.connection = server.connect(DATABASE)
         self.waiting: dict[str, threading.Event] = {}
+        self.looks = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
-    def __enter__(self) -> Ends:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -113,10 +57,10 @@ class Ends:
         event.wait(300)
 
     def _look(self) -> None:
-        query = f"{MARK} SELECT id FROM workflows WHERE id = ANY(%s) AND status <> 'running'"
         while not self._stop.wait(LOOK_SECONDS):
             if open_jobs := list(self.waiting):
-                for (job_id,) in self.connection.execute(query, (open_jobs,)):
+                self.looks += 1
+                for (job_id,) in self.connection.execute(LOOK, (open_jobs,)):
                     self.waiting.pop(job_id).set()
 
 
@@ -132,7 +76,7 @@ class Round:
 
 
 def run_round(site: Site, ends: Ends, asks: list[Callable[[Client], Any]], tenants: list[Tenant], width: int) -> Round:
-    """Ask all of `asks` (call number i by tenant i modulo their count) from `width` threads, each waiting for its job."""
+    """Ask all of `asks` (number i by tenant i modulo their count) from `width` threads, each waiting for its job."""
     sent: dict[str, float] = {}
     vm_ids: list[str] = []
     numbers = count()
@@ -148,13 +92,13 @@ def run_round(site: Site, ends: Ends, asks: list[Callable[[Client], Any]], tenan
             ends.wait(answer["jobid"])
 
     before = pace()
-    begin = site.meter.read()
+    looks, begin = ends.looks, site.meter.read()
     with ThreadPoolExecutor(width) as pool:
         for future in [pool.submit(work) for _ in range(width)]:
             future.result()
     cost = site.meter.read().since(begin)
-    query = f"{MARK} SELECT id, status, extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM workflows WHERE id = ANY(%s)"
-    ended = site.meter.connection.execute(query, (list(sent),)).fetchall()
+    cost = replace(cost, commits=cost.commits - (ends.looks - looks))
+    ended = site.meter.connection.execute(ENDED, (list(sent),)).fetchall()
     times = [float(at) - sent[job_id] for job_id, _, at in ended]
     return Round(cost, times, vm_ids, sum(status != "done" for _, status, _ in ended), (before + pace()) / 2)
 
@@ -201,9 +145,9 @@ def show(what: str, found: dict[str, Any]) -> None:
 
 
 def measure(site: Site, options: argparse.Namespace) -> dict[str, Any]:
-    tenants, place = site.tenants(), site.place()
+    tenants, place = site.tenants(options.networks), site.place()
     with Ends(site.postgresql) as ends:
-        run_round(site, ends, deploys(tenants, place, max(WARM_UP, 2 * ACCOUNTS)), tenants, options.concurrency)
+        run_round(site, ends, deploys(tenants, place, max(WARM_UP, 2 * options.networks)), tenants, options.concurrency)
         begin = site.meter.read()
         time.sleep(options.idle)
         idle = site.meter.read().since(begin)
@@ -230,6 +174,7 @@ def main() -> None:
     parser.add_argument("--vms", type=int, default=300, help="how many VMs are deployed and expunged (default 300)")
     parser.add_argument("--concurrency", type=int, default=10, help="the client's threads (default 10)")
     parser.add_argument("--hosts", type=int, default=10, help="simulated hosts (default 10)")
+    parser.add_argument("--networks", type=int, default=10, help=f"of {ACCOUNTS} accounts (default 10)")
     parser.add_argument("--port", type=int, default=18080, help="of the API (default 18080)")
     parser.add_argument("--idle", type=float, default=20.0, help="seconds of idling that are measured (default 20)")
     parser.add_argument("--statements", type=int, default=0, help="show so many of the most frequent SQL statements")
@@ -237,7 +182,8 @@ def main() -> None:
     options = parser.parse_args()
     with Site(options.state, options.port, options.hosts) as site:
         found = measure(site, options)
-    print(json.dumps({"benchmark": "deploy", "concurrency": options.concurrency, "hosts": options.hosts, **found}))
+    asked = {name: getattr(options, name) for name in ("vms", "concurrency", "hosts", "networks")}
+    print(json.dumps({"benchmark": "deploy", **asked, **found}))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -16,8 +16,13 @@ from devcloud.services import PostgreSQL
 from devcloud.supervisor import Process
 
 TICK = os.sysconf("SC_CLK_TCK")
-MARK = "/* bench */"
-CONTROL = "^(BEGIN|COMMIT|ROLLBACK|SET|SHOW|DEALLOCATE)"
+COUNTED = """
+    FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND position('/* bench */' in query) = 0 AND query !~* '^(BEGIN|COMMIT|ROLLBACK|SET|SHOW|DEALLOCATE)'
+"""
+FREQUENT = "/* bench */ SELECT calls, query" + COUNTED + "ORDER BY calls DESC LIMIT %s"
+CALLS = "/* bench */ SELECT coalesce(sum(calls), 0)" + COUNTED
+COMMITS = "/* bench */ SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 
 
 class MeasuredPostgreSQL(PostgreSQL):
@@ -29,7 +34,7 @@ class MeasuredPostgreSQL(PostgreSQL):
         return Process(plain.name, [*plain.argv, *more], plain.env, plain.user, plain.directory, plain.stop)
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
-        """A connection whose statements bear `MARK`, so that they are not counted."""
+        """A connection for statements that begin with a comment `bench`: those are not counted."""
         return psycopg.connect(host=str(self.directory), user="pileus", dbname=database, autocommit=True)
 
     @property
@@ -67,33 +72,25 @@ class Meter:
     def __init__(self, group: ProcessGroup, server: MeasuredPostgreSQL, name: str) -> None:
         self.group, self.server = group, server
         self.connection = server.connect(name)
-        self.connection.execute(f"{MARK} CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        self.connection.execute("/* bench */ CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         self._own = self.connection.info.backend_pid
 
     def read(self) -> Cost:
         roots = {one.name: one.pid for one in self.group.states()} | {"postgresql": self.server.pid}
         cpu = _cpu_of(roots, without=self._own)
-        statements, commits = self._counts()
+        statements, commits = self._number(CALLS), self._number(COMMITS)
         return Cost(time.monotonic(), cpu, statements, commits, time.process_time())
 
     def statements(self, count: int) -> list[tuple[int, str]]:
         """The most frequent statements with their calls, of all that were run since `reset`."""
-        query = f"{MARK} SELECT calls, query FROM pg_stat_statements WHERE {self._counted()} ORDER BY calls DESC LIMIT %s"
-        return [(calls, " ".join(text.split())) for calls, text in self.connection.execute(query, (count,))]
+        return [(calls, " ".join(text.split())) for calls, text in self.connection.execute(FREQUENT, (count,))]
 
     def reset(self) -> None:
-        self.connection.execute(f"{MARK} SELECT pg_stat_statements_reset()")
+        self.connection.execute("/* bench */ SELECT pg_stat_statements_reset()")
 
-    def _counts(self) -> tuple[int, int]:
-        """Our own statements are left out; the commits of this autocommitting connection are few."""
-        query = f"""{MARK} SELECT (SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE {self._counted()}),
-            (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database())"""
+    def _number(self, query: LiteralString) -> int:
         row = self.connection.execute(query).fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
-
-    @staticmethod
-    def _counted() -> str:
-        return f"position('{MARK}' in query) = 0 AND query !~* '{CONTROL}' AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        return int(row[0]) if row else 0
 
 
 def _cpu_of(roots: dict[str, int], without: int) -> dict[str, float]:

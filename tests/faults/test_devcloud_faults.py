@@ -33,6 +33,7 @@ PAUSE_SECONDS = (1.0, 4.0)
 BOUND_SECONDS = 180.0
 QUIET_SECONDS = 90.0
 ANSWER_SECONDS = 90.0
+SWITCH_SECONDS = 20.0
 
 pytestmark = pytest.mark.devcloud
 
@@ -87,13 +88,13 @@ class World:
         )
         return listed
 
-    def wait_answering(self) -> None:
+    def wait_answering(self, seconds: float = ANSWER_SECONDS) -> None:
         """Every guest that the API calls Running answers a ping of its network's router.
 
-        :raises AssertionError: one does not, within the time that a boot takes
+        :raises AssertionError: one does not within `seconds`, by default those that a boot takes
         """
         silent = self.running()
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + seconds
         while silent and time.monotonic() < deadline:
             silent = [vm for vm in silent if not self._answers(vm)]
             time.sleep(0.5)
@@ -205,6 +206,14 @@ def test_tenants_are_apart_after_all_that(world):
     world.wait_ssh()
     world.proof.check_tunnels()
     world.proof.check_silence()
+
+
+def test_a_switch_that_dies_gets_its_flows_back_without_any_command(world):
+    for cell in world.cloud.cells:
+        world.wait_answering()
+        victims.kill([in_cell(cell, "ovs-vswitchd")])
+        wait_until(cell.is_up, f"the switch of {cell.name}", SWITCH_SECONDS)
+        world.wait_answering(SWITCH_SECONDS)
 
 
 def test_up_after_up_changes_nothing(world):

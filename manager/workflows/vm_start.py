@@ -1,0 +1,228 @@
+"""Steps of deploying and starting a virtual machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import select, update
+
+from agents.contract import CreateVolume, RemoveVolume, StartVm, StopVm
+from manager.db import write
+from manager.models import Host, StoragePool, Vm, Volume
+from manager.models.states import VM_MOVES, VOLUME_MOVES
+from manager.placement import host as placement
+from manager.workflows.engine import Ask, Outcome, Run, StepFailed
+from manager.workflows.network import await_implemented
+from manager.workflows.specs import pool_spec, vm_spec, volume_spec
+from manager.workflows.views import picture
+from manager.workflows.vm_read import (
+    agent_of,
+    ask_of,
+    disks_of,
+    forget_holdings,
+    leave_host,
+    networks_of,
+    nics_of,
+    offering_of,
+    part,
+    place_nics,
+    plugs_of,
+    tell,
+    vm_of,
+    volumes_of,
+)
+
+CLAIM_ATTEMPTS = 4
+
+
+def begin_starting(run: Run) -> Outcome:
+    vm = vm_of(run)
+    VM_MOVES.move(vm, "start")
+    vm.reason = ""
+    return None
+
+
+def give_up_deploy(run: Run) -> Outcome:
+    """The deployed VM stays to be seen, in Error with its reason; it holds nothing any more, not even its name."""
+    vm = vm_of(run)
+    if vm.state != "Error":
+        VM_MOVES.move(vm, "fail")
+        vm.reason = run.row.error or ""
+        vm.live = None
+        forget_holdings(run, vm)
+    return None
+
+
+def give_up_start(run: Run) -> Outcome:
+    vm = vm_of(run)
+    VM_MOVES.move(vm, "stopped")
+    vm.reason = run.row.error or ""
+    return None
+
+
+def implement_networks(run: Run) -> Outcome:
+    for _, network in plugs_of(run):
+        wait = await_implemented(run, network)
+        if wait is not None:
+            return wait
+    return None
+
+
+def need_of(run: Run, vm: Vm, volumes: list[Volume]) -> placement.Need:
+    offering = offering_of(run)
+    return placement.Need(
+        zone_id=vm.zone_id,
+        hypervisor=vm.hypervisor,
+        cpus=vm.cpus,
+        cpu_mhz=vm.cpus * vm.cpu_mhz,
+        memory=vm.memory,
+        disk=sum(volume.size for volume in volumes if volume.pool_id is None),
+        host_tags=offering.host_tags,
+        storage_tags=offering.storage_tags,
+        host_id=run.arguments.get("host_id"),
+        pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
+        account_id=vm.account_id,
+    )
+
+
+def claim_host(run: Run) -> Outcome:
+    """Take the best host that still has room, and room in its pool; every refusal keeps its reason."""
+    vm = vm_of(run)
+    if vm.host_id is not None:
+        return None
+    volumes = volumes_of(run)
+    need = need_of(run, vm, volumes)
+    for attempt in range(CLAIM_ATTEMPTS):
+        verdicts = placement.judge(run.session, need)
+        verdict = _claim_best(run, need, verdicts, as_judged=attempt < CLAIM_ATTEMPTS - 1)
+        if verdict is not None:
+            _settle(run, vm, volumes, verdict)
+            return None
+        if not any(one.fits for one in verdicts):
+            break
+    raise StepFailed(f"No host has room for {vm.name}: {_reasons(verdicts)}. explainPlacement tells more.", 533)
+
+
+def _reasons(verdicts: list[placement.Verdict]) -> str:
+    """Why no host was taken, without the hosts' names, which are not for tenants."""
+    found = Counter(verdict.reason or "taken by others meanwhile" for verdict in verdicts)
+    told = [f"{count} of {len(verdicts)} hosts: {reason}" for reason, count in sorted(found.items())]
+    return "; ".join(told) or "the zone has no hosts"
+
+
+def _claim_best(
+    run: Run, need: placement.Need, verdicts: list[placement.Verdict], *, as_judged: bool
+) -> placement.Verdict | None:
+    """The best host, claimed; with `as_judged` none but the best, and only while nobody else has claimed there."""
+    for verdict in verdicts:
+        if not verdict.fits:
+            return None
+        if placement.claim(run.session, need, verdict, as_judged=as_judged):
+            if not need.disk or placement.claim_pool(run.session, str(verdict.pool_id), need.disk):
+                return verdict
+            placement.release(run.session, verdict.host_id, need.cpu_mhz, need.memory)
+        if as_judged:
+            return None
+    return None
+
+
+def _settle(run: Run, vm: Vm, volumes: list[Volume], verdict: placement.Verdict) -> None:
+    vm.host_id = vm.last_host_id = verdict.host_id
+    vm.generation += 1
+    for volume in volumes:
+        volume.pool_id = volume.pool_id or verdict.pool_id
+    place_nics(run, verdict.host_id)
+
+
+def undo_claim(run: Run) -> Outcome:
+    """Give back what was claimed: volumes that are not made, or are removed again, need no room in their pool."""
+    for volume in volumes_of(run):
+        if volume.state == "Allocated" and volume.pool_id is not None:
+            placement.release_pool(run.session, volume.pool_id, volume.size)
+            volume.pool_id = None
+    leave_host(run)
+    return None
+
+
+def prepare(run: Run) -> list[Ask]:
+    """Make the volumes, and tell every other host of the networks about the new NIC, all at once.
+
+    What starts the domain is computed here too: it holds the views that belong to the generations told now.
+    """
+    vm = vm_of(run)
+    host_id = str(vm.host_id)
+    unmade = [disk.volume for disk in disks_of(run) if disk.volume.state in ("Allocated", "Creating")]
+    for volume in unmade:
+        VOLUME_MOVES.move(volume, "create")
+    agent_id, pools = _place_of(run, host_id)
+    asks = [
+        Ask(agent_id, CreateVolume(volume_spec(disk.volume, pools[disk.volume.id], disk.template, disk.store)),
+            vm.generation)
+        for disk in disks_of(run) if disk.volume in unmade
+    ]  # fmt: skip
+    others, own = tell(run, host_id)
+    networks = {network.id: network for _, network in plugs_of(run)}
+    start = StartVm(vm_spec(vm, nics_of(run), networks, volumes_of(run), pools), own)
+    run.note(start=part(Ask(agent_id, start, vm.generation)))
+    return asks + others
+
+
+def _place_of(run: Run, host_id: str) -> tuple[str, dict[str, StoragePool]]:
+    """The agent of the host, and the pool of each volume."""
+    volumes = volumes_of(run)
+    held = StoragePool.id.in_({volume.pool_id for volume in volumes})
+    query = select(Host.agent_id, StoragePool).outerjoin(StoragePool, held).where(Host.id == host_id)
+    rows = run.session.execute(query).all()
+    pools = {pool.id: pool for _, pool in rows if pool is not None}
+    return rows[0][0], {volume.id: pools[str(volume.pool_id)] for volume in volumes}
+
+
+def unprepare(run: Run) -> Outcome:
+    """Remove the volumes that this deployment made, and take the NIC out of every host's view."""
+    return _take_back(run, ("Creating", "Ready", "Allocated"))
+
+
+def untell(run: Run) -> Outcome:
+    """As unprepare, for a VM that has run before: only a volume that is not known to be made is removed."""
+    return _take_back(run, ("Creating", "Allocated"))
+
+
+def _take_back(run: Run, states: tuple[str, ...]) -> Outcome:
+    vm = vm_of(run)
+    if vm.host_id is None:
+        return None
+    agent_id = agent_of(run, vm.host_id)
+    asks: list[Ask] = []
+    for disk in disks_of(run):
+        if disk.pool is not None and disk.volume.state in states:
+            disk.volume.state = "Allocated"
+            asks.append(Ask(agent_id, RemoveVolume(disk.volume.id, pool_spec(disk.pool)), vm.generation))
+    place_nics(run, None)
+    for network_id in networks_of(run):
+        asks += picture(run.session, network_id, leaving=[str(vm.host_id)]).asks()
+    return asks
+
+
+def start_domain(run: Run) -> list[Ask]:
+    """The volumes are made, if they had to be: have the domain started as `prepare` computed it."""
+    made = update(Volume).where(Volume.vm_id == run.row.subject_id, Volume.state == "Creating")
+    write(run.session, made.values(state=VOLUME_MOVES.table["created"]["Creating"]))
+    return [ask_of(run.recall("start"))]
+
+
+def stop_started(run: Run) -> Outcome:
+    """Undo of a start that may or may not have happened: the domain is off and undefined afterwards."""
+    vm = vm_of(run)
+    if vm.host_id is None:
+        return None
+    nic_ids = tuple(nic.id for nic in nics_of(run))
+    command = StopVm(vm.id, vm.instance_name, forced=True, nic_ids=nic_ids)
+    return [Ask(agent_of(run, vm.host_id), command, vm.generation)]
+
+
+def mark_running(run: Run) -> Outcome:
+    starting, running = next(iter(VM_MOVES.table["started"].items()))
+    moved = update(Vm).where(Vm.id == run.row.subject_id, Vm.state == starting)
+    if not write(run.session, moved.values(state=running)):
+        VM_MOVES.move(vm_of(run), "started")
+    return None
