@@ -83,8 +83,6 @@ def main() -> None:
     logs.set_up(settings().log_level)
     app = celery_app.app()
     register(app)
-    for queue in app.conf.task_queues:
-        queue.no_ack = True  # a message that is lost is rung again, so Redis need not keep what is being worked on
     stop = threading.Event()
     threading.Thread(target=keep_sweeping, args=(stop,), daemon=True).start()
     try:

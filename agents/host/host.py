@@ -123,7 +123,6 @@ class Host:
         return HostInventory(
             domains=tuple(self.hypervisor.domains()),
             volumes=tuple(v for pool in self.journal.wanted(POOL, PoolSpec) for v in open_pool(pool).volumes()),
-            images=self.inventory_of_images(),
             networks=tuple(
                 NetworkFacts(
                     view.id,

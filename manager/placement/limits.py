@@ -22,6 +22,16 @@ SETTINGS = {
     "templates": "max.account.templates",
 }
 UNIT = {"memory": 2**20, "primary_storage": 2**30}
+LABELS = {
+    "vms": "virtual machines",
+    "cpus": "CPUs",
+    "memory": "MiB of memory",
+    "volumes": "volumes",
+    "primary_storage": "GiB of primary storage",
+    "networks": "networks",
+    "public_addresses": "public addresses",
+    "templates": "templates",
+}
 UNLIMITED = -1
 ENDLESS = literal(2**62, BigInteger())
 ROOT_ADMIN = 1
@@ -80,9 +90,6 @@ def _explain(session: Session, account: Account, wanted: dict[str, int]) -> str:
         used = getattr(use, name) if use else 0
         maximum = int(own.get(name, value(session, SETTINGS[name])))
         if maximum != UNLIMITED and used + amount > maximum * _unit(name):
-            label = name.replace("_", " ")
-            return (
-                f"Account {account.name} may hold {maximum * _unit(name)} {label}; it holds {used} and asked for "
-                f"{amount} more."
-            )
+            held, more = (f"{number / _unit(name):g}" for number in (used, amount))
+            return f"Account {account.name} may hold {maximum} {LABELS[name]}; it holds {held}, asked for {more} more."
     return f"Account {account.name} holds as much as it may."
