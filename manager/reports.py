@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 from sqlalchemy import or_, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
@@ -25,7 +26,7 @@ from manager.workflows import engine
 from manager.workflows.vm import stop_vm
 
 GIB = 2**30
-LINGER_SECONDS = 0.02
+LINGER_SECONDS = 0.03
 
 log = structlog.get_logger()
 
@@ -59,9 +60,20 @@ def take_answer(envelope: Any) -> None:
     time.sleep(LINGER_SECONDS)
     with _turn:
         batch = [_waiting.popleft() for _ in range(len(_waiting))]
-        answered = engine.store_answers([reply for reply in map(_reply, batch) if reply])
+        answered = _store([reply for reply in map(_reply, batch) if reply])
     for workflow_id in answered:
         engine.advance(workflow_id)
+
+
+def _store(replies: list[tuple[str, str, Answer]]) -> list[str]:
+    """As engine.store_answers; an answer that the database refuses does not take those of other hosts with it."""
+    try:
+        return engine.store_answers(replies)
+    except DBAPIError as error:
+        if len(replies) < 2:  # noqa: PLR2004 - with one there is nobody else to save
+            log.error("answer not stored", agents=[agent_id for agent_id, _, _ in replies], error=str(error))
+            return []
+    return [workflow_id for reply in replies for workflow_id in _store([reply])]
 
 
 def _reply(envelope: Any) -> tuple[str, str, Answer] | None:

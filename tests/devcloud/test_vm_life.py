@@ -191,7 +191,7 @@ def test_stopped_vm_keeps_disk_and_address_and_gives_back_the_rest(life, root):
     assert not elsewhere[other]["fits"]
     code, text = refused(root.startVirtualMachine, id=life.id("life-a"), hostid=host_id(root, other))
     assert code == 533
-    assert f"{other}: " in text
+    assert "1 of 2 hosts: it does not reach the pool that holds the volumes" in text
     assert elsewhere[other]["reason"] in text
     assert life.vm("life-a")["state"] == "Stopped"
 

@@ -142,7 +142,7 @@ def test_users_expunge_where_the_setting_lets_them(api, cloud, user, vm, monkeyp
 def test_recovering_needs_room_and_volumes(api, cloud, user, vm, factory):
     run(api, cloud, user, "destroyVirtualMachine", id=vm.id)
     factory(ResourceLimit, account_id=cloud.account_id, resource="vms", maximum=0)
-    with pytest.raises(Refused, match=r"535 .* 0 vms"):
+    with pytest.raises(Refused, match=r"535 .* 0 virtual machines"):
         api("recoverVirtualMachine", id=vm.id)
     assert cloud.get(Vm, vm.id).state == "Destroyed"
     volume = factory.change(factory.first(Volume, vm_id=vm.id), state="Expunging")
