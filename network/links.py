@@ -58,7 +58,7 @@ def tap_lines(name: str, mtu: int) -> list[str]:
     return [
         f"tuntap add dev {name} mode tap",
         f"link set dev {name} addrgenmode none",
-        f"link set dev {name} mtu {mtu} up",
+        f"link set dev {name} mtu {mtu}",
     ]
 
 

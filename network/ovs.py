@@ -138,8 +138,6 @@ class Switch:
             name = tap_name(nic_id)
             if name not in links.links():
                 links.change(links.tap_lines(name, record.mtus.get(nic_id, DEFAULT_MTU)))
-            else:
-                links.change([f"link set dev {name} up"])
             return self._add_port(record, nic_id, name, mac)
 
     def plug_device(self, nic_id: str, device: str) -> bool:
@@ -201,13 +199,18 @@ class Switch:
             links.change([f"address add {address} dev {PHYSICAL_BRIDGE}"])
 
     def _add_port(self, record: Record, nic_id: str, device: str, mac: str) -> bool:
-        """Put `device` on the switch under the NIC's number. A port whose device was made anew is dead: remove it."""
+        """Put `device` on the switch under the NIC's number. A port whose device was made anew is dead: remove it.
+
+        A device that is down was made anew, even under the index that it had before a restart of the host. It comes up
+        last: vswitchd takes up a device whose port is still in the database while it is being made, and reads and
+        writes its flags then, so that an "up" of that moment may be lost.
+        """
         bridge = self.settings.integration_bridge
         link, port = links.links().get(device), self.ports().get(nic_id)
         ofport = record.nic(nic_id).ofport
         if link is None:
             raise SwitchRefusedError(f"Device {device} of NIC {nic_id} does not exist.")
-        if port == Port(device, ofport, link.ifindex):
+        if link.up and port == Port(device, ofport, link.ifindex):
             return False
         for name in {device, port.name if port else device}:
             self._vsctl("--if-exists", "del-port", bridge, name)
@@ -219,6 +222,7 @@ class Switch:
         found = self.ports().get(nic_id)
         if found is None or found.ofport != ofport:
             raise SwitchRefusedError(f"Device {device} of NIC {nic_id} did not get port number {ofport}: {found}.")
+        links.change([f"link set dev {device} up"])
         return True
 
     def _give_back_nics(self, record: Record) -> None:

@@ -126,7 +126,7 @@ class VirtualRouter:
         if _ensure_veth(device, GUEST_DEVICE, namespace, spec.nic.mac):
             links.without_checksum_offload(device)
         links.without_checksum_offload(GUEST_DEVICE, namespace)
-        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {spec.mtu} up"])
+        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {spec.mtu}"])
         # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
         links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
         _ensure_addresses(namespace, GUEST_DEVICE, f"{spec.nic.address}/{prefix}", spec.mtu)

@@ -223,7 +223,6 @@ def test_up_after_up_changes_nothing(world):
     assert all(before.values())
 
 
-@pytest.mark.xfail(strict=False, reason="Sometimes one guest does not answer after the power cut; the cause is open.")
 def test_up_repairs_a_cloud_of_which_everything_was_killed(world):
     cloud = world.cloud
     wanted = {vm["id"] for vm in world.running()}

@@ -10,11 +10,14 @@ from dataclasses import replace
 
 import pytest
 
+from network import links
 from network.errors import SwitchRefusedError
 from network.names import tap_name
 from tests.unit.network.fabric import ALL, FOREIGN
 from tests.unit.network.lab import arp, ethernet, inside, reaches, sh
 from tests.unit.network.views import nic
+
+RACES = 400
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
 
@@ -111,6 +114,23 @@ def test_a_tap_is_plugged_once_used_and_unplugged(fabric):
         host.switch.unplug(fresh.id)
         assert port.name not in sh("ip", "link")
     assert fresh.id not in host.switch.ports()
+
+
+def test_a_tap_made_anew_under_its_old_index_works(fabric):
+    host = fabric.lab.hosts[0]
+    fresh = replace(nic("a", "1", "host-1"), id="nic-again", mac=FOREIGN, address="10.1.1.42")
+    device = tap_name(fresh.id)
+    with inside(host.ns):
+        host.switch.apply(fabric.changed(nics=(*fabric.views[0].nics, fresh)))
+        host.switch.plug(fresh.id, fresh.mac)
+        index = links.links()[device].ifindex
+        # A restart of the host takes the tap away; an "up" of the new one may be lost while vswitchd takes it up.
+        sh("ip", "link", "del", "dev", device)
+        sh("ip", "link", "add", "name", device, "index", str(index), "type", "veth", "peer", "again")
+        assert host.switch.plug(fresh.id, fresh.mac)
+        assert links.links()[device].up
+        host.switch.unplug(fresh.id)
+        host.switch.apply(fabric.views)
 
 
 def test_a_zone_is_not_given_on_while_a_view_still_names_its_nic(fabric):
