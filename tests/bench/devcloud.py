@@ -85,6 +85,7 @@ class Tenant:
     def destroy(self, vm_id: str) -> None:
         while self.root("listVirtualMachines", id=vm_id, listall="true")["virtualmachine"][0]["state"] != "Running":
             time.sleep(0.1)
+        self.root.wait("stopVirtualMachine", id=vm_id, forced="true")  # a guest that still boots would not hear ACPI
         self.root.wait("destroyVirtualMachine", id=vm_id, expunge="true")
 
 
