@@ -36,8 +36,15 @@ def acl(*words: str) -> Any:
     return connection().execute_command("ACL", *words)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
 
 
+def has_accounts() -> bool:
+    """Redis has; a broker in the memory of one process has not."""
+    return not settings().broker_url.startswith("memory")
+
+
 def grant(agent: Agent) -> None:
     """Make or repeat the agent's account. Idempotent; Redis may have lost all accounts."""
+    if not has_accounts():
+        return
     own = f"agent.{agent.id}"
     keys = [f"~{own}", f"~{own}.*", f"%W~{ANSWERS}", f"%W~{REPORTS}"]
     rules = ["reset", "on", f">{agent.broker_password}", *keys, "-@all", *" ".join(COMMANDS).split()]
@@ -45,7 +52,8 @@ def grant(agent: Agent) -> None:
 
 
 def revoke(agent: Agent) -> None:
-    acl("DELUSER", agent.broker_user)
+    if has_accounts():
+        acl("DELUSER", agent.broker_user)
 
 
 def assert_accounts() -> None:
@@ -54,7 +62,7 @@ def assert_accounts() -> None:
     Nothing is done, and a line logged, while Redis is away.
     """
     try:
-        if settings().broker_url.startswith("memory"):
+        if not has_accounts():
             return
         known = {name.decode() for name in acl("USERS")}  # before the agents: what is granted now is committed
         with transaction() as session:

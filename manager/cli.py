@@ -13,11 +13,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from agents.envelope import load_key, make_key, public_text
-from manager import migrate
+from agents.envelope import make_key
+from manager import join, migrate
 from manager.api import docs
-from manager.broker import grant
-from manager.config import settings
 from manager.db import epoch, transaction
 from manager.identity_seed import keys_of
 from manager.identity_seed import seed as seed_identity
@@ -59,17 +57,7 @@ def join_document(arguments: argparse.Namespace) -> None:
 def _document(subject_id: str) -> dict[str, str]:
     agent_id = _agent_id(subject_id)
     with transaction() as session:
-        agent = session.get_one(Agent, agent_id)
-        grant(agent)
-        return {
-            "agent_id": agent.id,
-            "kind": agent.kind,
-            "subject_id": subject_id,
-            "broker_url": settings().agent_broker_url or settings().broker_url,
-            "broker_user": agent.broker_user,
-            "broker_password": agent.broker_password,
-            "manager_public_key": public_text(load_key(settings().signing_key_file)),
-        }
+        return join.join_document(session.get_one(Agent, agent_id), subject_id)
 
 
 def _agent_id(subject_id: str) -> str:

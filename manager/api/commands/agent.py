@@ -13,7 +13,6 @@ from agents.envelope import public_key
 from manager import broker
 from manager.api.call import Call
 from manager.api.errors import Invalid
-from manager.config import settings
 from manager.db import after_commit, write
 from manager.models import Agent, AgentCommandRow, new_id, utcnow
 
@@ -68,8 +67,6 @@ def _canonical_key(text: str) -> str:
 
 def _tell_broker(agent: Agent) -> None:
     """Make or take away the account. A broker that is away is no error: the orchestrator repeats what is missing."""
-    if settings().broker_url.startswith("memory"):
-        return
     try:
         if agent.removed is None:
             broker.grant(agent)

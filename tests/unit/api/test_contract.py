@@ -14,7 +14,9 @@ from tests.unit.api.facts import FILE
 load_all()
 FACTS = json.loads(FILE.read_text())
 
-OWN_COMMANDS = {"listJobSteps", "explainPlacement", "getConsoleOutput", "listDrift", "listOrphans"}
+OWN_COMMANDS = {
+    "listJobSteps", "explainPlacement", "getConsoleOutput", "listDrift", "listOrphans", "getJoinDocument",
+}  # fmt: skip
 OWN_PARAMETERS = {
     "*": {"clienttoken"},
     "addHost": {"details"},
