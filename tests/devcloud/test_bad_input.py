@@ -167,8 +167,9 @@ def test_addresses_are_used_up(one, root, place, network):
     made = one.createNetwork(name="small", gateway="10.9.9.1", netmask="255.255.255.248", **network)["network"]
     wanted = {**place, "networkids": made["id"], "startvm": "false"}
     vms = [one.deployVirtualMachine(name=f"small-{number}", **wanted)["id"] for number in range(4)]
-    told = refused(one.deployVirtualMachine, name="same", ipaddress="10.9.9.2", **wanted)
-    assert told == (533, "Address 10.9.9.2 of network small is taken.")
+    (nic,) = one.listVirtualMachines(id=vms[0])["virtualmachine"][0]["nic"]
+    told = refused(one.deployVirtualMachine, name="same", ipaddress=nic["ipaddress"], **wanted)
+    assert told == (533, f"Address {nic['ipaddress']} of network small is taken.")
     vms.append(one.deployVirtualMachine(name="small-4", **wanted)["id"])
     addresses = {vm["nic"][0]["ipaddress"] for vm in one.listVirtualMachines(networkid=made["id"])["virtualmachine"]}
     assert addresses == {f"10.9.9.{last}" for last in range(2, 7)}
