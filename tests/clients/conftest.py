@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cs import CloudStack
 
 from devcloud.management import Keys
+from devcloud.paths import REPOSITORY
 from devcloud.simulator import Simulator
 
 STATE = Path("/var/lib/ptc/simulator")
@@ -49,3 +54,25 @@ def root(simulator: Simulator, root_keys: Keys) -> CloudStack:
 def client_of(simulator: Simulator, keys: Keys) -> CloudStack:
     endpoint = simulator.management.endpoint
     return CloudStack(endpoint=endpoint, key=keys.apikey, secret=keys.secretkey, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def client_python() -> Path:
+    """The Python of an environment with the pinned clients, which is made once for each lock."""
+    lock = REPOSITORY / "tests" / "clients" / "requirements.lock"
+    home = REPOSITORY / ".venv" / "clients"
+    stamp = home / "made-from"
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    python = home / "bin" / "python"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        run([sys.executable, "-m", "venv", "--clear", str(home)])
+        run([str(python), "-m", "pip", "install", "-q", "--require-hashes", "--only-binary=:all:", "-r", str(lock)])
+        stamp.write_text(wanted)
+    return python
+
+
+def run(argv: list[str], *, seconds: float = 420.0, **more: Any) -> str:
+    """What the program prints, which must end well."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False, **more)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout

@@ -1,0 +1,51 @@
+"""What a program on apache-libcloud's CloudStack driver does; prints what it believes then, as JSON.
+
+Run by the Python that has libcloud: libcloud_journey.py PORT KEY SECRET
+"""
+
+import json
+import sys
+
+from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
+
+
+def main(port, key, secret):
+    driver = CloudStackNodeDriver(key, secret, secure=False, host="127.0.0.1", port=int(port), path="/client/api")
+    location = driver.list_locations()[0]
+    image = driver.list_images(location=location)[0]
+    size = next(one for one in driver.list_sizes(location=location) if one.name == "tiny")
+    offering = next(one for one in driver.ex_list_network_offerings() if "SourceNat" in one.name)
+    network = driver.ex_create_network("Libcloud network", offering, location, name="libcloud")
+    pair = driver.create_key_pair("libcloud")
+    made = driver.create_node(
+        name="lc1",
+        size=size,
+        image=image,
+        location=location,
+        networks=[network],
+        ex_keyname=pair.name,
+        ex_userdata="hello",
+    )
+    believed = {"made": made.state, "addresses": made.private_ips}
+    driver.ex_create_tags([made.id], "UserVm", {"role": "web"})
+    believed["stopped"] = driver.ex_stop(made)
+    believed["started"] = driver.ex_start(made)
+    believed["rebooted"] = driver.reboot_node(made)
+    (seen,) = driver.list_nodes()
+    believed |= {"name": seen.name, "state": seen.state, "tags": seen.extra["tags"], "key": seen.extra["key_name"]}
+    believed["volumes"] = [one.extra["volume_type"] for one in driver.list_volumes(node=seen)]
+    print(json.dumps({"vm": made.id, "network": network.id, **believed}), flush=True)
+    if sys.stdin.readline().strip() == "end":
+        print(
+            json.dumps(
+                {
+                    "destroyed": driver.destroy_node(made, ex_expunge=True),
+                    "nodes": len(driver.list_nodes()),
+                    "network": driver.ex_delete_network(network),
+                    "key": driver.delete_key_pair(pair),
+                }
+            )
+        )
+
+
+main(*sys.argv[1:])

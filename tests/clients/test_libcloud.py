@@ -1,0 +1,33 @@
+"""A journey by apache-libcloud's CloudStack driver: what it believes is what the cloud shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+JOURNEY = Path(__file__).with_name("libcloud_journey.py")
+
+
+def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_keys, root):
+    argv = [str(client_python), str(JOURNEY), str(simulator.port), tenant_keys.apikey, tenant_keys.secretkey]
+    with subprocess.Popen(argv, stdin=-1, stdout=-1, text=True) as program:
+        assert program.stdin
+        assert program.stdout
+        believed = json.loads(program.stdout.readline())
+        (vm,) = root.listVirtualMachines(id=believed["vm"], listall="true")["virtualmachine"]
+        (network,) = root.listNetworks(id=believed["network"], listall="true")["network"]
+        assert (vm["state"], believed["made"], believed["state"]) == ("Running", "running", "running")
+        assert believed["addresses"] == [vm["nic"][0]["ipaddress"]]
+        assert (vm["name"], vm["keypairs"]) == (believed["name"], believed["key"]) == ("lc1", "libcloud")
+        assert {tag["key"]: tag["value"] for tag in vm["tags"]} == believed["tags"] == {"role": "web"}
+        assert believed["stopped"] == "stopped"
+        assert believed["volumes"] == ["ROOT"]
+        assert network["displaytext"] == "Libcloud network"
+        program.stdin.write("end\n")
+        program.stdin.flush()
+        ended = json.loads(program.stdout.readline())
+    assert ended == {"destroyed": True, "nodes": 0, "network": True, "key": True}
+    assert root.listVirtualMachines(id=believed["vm"], listall="true") == {}
+    assert root.listNetworks(id=believed["network"], listall="true") == {}
+    assert program.returncode == 0
