@@ -40,9 +40,9 @@ def register(app: Celery) -> None:
     def advance(workflow_id: str) -> None:
         engine.advance(workflow_id)
 
-    @app.task(name="manager.answer", bind=False)
-    def answer(envelope: Any) -> None:
-        reports.take_answer(envelope)
+    @app.task(name="manager.answers", bind=False)
+    def answers(envelopes: Any) -> None:
+        reports.take_answers(envelopes)
 
     @app.task(name="manager.report", bind=False)
     def report(envelope: Any) -> None:

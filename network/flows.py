@@ -127,7 +127,10 @@ def check_view(view: NetworkView) -> None:
 
 @lru_cache(maxsize=65536)
 def _address(text: str) -> IPv4Address:
-    """Views come again and again with the same addresses. :raises AddressValueError: `text` is none"""
+    """`text` as an address; views come again and again with the same ones.
+
+    :raises AddressValueError: it is none
+    """
     return IPv4Address(text)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from agents.bus import Message
 from devcloud.services import Redis
 from manager import broker, celery_app
 from manager.config import settings
@@ -48,7 +49,7 @@ def server(place, key_files):
 def publish() -> tuple[bool, float]:
     """Whether it was sent, and the seconds that it took."""
     before = time.monotonic()
-    sent = celery_app.publish(celery_app.ORCHESTRATOR, "manager.advance", "w1")
+    sent = celery_app.publish([Message(celery_app.ORCHESTRATOR, "manager.advance", ("w1",))])
     return sent, time.monotonic() - before
 
 

@@ -39,10 +39,7 @@ def test_answers_that_wait_together_are_stored_in_one_batch(cloud: Cloud):
         batch = cloud.take_messages()
         if not batch:
             break
-        answers = [arguments[0] for place, _, arguments in batch if place == ANSWERS]
-        reports._waiting.extend(answers[1:])
-        for envelope in answers[:1]:
-            reports.take_answer(envelope)
+        reports.take_answers([one for place, _, arguments in batch if place == ANSWERS for one in arguments[0]])
         for place, task, arguments in batch:
             if place != ANSWERS:
                 cloud.handle(place, task, arguments)
