@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import structlog
 from celery import Celery, Task
-from kombu import Exchange, Queue
+from kombu import Exchange, Producer, Queue
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # newer than its types
 
 ANSWERS = "answers"
 REPORTS = "reports"
@@ -77,19 +78,26 @@ def send(app: Celery, messages: Sequence[Message]) -> None:
 
     :raises OSError, kombu.exceptions.OperationalError, redis.exceptions.RedisError: the broker is not there
     """
-    with app.producer_or_acquire() as producer, producer.batch():
-        for message in messages:
-            task_id = str(uuid.uuid4())
-            producer.publish(
-                encoder.encode([message.arguments, {}, {}]).decode(),
-                exchange="",
-                routing_key=message.queue,
-                headers={"lang": "py", "task": message.task, "id": task_id, "root_id": task_id, "ignore_result": True},
-                correlation_id=task_id,
-                content_type="application/json",
-                content_encoding="utf-8",
-                delivery_mode=TRANSIENT,
-            )
+    try:
+        with app.producer_or_acquire() as producer, producer.batch():
+            for message in messages:
+                _publish(producer, message)
+    except BatchPublishError as error:
+        raise OperationalError(str(error.__cause__ or error)) from error
+
+
+def _publish(producer: Producer, message: Message) -> None:
+    task_id = str(uuid.uuid4())
+    producer.publish(
+        encoder.encode([message.arguments, {}, {}]).decode(),
+        exchange="",
+        routing_key=message.queue,
+        headers={"lang": "py", "task": message.task, "id": task_id, "root_id": task_id, "ignore_result": True},
+        correlation_id=task_id,
+        content_type="application/json",
+        content_encoding="utf-8",
+        delivery_mode=TRANSIENT,
+    )
 
 
 def receiver(task: Task[..., Any], _app: Celery, consumer: Any) -> Callable[..., None]:
