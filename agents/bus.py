@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from celery import Celery
-from kombu import Exchange, Queue
-from kombu.transport import redis as redis_transport
-from kombu.transport import virtual
+import msgspec
+import structlog
+from celery import Celery, Task
+from kombu import Exchange, Producer, Queue
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # newer than its types
 
 ANSWERS = "answers"
 REPORTS = "reports"
-VISIBILITY_SECONDS = 12 * 3600
+TRANSIENT = 1
+
+log = structlog.get_logger()
+logger = logging.getLogger(__name__)
+encoder = msgspec.json.Encoder()
 
 
-class _QoS(redis_transport.QoS):
-    """Counts a message as done even when Redis cannot be told so any more.
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Calls of `task` by way of `queue`, one for each of `arguments`."""
 
-    Else a worker whose Redis dies keeps messages that count as under way. Once they are as many as the worker may
-    hold, it asks for no more, and so never notices that its connection is dead.
-    """
-
-    def ack(self, delivery_tag: str) -> None:
-        try:
-            super().ack(delivery_tag)
-        finally:
-            virtual.QoS.ack(self, delivery_tag)
-
-
-redis_transport.Channel.QoS = _QoS
+    queue: str
+    task: str
+    arguments: tuple[Any, ...]
 
 
 def queue(name: str) -> Queue:
@@ -36,23 +37,21 @@ def queue(name: str) -> Queue:
     return Queue(name, Exchange(""), routing_key=name)
 
 
-def make_app(broker_url: str, queues: list[str], private: str = "", *, patience: float = 30.0) -> Celery:
-    """A Celery application without results, remote control or gossip; `private` prefixes its own keys in Redis.
+def make_app(broker_url: str, queues: list[str], *, patience: float = 30.0) -> Celery:
+    """A Celery application without results, remote control or gossip.
 
-    `patience` is how many seconds Redis may take for an answer. A publisher connects once and never tries again.
+    Which messages a worker has taken is known to that worker alone: those of one that is killed are lost, and rung
+    again. `patience` is how many seconds Redis may take for an answer. A publisher connects once and never tries again.
     """
-    app = Celery("pileus", broker=broker_url, set_as_current=False)
+    app: Celery[Any] = Celery("pileus", broker=broker_url, set_as_current=False, task_cls=Doorbell)
     transport: dict[str, Any] = {
-        "visibility_timeout": VISIBILITY_SECONDS,
+        "ack_emulation": False,
         "socket_connect_timeout": min(2.0, patience),
         "socket_timeout": patience,
         "max_retries": 0,
         "socket_keepalive": True,
         "priority_steps": [0],
     }
-    if private:
-        for key in ("unacked_key", "unacked_index_key", "unacked_mutex_key"):
-            transport[key] = f"{private}.{key.removesuffix('_key')}"
     app.conf.update(
         task_queues=[queue(name) for name in queues],
         task_default_queue=queues[0],
@@ -72,12 +71,67 @@ def make_app(broker_url: str, queues: list[str], private: str = "", *, patience:
     return app
 
 
-def send(app: Celery, name: str, task: str, *args: object) -> None:
-    """Put a message into queue `name`.
+def send(app: Celery, messages: Sequence[Message]) -> None:
+    """Put all `messages` into their queues, in one exchange with Redis; some may be there even when this fails.
+
+    They have the form of Celery's protocol 2, with the headers that it needs and no others.
 
     :raises OSError, kombu.exceptions.OperationalError, redis.exceptions.RedisError: the broker is not there
     """
-    app.send_task(task, args=args, queue=queue(name), retry=False, ignore_result=True)  # type: ignore[arg-type]  # celery-types knows names only
+    try:
+        with app.producer_or_acquire() as producer, producer.batch():
+            for message in messages:
+                _publish(producer, message)
+    except BatchPublishError as error:
+        raise OperationalError(str(error.__cause__ or error)) from error
+
+
+def _publish(producer: Producer, message: Message) -> None:
+    task_id = str(uuid.uuid4())
+    producer.publish(
+        encoder.encode([message.arguments, {}, {}]).decode(),
+        exchange="",
+        routing_key=message.queue,
+        headers={"lang": "py", "task": message.task, "id": task_id, "root_id": task_id, "ignore_result": True},
+        correlation_id=task_id,
+        content_type="application/json",
+        content_encoding="utf-8",
+        delivery_mode=TRANSIENT,
+    )
+
+
+def receiver(task: Task[..., Any], _app: Celery, consumer: Any) -> Callable[..., None]:
+    """How a worker handles the messages of `task`.
+
+    What Celery's own way does for results, retries, rates and events is left out, since a doorbell has none of them.
+    """
+
+    def call(argument: Any, acknowledge: Callable[..., None] | None) -> None:
+        if acknowledge is not None:
+            acknowledge(logger, consumer.connection_errors)
+        try:
+            task.run(argument)
+        except Exception as error:  # whatever a task raises, the worker goes on
+            log.error("task failed", task=task.name, exc_info=error)
+
+    def receive(message: Any, _body: Any, acknowledge: Callable[..., None], *_: Any) -> None:
+        arguments, *_ = message.decode()
+        for number, argument in enumerate(arguments):
+            one = (argument, acknowledge if number == 0 else None)
+            consumer.pool.apply_async(call, one, callback=_forget)
+
+    return receive
+
+
+class Doorbell(Task[..., Any]):
+    """A task of one argument: each argument of a message is a call, in whichever thread of the worker is free."""
+
+    abstract = True
+    Strategy = staticmethod(receiver)  # type: ignore[assignment]  # celery-types knows it by name only
+
+
+def _forget(_result: None) -> None:
+    """What a pool does with the nothing that a task gives."""
 
 
 def worker_arguments(pool: str, concurrency: int) -> list[str]:

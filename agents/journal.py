@@ -31,6 +31,7 @@ class Journal:
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
+        self._decoded: dict[tuple[str, str], tuple[bytes, Any]] = {}
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
@@ -78,12 +79,19 @@ class Journal:
         return True
 
     def drop(self, kind: str, thing_id: str) -> None:
+        self._decoded.pop((kind, thing_id), None)
         self._query("DELETE FROM wanted WHERE kind = ? AND id = ?", kind, thing_id)
 
     def wanted(self, kind: str, type_: type[Any]) -> list[Any]:
-        """All that is wanted of one kind, in the order of ids."""
-        rows = self._query("SELECT body FROM wanted WHERE kind = ? ORDER BY id", kind)
-        return [msgspec.json.decode(body, type=type_) for (body,) in rows]
+        """All that is wanted of one kind, in the order of ids; what has not changed is the same object each time."""
+        rows = self._query("SELECT id, body FROM wanted WHERE kind = ? ORDER BY id", kind)
+        return [self._decode(kind, thing_id, body, type_) for thing_id, body in rows]
+
+    def _decode(self, kind: str, thing_id: str, body: bytes, type_: type[Any]) -> Any:
+        held = self._decoded.get((kind, thing_id))
+        if held is None or held[0] != body:
+            held = self._decoded[kind, thing_id] = (body, msgspec.json.decode(body, type=type_))
+        return held[1]
 
     def wanted_one(self, kind: str, thing_id: str, type_: type[Any]) -> Any | None:
         rows = self._query("SELECT body FROM wanted WHERE kind = ? AND id = ?", kind, thing_id)

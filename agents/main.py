@@ -15,16 +15,15 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from agents import log as logs
-from agents.bus import ANSWERS, REPORTS, make_app, send, worker_arguments
+from agents.bus import REPORTS, Message, make_app, worker_arguments
 from agents.config import AgentConfig, SimulatorConfig, read
 from agents.contract import HostReport
-from agents.envelope import Envelope, load_key, make_key, peek, public_key, public_text
+from agents.envelope import load_key, make_key, peek, public_key, public_text
 from agents.host.build import build_host
 from agents.host.host import Host
+from agents.outbox import Outbox, post
 from agents.runner import Runner
 
 HANDLER_MODULES = ("agents.host.vm", "agents.host.network", "agents.host.volume", "agents.images.handlers")
@@ -44,27 +43,20 @@ class NotRestored(Exception):  # noqa: N818 - it names what happened
 class Agent:
     """One enrolled agent in this process: its runner, and the thread that reports for it."""
 
-    def __init__(self, config: AgentConfig, app: Celery) -> None:
+    def __init__(self, config: AgentConfig, app: Celery, outbox: Outbox) -> None:
         self.config = config
         self.app = app
         self.host: Host = build_host(config)
         keys = (load_key(Path(config.private_key_file)), public_key(config.manager_public_key))
-        self.runner = Runner(config.agent_id, self.host, self.host.journal, keys, self._send_answer)
+        self.runner = Runner(config.agent_id, self.host, self.host.journal, keys, outbox.put)
         self.incarnation = uuid.uuid4().hex
         self.sequence = 0
         self.restored = 0
         self.prune_at = 0.0
         self.switch_mark = self.host.switch_mark
 
-    def _send_answer(self, envelope: Envelope) -> None:
-        self._send(ANSWERS, "manager.answer", envelope)
-
-    def _send(self, name: str, task: str, envelope: Envelope) -> None:
-        """Send, or leave it: the manager asks again for an answer, and the next report is whole."""
-        try:
-            send(self.app, name, task, envelope)
-        except (OperationalError, RedisError, OSError) as error:
-            log.warning("broker unreachable", task=task, error=str(error))
+    def _report(self, kind: str, body: Any) -> None:
+        post(self.app, Message(REPORTS, "manager.report", (self.runner.report(kind, body),)))
 
     def restore_after_reboot(self) -> None:
         """Bring the host back from the journal when it was started anew; else only make sure of the network."""
@@ -97,15 +89,15 @@ class Agent:
         if self.config.kind == "host":
             domains = tuple(self.host.hypervisor.domains())
             report = HostReport(self.incarnation, self.sequence, self.host.facts(), domains)
-            self._send(REPORTS, "manager.report", self.runner.report("heartbeat", report))
+            self._report("heartbeat", report)
         else:
             body = {"incarnation": self.incarnation, "sequence": self.sequence}
-            self._send(REPORTS, "manager.report", self.runner.report("alive", body))
+            self._report("alive", body)
 
     def take_inventory(self) -> None:
         self.sequence += 1
         found = replace(self.host.inventory(), incarnation=self.incarnation, sequence=self.sequence)
-        self._send(REPORTS, "manager.report", self.runner.report("inventory", found))
+        self._report("inventory", found)
         if time.monotonic() >= self.prune_at:
             self.host.journal.prune()
             self.prune_at = time.monotonic() + PRUNE_SECONDS
@@ -154,10 +146,11 @@ def serve(config: AgentConfig | SimulatorConfig) -> None:
     many = isinstance(config, SimulatorConfig)
     configs = config.agents if isinstance(config, SimulatorConfig) else (config,)
     url = config.broker_url if isinstance(config, SimulatorConfig) else config.url
-    app = make_app(url, [f"agent.{c.agent_id}" for c in configs], private=f"agent.{configs[0].agent_id}")
+    app = make_app(url, [f"agent.{c.agent_id}" for c in configs])
     for module in HANDLER_MODULES:
         importlib.import_module(module)
-    agents = {c.agent_id: Agent(c, app) for c in configs}
+    outbox = Outbox(app)
+    agents = {c.agent_id: Agent(c, app, outbox) for c in configs}
 
     @app.task(name="agents.do")
     def do(envelope: Any) -> None:
@@ -165,6 +158,7 @@ def serve(config: AgentConfig | SimulatorConfig) -> None:
         if agent is not None:
             agent.runner.receive(envelope)
 
+    threading.Thread(target=outbox.keep_sending, daemon=True).start()
     bring_up(list(agents.values()))
     pace = (config.heartbeat_seconds, config.inventory_seconds)
     threading.Thread(target=keep_reporting, args=(list(agents.values()), *pace), daemon=True).start()

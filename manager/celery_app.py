@@ -6,6 +6,7 @@ A message is a doorbell: it says which row to look at. It may be lost, doubled o
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cache
 
 import structlog
@@ -13,7 +14,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from agents.bus import ANSWERS, REPORTS, make_app, send
+from agents.bus import ANSWERS, REPORTS, Message, make_app, send
 from manager.config import settings
 
 ORCHESTRATOR = "orchestrator"
@@ -41,8 +42,8 @@ class _Rest:
     until = 0.0
 
 
-def publish(name: str, task: str, *args: object) -> bool:
-    """Send `task` to queue `name`; False, and a line in the log, when the broker cannot be reached.
+def publish(messages: Sequence[Message]) -> bool:
+    """Send `messages`; False, and a line in the log, when the broker cannot be reached.
 
     Then this process sends nothing for some seconds, so that a request costs no more than a second while Redis is
     away; the sweeper rings later for what was not sent.
@@ -50,21 +51,21 @@ def publish(name: str, task: str, *args: object) -> bool:
     if time.monotonic() < _Rest.until:
         return False
     try:
-        _send_twice(name, task, *args)
+        _send_twice(messages)
     except (OperationalError, RedisError, OSError) as error:
         _Rest.until = time.monotonic() + REST_SECONDS
-        log.warning("broker unreachable", queue=name, task=task, error=str(error))
+        log.warning("broker unreachable", queues=sorted({message.queue for message in messages}), error=str(error))
         return False
     return True
 
 
-def _send_twice(name: str, task: str, *args: object) -> None:
+def _send_twice(messages: Sequence[Message]) -> None:
     """Send; a failure that comes at once may be that of a connection to a Redis that is back by now."""
     publisher = _publisher(settings().broker_url)
     started = time.monotonic()
     try:
-        send(publisher, name, task, *args)
+        send(publisher, messages)
     except (OperationalError, RedisError, OSError):
         if time.monotonic() - started > SWIFT_SECONDS:
             raise
-        send(publisher, name, task, *args)
+        send(publisher, messages)

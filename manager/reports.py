@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
 from agents.envelope import BadEnvelope, peek, public_key, verify
 from manager.db import epoch, transaction, write
+from manager.messages import together
 from manager.models import Agent, Host, Inventory, StoragePool, Vm, WorkflowRow
 from manager.workflows import engine
 from manager.workflows.vm import stop_vm
@@ -54,15 +55,19 @@ _waiting: deque[Any] = deque()
 _turn = threading.Lock()
 
 
-def take_answer(envelope: Any) -> None:
+def take_answers(envelopes: Any) -> None:
     """As `take`, for answers: those that come within a moment are stored together, by who waited first."""
-    _waiting.append(envelope)
+    if not isinstance(envelopes, list):
+        log.error("message of an agent refused", reason="Answers come in a list.")
+        return
+    _waiting.extend(envelopes)
     time.sleep(LINGER_SECONDS)
     with _turn:
         batch = [_waiting.popleft() for _ in range(len(_waiting))]
         answered = _store([reply for reply in map(_reply, batch) if reply])
-    for workflow_id in answered:
-        engine.advance(workflow_id)
+    with together():
+        for workflow_id in answered:
+            engine.advance(workflow_id)
 
 
 def _store(replies: list[tuple[str, str, Answer]]) -> list[str]:

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 
 from network.errors import InvalidViewError
@@ -110,9 +111,9 @@ def check_view(view: NetworkView) -> None:
         if IPv4Address(view.gateway) not in IPv4Network(view.cidr):
             raise InvalidViewError(f"Gateway {view.gateway} of network {view.id} is not inside {view.cidr}.")
         for peer in view.peers:
-            IPv4Address(peer.underlay_address)
+            _address(peer.underlay_address)
         for nic in view.nics:
-            IPv4Address(nic.address)
+            _address(nic.address)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise InvalidViewError(f"Network {view.id} has a wrong address: {error}.") from error
     for nic in view.nics:
@@ -122,6 +123,15 @@ def check_view(view: NetworkView) -> None:
         values = [getattr(nic, field) for nic in view.nics]
         if len(set(values)) != len(values):
             raise InvalidViewError(f"Two NICs of network {view.id} have the same {field}.")
+
+
+@lru_cache(maxsize=65536)
+def _address(text: str) -> IPv4Address:
+    """`text` as an address; views come again and again with the same ones.
+
+    :raises AddressValueError: it is none
+    """
+    return IPv4Address(text)
 
 
 def _check_keys(views: list[NetworkView]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
@@ -62,7 +63,19 @@ class Verdict:
 
 def judge(session: Session, need: Need) -> list[Verdict]:
     """All hosts of the zone, the best first; equal ones in an order by chance, so that schedulers do not collide."""
-    neighbours = select(func.count()).where(Vm.host_id == Host.id, Vm.account_id == need.account_id).scalar_subquery()
+    found: dict[str, list[Any]] = {}
+    for row in session.execute(_hosts_query(), {"zone": need.zone_id, "account": need.account_id}):
+        found.setdefault(row.id, []).append(row)
+    verdicts = [_verdict(rows[0], need, [row for row in rows if row.pool_id]) for rows in found.values()]
+    random.shuffle(verdicts)
+    return sorted(verdicts, key=lambda v: (not v.fits, v.neighbours, round(v.load, LOAD_DIGITS)))
+
+
+@cache
+def _hosts_query() -> Executable:
+    """Each host of the zone once for each pool that it reaches; its neighbours are the VMs of the account there."""
+    of_account = (Vm.host_id == Host.id, Vm.account_id == bindparam("account"))
+    neighbours = select(func.count()).where(*of_account).scalar_subquery()
     columns = (
         Host.id, Host.name, Host.state, Host.resource_state, Host.hypervisor, Host.tags, Host.cpus,
         Host.cpu_mhz, Host.memory, Host.cpu_used, Host.memory_used, Cluster.allocation_state.label("cluster_state"),
@@ -77,19 +90,13 @@ def judge(session: Session, need: Need) -> list[Verdict]:
         or_(StoragePool.host_id.is_(None), StoragePool.host_id == Host.id),
         or_(StoragePool.cluster_id.is_(None), StoragePool.cluster_id == Host.cluster_id),
     )
-    query = (
+    return (
         select(*columns)
         .join(Cluster, Cluster.id == Host.cluster_id)
         .join(Pod, Pod.id == Host.pod_id)
         .outerjoin(StoragePool, reached)
-        .where(Host.zone_id == need.zone_id, Host.removed.is_(None))
+        .where(Host.zone_id == bindparam("zone"), Host.removed.is_(None))
     )
-    found: dict[str, list[Any]] = {}
-    for row in session.execute(query):
-        found.setdefault(row.id, []).append(row)
-    verdicts = [_verdict(rows[0], need, [row for row in rows if row.pool_id]) for rows in found.values()]
-    random.shuffle(verdicts)
-    return sorted(verdicts, key=lambda v: (not v.fits, v.neighbours, round(v.load, LOAD_DIGITS)))
 
 
 def _verdict(host: Any, need: Need, pools: Sequence[Any]) -> Verdict:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import Executable, bindparam, func, select, tuple_, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -200,6 +201,12 @@ def _locked(session: Session, workflow_id: str) -> tuple[WorkflowRow | None, flo
     Its row is locked until the transaction ends: two workers never drive one workflow. The count may be from before
     the wait for the lock, and so too low, never too high.
     """
+    found = session.execute(_lock_query(), {"workflow_id": workflow_id}).first()
+    return (None, 0.0, 0) if found is None else (found[0], found[1], found[2])
+
+
+@cache
+def _lock_query() -> Executable:
     command = AgentCommandRow
     done = select(func.count()).where(
         command.workflow_id == WorkflowRow.id,
@@ -207,9 +214,8 @@ def _locked(session: Session, workflow_id: str) -> tuple[WorkflowRow | None, flo
         command.undoing == WorkflowRow.undoing,
         command.status == "done",
     )
-    query = select(WorkflowRow, epoch(), done.scalar_subquery()).where(WorkflowRow.id == workflow_id)
-    found = session.execute(query.where(WorkflowRow.status == "running").with_for_update(of=WorkflowRow)).first()
-    return (None, 0.0, 0) if found is None else (found[0], found[1], found[2])
+    query = select(WorkflowRow, epoch(), done.scalar_subquery()).where(WorkflowRow.id == bindparam("workflow_id"))
+    return query.where(WorkflowRow.status == "running").with_for_update(of=WorkflowRow)
 
 
 def _drive(session: Session, row: WorkflowRow, now: float, done: int) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from agents.contract import COMMANDS
 from manager.db import epoch, transaction, write
-from manager.messages import ring, send_commands
+from manager.messages import ring, send_commands, together
 from manager.models import Agent, AgentCommandRow, Host, WorkflowRow
 from manager.workflows.engine import RESEND_SECONDS
 
@@ -21,12 +21,9 @@ OWED_SECONDS = 60.0
 
 def sweep() -> None:
     """One pass: ring for workflows that are due, send overdue commands again, give up hopeless ones."""
-    with transaction() as session:
-        _ring_due(session)
-    with transaction() as session:
-        _give_up(session)
-    with transaction() as session:
-        _send_again(session)
+    for duty in (_ring_due, _give_up, _send_again):
+        with together(), transaction() as session:
+            duty(session)
 
 
 def _ring_due(session: Session) -> None:

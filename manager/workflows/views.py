@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from agents.contract import ApplyNetwork
@@ -85,7 +86,12 @@ def _places(session: Session, rows: Sequence[Any], leaving: Iterable[str]) -> di
 
 def _facts(session: Session, network_id: str) -> Any:
     """The network with its zone, offering, router and public address, in one statement."""
-    query = (
+    return session.execute(_facts_query(), {"network_id": network_id}).first()
+
+
+@cache
+def _facts_query() -> Executable:
+    return (
         select(Network, Zone, NetworkOffering.broadcast, NetworkOffering.egress_default, Router, PublicAddress,
                VlanIpRange, TrafficType.kvm_label)
         .join(Zone, Zone.id == Network.zone_id)
@@ -95,28 +101,31 @@ def _facts(session: Session, network_id: str) -> Any:
         .outerjoin(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
         .outerjoin(TrafficType, (TrafficType.physical_network_id == VlanIpRange.physical_network_id)
                    & (TrafficType.traffic_type == "Public") & TrafficType.removed.is_(None))
-        .where(Network.id == network_id)
+        .where(Network.id == bindparam("network_id"))
         .execution_options(populate_existing=True)
     )  # fmt: skip
-    return session.execute(query).first()
 
 
 def _nics(session: Session, network_id: str) -> Sequence[Any]:
     """(NIC, and a row of its VM, the VM's offering and its host, or None of them) of all NICs of the network."""
+    return [(row[0], row) for row in session.execute(_nics_query(), {"network_id": network_id})]
+
+
+@cache
+def _nics_query() -> Executable:
     columns = (
         Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
         ServiceOffering.name.label("offering"), Host.agent_id, Host.underlay_address,
     )  # fmt: skip
-    query = (
+    return (
         select(Nic, *columns)
         .outerjoin(Vm, Vm.id == Nic.vm_id)
         .outerjoin(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
         .outerjoin(Host, Host.id == Nic.host_id)
-        .where(Nic.network_id == network_id)
+        .where(Nic.network_id == bindparam("network_id"))
         .order_by(Nic.id)
         .execution_options(populate_existing=True)
     )
-    return [(row[0], row) for row in session.execute(query)]
 
 
 def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> NetworkView:

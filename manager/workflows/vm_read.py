@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import Executable, bindparam, delete, select
 from sqlalchemy.orm import defer
 
 from agents.contract import ApplyNetwork, command_from, to_plain
@@ -46,32 +47,42 @@ def plugs_of(run: Run) -> list[tuple[Nic, Network]]:
 def _read(run: Run) -> Any:
     """The VM, its offering and its plugs, read in one statement and once a visit."""
     if "vm" not in run.cache:
-        query = (
-            select(Vm, ServiceOffering, Nic, Network)
-            .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
-            .outerjoin(Nic, Nic.vm_id == Vm.id)
-            .outerjoin(Network, Network.id == Nic.network_id)
-            .where(Vm.id == run.row.subject_id)
-            .order_by(Nic.device)
-            .options(defer(Vm.user_data), defer(Vm.public_keys))
-        )
-        rows = run.session.execute(query).all()
+        rows = run.session.execute(_vm_query(), {"vm_id": run.row.subject_id}).all()
         run.cache["vm"] = (rows[0][0], rows[0][1], [(row[2], row[3]) for row in rows if row[2] is not None])
     return run.cache["vm"]
 
 
+@cache
+def _vm_query() -> Executable:
+    return (
+        select(Vm, ServiceOffering, Nic, Network)
+        .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+        .outerjoin(Nic, Nic.vm_id == Vm.id)
+        .outerjoin(Network, Network.id == Nic.network_id)
+        .where(Vm.id == bindparam("vm_id"))
+        .order_by(Nic.device)
+        .options(defer(Vm.user_data), defer(Vm.public_keys))
+    )
+
+
 def disks_of(run: Run) -> list[Disk]:
-    query = (
+    if "disks" not in run.cache:
+        with run.session.no_autoflush:  # what a step has changed by now is written with what it changes next
+            rows = run.session.execute(_disk_query(), {"vm_id": run.row.subject_id})
+            run.cache["disks"] = [Disk(*row) for row in rows]
+    return cast("list[Disk]", run.cache["disks"])
+
+
+@cache
+def _disk_query() -> Executable:
+    return (
         select(Volume, StoragePool, Template, ImageStore)
         .outerjoin(StoragePool, StoragePool.id == Volume.pool_id)
         .outerjoin(Template, Template.id == Volume.template_id)
         .outerjoin(ImageStore, ImageStore.id == Template.image_store_id)
-        .where(Volume.vm_id == run.row.subject_id, Volume.removed.is_(None))
+        .where(Volume.vm_id == bindparam("vm_id"), Volume.removed.is_(None))
         .order_by(Volume.device)
     )
-    if "disks" not in run.cache:
-        run.cache["disks"] = [Disk(*row) for row in run.session.execute(query)]
-    return cast("list[Disk]", run.cache["disks"])
 
 
 def volumes_of(run: Run) -> list[Volume]:

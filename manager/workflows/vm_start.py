@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, bindparam, select, update
 
 from agents.contract import CreateVolume, RemoveVolume, StartVm, StopVm
 from manager.db import write
@@ -92,14 +93,15 @@ def claim_host(run: Run) -> Outcome:
         return None
     volumes = volumes_of(run)
     need = need_of(run, vm, volumes)
-    for attempt in range(CLAIM_ATTEMPTS):
-        verdicts = placement.judge(run.session, need)
-        verdict = _claim_best(run, need, verdicts, as_judged=attempt < CLAIM_ATTEMPTS - 1)
-        if verdict is not None:
-            _settle(run, vm, volumes, verdict)
-            return None
-        if not any(one.fits for one in verdicts):
-            break
+    with run.session.no_autoflush:  # the VM is written once, with its host
+        for attempt in range(CLAIM_ATTEMPTS):
+            verdicts = placement.judge(run.session, need)
+            verdict = _claim_best(run, need, verdicts, as_judged=attempt < CLAIM_ATTEMPTS - 1)
+            if verdict is not None:
+                _settle(run, vm, volumes, verdict)
+                return None
+            if not any(one.fits for one in verdicts):
+                break
     raise StepFailed(f"No host has room for {vm.name}: {_reasons(verdicts)}. explainPlacement tells more.", 533)
 
 
@@ -170,11 +172,17 @@ def prepare(run: Run) -> list[Ask]:
 def _place_of(run: Run, host_id: str) -> tuple[str, dict[str, StoragePool]]:
     """The agent of the host, and the pool of each volume."""
     volumes = volumes_of(run)
-    held = StoragePool.id.in_({volume.pool_id for volume in volumes})
-    query = select(Host.agent_id, StoragePool).outerjoin(StoragePool, held).where(Host.id == host_id)
-    rows = run.session.execute(query).all()
+    given = {"host_id": host_id, "pool_ids": [volume.pool_id for volume in volumes]}
+    with run.session.no_autoflush:
+        rows = run.session.execute(_place_query(), given).all()
     pools = {pool.id: pool for _, pool in rows if pool is not None}
     return rows[0][0], {volume.id: pools[str(volume.pool_id)] for volume in volumes}
+
+
+@cache
+def _place_query() -> Executable:
+    held = StoragePool.id.in_(bindparam("pool_ids", expanding=True))
+    return select(Host.agent_id, StoragePool).outerjoin(StoragePool, held).where(Host.id == bindparam("host_id"))
 
 
 def unprepare(run: Run) -> Outcome:

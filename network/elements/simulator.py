@@ -14,8 +14,9 @@ class MemoryRouter:
     specs: dict[str, RouterSpec] = field(default_factory=dict)
 
     def apply(self, spec: RouterSpec) -> None:
-        check_spec(spec)
-        self.specs[spec.id] = spec
+        if self.specs.get(spec.id) != spec:
+            check_spec(spec)
+            self.specs[spec.id] = spec
 
     def remove(self, router_id: str) -> None:
         self.specs.pop(router_id, None)

@@ -28,6 +28,7 @@ LATENCY = 0.3
 GRACE_SECONDS = 10.0
 QUIET_SECONDS = 60.0
 PATIENCE_SECONDS = 45.0
+CALL_SECONDS = 40.0  # a killed API on a busy machine is back only then
 NETWORK_OFFERING = "DefaultIsolatedNetworkOfferingWithSourceNatService"
 
 
@@ -70,7 +71,7 @@ class SimulatedCloud:
     def client(self) -> CloudStack:
         keys = json.loads(self.simulator.root_keys_file.read_text())
         endpoint = self.management.endpoint
-        return CloudStack(endpoint=endpoint, key=keys["apikey"], secret=keys["secretkey"], timeout=10)
+        return CloudStack(endpoint=endpoint, key=keys["apikey"], secret=keys["secretkey"], timeout=CALL_SECONDS)
 
     @cached_property
     def rows(self) -> psycopg.Connection[Any]:
@@ -124,7 +125,7 @@ class SimulatedCloud:
         keys = json.loads(self.simulator.tenants_file.read_text())["tenant1"]
         other = SimulatedCloud(self.simulator)
         other.client = CloudStack(
-            endpoint=self.management.endpoint, key=keys["apikey"], secret=keys["secretkey"], timeout=10
+            endpoint=self.management.endpoint, key=keys["apikey"], secret=keys["secretkey"], timeout=CALL_SECONDS
         )
         return other
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from agents.bus import ANSWERS, REPORTS, make_app, send
+from agents.bus import ANSWERS, REPORTS, Message, make_app, send
 from agents.config import AgentConfig
 from devcloud.services import Redis
 from manager import broker, celery_app
@@ -55,15 +55,15 @@ def login(agent: Agent, server: Redis) -> redis.Redis:
 def test_a_host_takes_its_commands_and_answers(server):
     agent = agent_row("h1")
     broker.grant(agent)
-    app = make_app(url_of(agent, server), [f"agent.{agent.id}"], private=f"agent.{agent.id}")
+    app = make_app(url_of(agent, server), [f"agent.{agent.id}"])
     got: list[str] = []
     arrived = threading.Event()
 
     @app.task(name="agents.do")
     def do(word):
         got.append(word)
-        send(app, ANSWERS, "manager.answer", {"word": word})
-        send(app, REPORTS, "manager.report", {"word": word})
+        reports = Message(REPORTS, "manager.report", ({"word": word},))
+        send(app, [Message(ANSWERS, "manager.answers", ([{"word": word}],)), reports])
         arrived.set()
 
     worker = app.Worker(
@@ -72,7 +72,7 @@ def test_a_host_takes_its_commands_and_answers(server):
     )  # fmt: skip
     thread = threading.Thread(target=worker.start, daemon=True)
     thread.start()
-    assert celery_app.publish(f"agent.{agent.id}", "agents.do", "hello")
+    assert celery_app.publish([Message(f"agent.{agent.id}", "agents.do", ("hello",))])
     assert arrived.wait(20)
     worker.stop()
     thread.join(20)

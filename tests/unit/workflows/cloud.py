@@ -15,7 +15,7 @@ from typing import Any
 from kombu import Connection
 from sqlalchemy import func, select, update
 
-from agents.bus import ANSWERS, REPORTS, queue, send
+from agents.bus import ANSWERS, REPORTS, Message, queue, send
 from agents.config import AgentConfig
 from agents.contract import HostReport
 from agents.envelope import load_key, make_key, public_key, public_text
@@ -159,10 +159,10 @@ class Cloud:
         if agent.kind == "host":
             host.switch.ensure_bridges()
             report = runner.report("heartbeat", HostReport("i1", 1, host.facts()))
-            send(celery_app.app(), REPORTS, "manager.report", report)
+            send(celery_app.app(), [Message(REPORTS, "manager.report", (report,))])
 
     def _send_answer(self, envelope: Any) -> None:
-        send(celery_app.app(), ANSWERS, "manager.answer", envelope)
+        send(celery_app.app(), [Message(ANSWERS, "manager.answers", ([envelope],))])
 
     def _make_offerings(self) -> None:
         agent, key = self._agent("image_store", 0)
@@ -246,7 +246,7 @@ class Cloud:
         return [celery_app.ORCHESTRATOR, ANSWERS, REPORTS, *(f"agent.{agent_id}" for agent_id in self.runners)]
 
     def take_messages(self) -> list[tuple[str, str, list[Any]]]:
-        """All messages that wait, as (queue, task, arguments)."""
+        """All calls that wait, as (queue, task, arguments); those of one message stand after each other."""
         found = []
         with celery_app.app().connection_for_read() as connection:
             for name in self.queues:
@@ -258,7 +258,7 @@ class Cloud:
         source = queue(name)(connection.default_channel)
         source.declare()
         while (message := source.get(no_ack=True)) is not None:
-            found.append((name, message.headers["task"], message.payload[0]))
+            found += [(name, message.headers["task"], [argument]) for argument in message.payload[0]]
         return found
 
     def handle(self, place: str, task: str, arguments: list[Any]) -> None:
@@ -267,7 +267,7 @@ class Cloud:
         elif place.startswith("agent."):
             self.runners[place.removeprefix("agent.")].receive(*arguments)
         else:
-            (reports.take_answer if place == ANSWERS else reports.take)(*arguments)
+            (reports.take_answers if place == ANSWERS else reports.take)(*arguments)
 
     def settle(self, times: int = 1, *, shuffle: bool = False, lose: float = 0.0) -> None:
         """Carry messages until none waits and no workflow is open; each `times` times, maybe in another order.

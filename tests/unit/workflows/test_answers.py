@@ -6,7 +6,7 @@ import uuid
 
 from agents.bus import ANSWERS
 from agents.envelope import sign
-from manager import reports
+from manager import celery_app, reports
 from manager.models import Vm
 from tests.unit.workflows.cloud import Cloud
 
@@ -39,11 +39,31 @@ def test_answers_that_wait_together_are_stored_in_one_batch(cloud: Cloud):
         batch = cloud.take_messages()
         if not batch:
             break
-        answers = [arguments[0] for place, _, arguments in batch if place == ANSWERS]
-        reports._waiting.extend(answers[1:])
-        for envelope in answers[:1]:
-            reports.take_answer(envelope)
+        reports.take_answers([one for place, _, arguments in batch if place == ANSWERS for one in arguments[0]])
         for place, task, arguments in batch:
             if place != ANSWERS:
                 cloud.handle(place, task, arguments)
     assert cloud.get(Vm, vm_id).state == "Running"
+
+
+def test_what_answers_of_one_moment_lead_to_is_one_message_a_queue(cloud: Cloud):
+    cloud.deploy("first")
+    cloud.deploy("second")
+    cloud.settle()
+    for name in ("third", "fourth", "fifth"):
+        cloud.deploy(name)
+    batch = cloud.take_messages()
+    while not (answers := [one for place, _, given in batch if place == ANSWERS for one in given[0]]):
+        for message in batch:
+            cloud.handle(*message)
+        batch = cloud.take_messages()
+    assert len(answers) == len(batch)
+    reports.take_answers(answers)
+    sizes = messages_in(cloud.queues)
+    assert set(sizes) <= {0, 1}
+    assert len(cloud.take_messages()) > sum(sizes)
+
+
+def messages_in(queues: list[str]) -> list[int]:
+    with celery_app.app().connection_for_read() as connection:
+        return [connection.default_channel._size(name) for name in queues]

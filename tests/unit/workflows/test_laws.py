@@ -208,9 +208,9 @@ def test_an_answer_counts_only_from_the_agent_that_was_asked(cloud):
         for place, task, arguments in batch:
             if place == "answers":
                 stolen += 1
-                payload = engine.msgspec.json.decode(arguments[0]["payload"])
+                payload = engine.msgspec.json.decode(arguments[0][0]["payload"])
                 forged = {"agent": store.agent_id, "kind": "answer", "job": payload["job"], "answer": payload["answer"]}
-                cloud.handle(place, task, [engine_sign(store, forged)])
+                cloud.handle(place, task, [[engine_sign(store, forged)]])
             else:
                 cloud.handle(place, task, arguments)
     assert stolen
