@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, redirect, request
 from markdown_it import MarkdownIt
@@ -115,7 +116,8 @@ def _with_headers(response: Response) -> Response:
 
 
 def _index() -> Response:
-    query = request.args.get("q", "").strip()[:LONGEST_SEARCH]
+    given = parse_qs(request.query_string.decode("ascii", "replace"))
+    query = given.get("q", [""])[0].strip()[:LONGEST_SEARCH]
     return _found(query) if query else _shown("index")
 
 
