@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ FOLDERS = ("commands", "responses", "guides", "decisions")
 DATA = ("commands.json", "openapi.json")
 LONGEST_SEARCH = 100
 
+_SUFFIX = re.compile(r"\.md(?=#|$)")
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -77,12 +79,19 @@ class Page:
         """The page as HTML. What is HTML in its Markdown is shown as text, and links lead to pages without suffix."""
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
         tokens = markdown.parse(self.text)
-        for token in tokens:
+        for number, token in enumerate(tokens):
+            if token.type == "heading_open":
+                token.attrSet("id", _anchor(tokens[number + 1].content))
             for inner in token.children or ():
                 target = inner.attrGet("href") if inner.type == "link_open" else None
-                if isinstance(target, str) and target.endswith(".md") and "://" not in target:
-                    inner.attrSet("href", target.removesuffix(".md"))
+                if isinstance(target, str) and "://" not in target:
+                    inner.attrSet("href", _SUFFIX.sub("", target))
         return str(markdown.renderer.render(tokens, markdown.options, {}))
+
+
+def _anchor(heading: str) -> str:
+    """What a link after # names a heading by, as Git hosting sites do."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @cache

@@ -55,7 +55,10 @@ def test_every_link_of_every_page_leads_to_one(site):
         if response.mimetype != "text/html":
             continue
         for target in links(response).targets:
-            absolute = target if target.startswith("/") else _joined(path, target)
+            place, _, anchor = target.partition("#")
+            absolute = place if place.startswith("/") else _joined(path, place)
+            if anchor:
+                assert f'id="{anchor}"' in site.get(absolute).text, target
             if "://" not in target and absolute not in seen:
                 seen.add(absolute)
                 waiting.append(absolute)
@@ -84,7 +87,7 @@ def test_what_is_searched_is_shown_as_text(site):
 
 def test_a_page_shows_parameters_and_example(site):
     text = site.get("/docs/commands/listZones").text
-    assert "<h1>listZones</h1>" in text
+    assert '<h1 id="listzones">listZones</h1>' in text
     assert "<td><code>showcapacities</code></td>" in text
     assert "GET /client/api?command=listZones" in text
 

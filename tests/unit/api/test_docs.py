@@ -13,7 +13,7 @@ from manager.api.command import COMMANDS
 
 STORED = Path(__file__).parents[3] / docs.FOLDER
 MADE = docs.files(STORED)
-LINK = re.compile(r"\]\(([^)#:]+)\)")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.parametrize("name", sorted(MADE))
