@@ -10,11 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from manager import configuration, db, identity_seed
 from manager.cli import init_keys
-from manager.config import settings
 from manager.models import Base
-from manager.workflows import numbers
+from tests.conftest import _in_use as in_use
+from tests.conftest import _seed as seed_identity
 from tests.examples import runner
 from tests.examples.world import make
 
@@ -22,21 +21,15 @@ from tests.examples.world import make
 def fresh(directory: Path) -> Engine:
     """A seeded database in the empty `directory`, which the settings of this process then name."""
     os.environ |= {
-        "PILEUS_DATABASE_URL": f"sqlite:///{directory / 'pileus.db'}",
         "PILEUS_BROKER_URL": "memory://",
         "PILEUS_SECRET_KEY_FILE": str(directory / "secret.key"),
         "PILEUS_SIGNING_KEY_FILE": str(directory / "signing.pem"),
     }
     os.environ.setdefault("PILEUS_LOG_LEVEL", "ERROR")
     init_keys(directory)
-    settings.cache_clear()
-    db.engine.cache_clear()
-    configuration.forget()
-    numbers._free.clear()
-    engine = db.engine()
+    engine = next(in_use(f"sqlite:///{directory / 'pileus.db'}"))
     Base.metadata.create_all(engine)
-    with db.transaction(engine) as session:
-        identity_seed.keys_of(session, identity_seed.seed(session, password="admin-password").admin)
+    seed_identity(engine)
     return engine
 
 

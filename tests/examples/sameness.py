@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import uuid
 from functools import partial
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 NAMESPACE = uuid.UUID("6f1c1d5e-2f0b-5e0a-9d4c-7b3f6a1e8c42")
 TIME = "2026-01-02T03:04:05+0000"
-DRAWN = {
+DISK_BYTES = 100 * 2**30
+DRAWN: dict[str, Any] = {
+    "disk_used": str(12 * 2**30), "disksizeused": 12 * 2**30,
     "apikey": "the-api-key", "secretkey": "the-secret-key", "userapikey": "the-api-key", "password": "the-password",
     "encryptedpassword": "the-encrypted-password", "sessionkey": "the-session-key",
     "privatekey": "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----\n",
     "fingerprint": "43:51:43:a1:b5:fc:8b:b7:0a:3a:a9:b1:0f:66:73:a8",
 }  # fmt: skip
-"""Fields whose values are drawn by chance, and what is shown for them."""
+"""Fields whose values are drawn by chance, or measured, and what is shown for them."""
 ROWS_SHOWN = 2
 LONG_LIST = 5
 
@@ -36,7 +39,8 @@ class Sameness:
     def __init__(self, scenario: str, names: dict[str, str], directory: Path) -> None:
         self.scenario, self.directory = scenario, str(directory)
         self.step = 0
-        self.shown: dict[str, str] = {}
+        disk = shutil.disk_usage(directory).total
+        self.shown: dict[Any, Any] = {disk: DISK_BYTES, str(disk): str(DISK_BYTES)}
         self.used: dict[str, int] = {}
         self.know(names)
 
@@ -51,7 +55,7 @@ class Sameness:
         self.step = number
 
     def text(self, given: dict[str, str]) -> dict[str, str]:
-        return {name: DRAWN.get(name, self._value(value, name)) for name, value in given.items()}
+        return {name: str(DRAWN.get(name, self._value(value, name))) for name, value in given.items()}
 
     def answer(self, value: Any, path: str = "") -> Any:
         name = path.rsplit(".", 1)[-1]
@@ -60,13 +64,13 @@ class Sameness:
         if isinstance(value, list):
             shown = value[:ROWS_SHOWN] if len(value) > LONG_LIST else value
             return [self.answer(item, f"{path}.{number}") for number, item in enumerate(shown)]
-        if isinstance(value, str):
-            return DRAWN[name] if name in DRAWN and value else self._value(value, path)
-        return value
+        if name in DRAWN and value:
+            return DRAWN[name]
+        return self._value(value, path) if isinstance(value, str) else self.shown.get(value, value)
 
     def _value(self, value: str, path: str) -> str:
         if value in self.shown:
-            return self.shown[value]
+            return str(self.shown[value])
         value = value.replace(self.directory, "/srv")
         value = _UUID.sub(lambda match: self._known(match[0], path), value)
         for pattern, form, first in _NUMBERED:
@@ -75,7 +79,7 @@ class Sameness:
 
     def _known(self, identifier: str, path: str) -> str:
         fresh = str(uuid.uuid5(NAMESPACE, f"{self.scenario}/{self.step}/{path}"))
-        return self.shown.setdefault(identifier, fresh)
+        return str(self.shown.setdefault(identifier, fresh))
 
     def _numbered(self, form: str, first: int, match: re.Match[str]) -> str:
         """The next number of its kind for what is seen for the first time."""
@@ -83,4 +87,4 @@ class Sameness:
             kind = form + match[1]
             number = self.used[kind] = self.used.get(kind, first - 1) + 1
             self.shown[match[0]] = form.format(match[1], number)
-        return self.shown[match[0]]
+        return str(self.shown[match[0]])
