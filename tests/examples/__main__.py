@@ -1,10 +1,13 @@
-"""`python -m tests.examples`: plays every scenario of api_docs/examples and stores what is answered."""
+"""`python -m tests.examples [NAME...]` plays the scenarios of api_docs/examples, or those named, and stores what is
+answered; it tells which commands no scenario shows.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -43,11 +46,15 @@ def record(scenario: Path, directory: Path) -> None:
 
 def main() -> None:
     for scenario in runner.scenarios():
+        if sys.argv[1:] and scenario.stem not in sys.argv[1:]:
+            continue
         directory = Path(tempfile.mkdtemp(prefix="pileus-examples-"))
         try:
             record(scenario, directory)
         finally:
             shutil.rmtree(directory)
+    if missing := runner.without_example():
+        print(f"{len(missing)} commands have no example: {', '.join(sorted(missing))}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import yaml
 
 from manager.api.command import COMMANDS
+from manager.api.commands import load_all
 from tests.client import Api, Caller, Refused, signed
 from tests.examples.sameness import Sameness
 from tests.unit.workflows.cloud import Cloud
@@ -36,8 +37,21 @@ def answers_of(scenario: Path) -> Path:
 
 
 def stored(scenario: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(answers_of(scenario).read_text())
+    """The stored answers; none for a scenario that was never played."""
+    file = answers_of(scenario)
+    found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
     return found
+
+
+def shown() -> set[str]:
+    """The commands that have an example."""
+    return {example["command"] for file in scenarios() for example in stored(file)}
+
+
+def without_example() -> set[str]:
+    load_all()
+    own = {name for name in COMMANDS if COMMANDS[name].handler.__module__.startswith("manager.")}
+    return own - shown()
 
 
 @dataclass
