@@ -128,7 +128,7 @@ def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
     if model is Account:
         return cast("ColumnElement[str]", Account.id)
     if model is Nic:
-        return select(Vm.account_id).where(Vm.id == Nic.vm_id).scalar_subquery()
+        return select(Vm.account_id).where(Vm.id == Nic.vm_id).correlate(Nic).scalar_subquery()
     column: ColumnElement[str] | None = getattr(model, "account_id", None)
     return column
 

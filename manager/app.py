@@ -1,4 +1,4 @@
-"""The Flask application of the management server: the CloudStack wire at /client/api."""
+"""The Flask application of the management server: the CloudStack wire at /client/api, its documentation at /docs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agents import log as logs
-from manager import db
+from manager import db, docs_site
 from manager.api import dispatch, wire
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
@@ -49,6 +49,7 @@ def create_app(engine: Engine | None = None) -> Flask:
     for rule in ("/client/api", "/client/api/", "/client/api/<path:rest>"):
         app.add_url_rule(rule, rule, client_api, methods=["GET", "POST"])
     app.add_url_rule("/healthz", "healthz", healthz)
+    app.register_blueprint(docs_site.blueprint())
     return app
 
 

@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def write_docs(_arguments: argparse.Namespace) -> None:
-    """Write api_docs/commands.json from the API's declarations."""
+    """Write the generated part of api_docs/ from the API's declarations."""
     docs.write()
 
 

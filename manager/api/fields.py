@@ -186,8 +186,17 @@ class Date(Parameter):
                 continue
             if form == "%Y-%m-%d" and self.end_of_day:
                 time = time.replace(hour=23, minute=59, second=59)
-            return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+            return _in_utc(name, time)
         raise BadParameter(name, f"{value} is not a date such as 2026-01-31 or 2026-01-31T23:59:59+0000.")
+
+
+def _in_utc(name: str, time: dt.datetime) -> dt.datetime:
+    if time.tzinfo is None:
+        return time.replace(tzinfo=dt.UTC)
+    try:
+        return time.astimezone(dt.UTC)
+    except OverflowError:
+        raise BadParameter(name, f"{time.isoformat()} is not within the years 1 and 9999 of UTC.") from None
 
 
 @dataclass(frozen=True)

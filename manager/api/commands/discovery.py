@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from manager import access
+from manager import access, configuration
 from manager.api import discovery
 from manager.api.call import Call
 from manager.api.command import COMMANDS, EVERYONE, Page, Request, command
@@ -97,7 +97,7 @@ def list_capabilities(call: Call) -> dict[str, Any]:
     shown |= {
         "cloudstackversion": VERSION,
         "dynamicrolesenabled": True,
-        "allowuserexpungerecovervm": True,
+        "allowuserexpungerecovervm": configuration.value(call.session, "allow.user.expunge.recover.vm"),
         "allowuserforcestopvm": True,
         "supportELB": "false",
         "customdiskofferingminsize": 1,

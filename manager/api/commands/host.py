@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Address
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
@@ -21,6 +20,7 @@ from manager.api.commands.place import (
     hold,
     named,
     refuse_while,
+    split_url,
 )
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
@@ -100,7 +100,7 @@ def _name_in(url: str) -> str:
 
     :raises Invalid: the url has another form
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     name = parts.netloc
     if parts.scheme not in ("http", "https") or not HOST_NAME.fullmatch(name) or parts.path.strip("/"):
         raise Invalid(f"The url {url} is not that of a host, such as http://host1.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from manager.api.call import Call
 from manager.api.commands.network_offering import ServiceResponse, shown_services
+from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of, tags_of
 from manager.models import Network, NetworkOffering, Zone
@@ -60,7 +61,7 @@ class NetworkResponse(Response):
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Network]) -> list[Shown]:

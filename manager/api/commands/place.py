@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from sqlalchemy import ColumnElement, Select, func, select
 
@@ -55,12 +55,20 @@ def network_domain(text: str | None) -> str | None:
     return text or None
 
 
+def split_url(url: str) -> SplitResult:
+    """:raises Invalid: it has brackets around what is no IPv6 address"""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise Invalid(f"The url {url} cannot be read.") from None
+
+
 def path_of(url: str, schemes: Iterable[str]) -> tuple[str, str]:
     """Scheme and absolute path of a URL such as file:///var/lib/pool.
 
     :raises Invalid: another scheme, a host in it, or a path that is not absolute and plain
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme not in schemes:
         known = " or ".join(f"{scheme}:///directory" for scheme in schemes)
         raise Invalid(f"The url {url} cannot be used; it must be {known}.")

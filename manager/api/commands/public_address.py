@@ -10,6 +10,7 @@ from manager import access
 from manager.api.call import Call
 from manager.api.command import EVERYONE, AccountListRequest, Given, Page, command
 from manager.api.commands.place import with_keyword
+from manager.api.commands.tag import TagResponse
 from manager.api.fields import Choice, Flag, MapOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str
 from manager.api.rows import by_id, owners_of, tags_of
@@ -40,7 +41,7 @@ class PublicAddressResponse(Response):
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[PublicAddress]) -> list[Shown]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from manager.api.call import Call
+from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Long, Many, Map, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of, tags_of
 from manager.models import OsType, Template, Zone
@@ -50,7 +51,7 @@ class TemplateResponse(Response):
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Template]) -> list[Shown]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Bundle
 
 from manager.api.call import Call
 from manager.api.commands.nic import NicResponse, for_vms
+from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
 from manager.api.rows import tags_of
 from manager.models import Account, Domain, Host, OsType, ServiceOffering, Template, Vm, WorkflowRow, Zone
@@ -65,7 +66,7 @@ class VmResponse(Response):
     nic = Many("its NICs", NicResponse)
     securitygroup = Many("its security groups: none")
     affinitygroup = Many("its affinity groups: none")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
     jobid = Str("the id of the job that is at work on it")
     jobstatus = Int("0 while a job is at work on it")
 

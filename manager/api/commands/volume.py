@@ -12,6 +12,7 @@ from sqlalchemy.orm import Bundle
 from manager import access
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, Page, command
+from manager.api.commands.tag import TagResponse
 from manager.api.fields import Choice, ListOf, MapOf, Ref, Text
 from manager.api.response import Bool, Long, Many, Response, Shown, Str, When
 from manager.api.rows import tags_of
@@ -65,7 +66,7 @@ class VolumeResponse(Response):
     storage = Str("the storage pool that holds it", root_only=True)
     destroyed = Bool("whether it is being removed")
     isextractable = Bool("whether it can be downloaded")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:

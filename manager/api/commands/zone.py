@@ -22,6 +22,7 @@ from manager.api.commands.place import (
     rename,
     with_keyword,
 )
+from manager.api.commands.tag import TagResponse
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
@@ -69,7 +70,7 @@ class ZoneResponse(Response):
     internaldns2 = Str("the second one", root_only=True)
     guestcidraddress = Str("the addresses of a guest network that names none", root_only=True)
     capacity = Many("its capacities, where showcapacities asks for them", CapacityResponse, root_only=True)
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Zone]) -> list[Shown]:

@@ -1,0 +1,33 @@
+"""The examples of the API's pages are what really is asked and answered, and every command has one."""
+
+from __future__ import annotations
+
+import pytest
+
+from manager.api.command import COMMANDS
+from tests.examples import runner, shapes
+from tests.examples.world import make
+
+WITHOUT_EXAMPLE: dict[str, str] = {}
+"""Commands that no scenario can show, and why."""
+
+
+@pytest.mark.parametrize("file", runner.scenarios(), ids=lambda file: file.stem)
+def test_examples_are_what_is_answered(file, engine, tmp_path):
+    """After a change of an answer: ./dev docs."""
+    found = runner.run(file, make(engine, tmp_path))
+    for new, old in zip(found, runner.stored(file), strict=True):
+        assert new == old, f"{new['command']} answers otherwise than its page shows"
+    assert [fault for example in found for fault in shapes.wrong(example)] == []
+
+
+def test_every_command_has_an_example():
+    """A new command gets a step in a scenario of api_docs/examples."""
+    assert runner.without_example() - set(WITHOUT_EXAMPLE) == set()
+    assert set(WITHOUT_EXAMPLE) & runner.shown() == set(), "it has an example by now"
+    assert runner.shown() - set(COMMANDS) == set(), "examples of commands that are gone"
+
+
+def test_there_are_no_answers_without_a_scenario():
+    names = {runner.answers_of(file).name for file in runner.scenarios()}
+    assert {file.name for file in runner.FOLDER.glob("*.json")} == names
