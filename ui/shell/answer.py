@@ -56,7 +56,8 @@ def _named(typed: str) -> str:
 def _renew(config: Config, profile: str, key: str) -> None:
     chosen = config.chosen(profile)
     catalog = Catalog.open(config.cache, chosen)
-    KeptValues(_file(catalog), []).renew(Client(chosen, TIME_LIMIT), catalog, key)
+    with Client(chosen, TIME_LIMIT) as client:
+        KeptValues(_file(catalog), []).renew(client, catalog, key)
 
 
 def _file(catalog: Catalog) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ui.shell import ini
 from ui.shell.client import Client
@@ -96,8 +97,8 @@ class Catalog:
     @classmethod
     def open(cls, folder: Path, profile: Profile) -> Catalog:
         """The kept commands of a profile; empty where they have not been read yet."""
-        mark = hashlib.sha256(f"{profile.url} {profile.key or profile.username}".encode()).hexdigest()[:20]
-        catalog = cls(folder / f"{mark}.apis")
+        mark = zlib.crc32(f"{profile.url} {profile.key or profile.username}".encode())
+        catalog = cls(folder / f"{urlsplit(profile.url).hostname}-{mark:08x}.apis")
         catalog.load()
         return catalog
 

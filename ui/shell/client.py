@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hmac
-import http.client
 import json
 import os
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
 from ui.shell.errors import ApiError, AuthError, LateError, ReachError, UsageError
 from ui.shell.profiles import Profile
 
+if TYPE_CHECKING:
+    import http.client
+
 LONGEST_QUERY = 2000  # characters; proxies refuse much longer lines
 EXPIRES_AFTER = 600  # seconds
 CONNECT_TIMEOUT = 10.0  # seconds
-UNAUTHORIZED = 401
+OK, UNAUTHORIZED = 200, 401
 _READS = re.compile(r"(get|list|query|find)\w+$")
 _SECRET = re.compile(r"password|secret|token|privatekey|userdata|credential|sessionkey", re.IGNORECASE)
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -43,6 +44,8 @@ def escaped(value: str) -> str:
 
 
 def sign(secret: str, parameters: Mapping[str, str]) -> str:
+    import hmac
+
     text = "&".join(f"{name}={escaped(value)}" for name, value in sorted(parameters.items())).lower()
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
 
@@ -93,6 +96,12 @@ class Client:
         self._session = {"sessionkey": str(answer.get("sessionkey", ""))}
         return answer
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -103,7 +112,7 @@ class Client:
         kept = self._connection is not None and self._connection.sock is not None and request.method == "GET"
         try:
             return self._exchange(request, timeout, fresh=not kept)
-        except (http.client.HTTPException, ConnectionError) as error:
+        except (_broken(), ConnectionError) as error:
             self.close()
             if not kept:
                 raise ReachError(
@@ -142,6 +151,8 @@ class Client:
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         scheme, host, port = self.address.scheme, self.address.hostname or "", self.address.port
+        import http.client
+
         proxy = urlsplit(_proxy(scheme, host))
         near = (proxy.hostname or host, (proxy.port or 3128) if proxy.hostname else port)
         if scheme == "https":
@@ -175,7 +186,7 @@ class Client:
             answer = json.loads(body)
             if isinstance(answer, dict) and len(answer) == 1:
                 content: Any = next(iter(answer.values()))
-                if isinstance(content, dict) and (status == http.HTTPStatus.OK or "errorcode" in content):
+                if isinstance(content, dict) and (status == OK or "errorcode" in content):
                     return self._judged(status, content, command)
         start = " ".join(re.sub(rb"<[^>]*>", b" ", body[:2000]).decode("utf-8", "replace").split())[:160]
         raise ReachError(
@@ -184,13 +195,20 @@ class Client:
         )
 
     def _judged(self, status: int, content: dict[str, Any], command: str) -> dict[str, Any]:
-        if status == http.HTTPStatus.OK:
+        if status == OK:
             return content
         code, text = int(content.get("errorcode", status)), str(content.get("errortext", "")).strip()
         if code == UNAUTHORIZED or command == "login":
             hint = f"The keys come from the profile {self.profile.name} ({self.profile.source})."
             raise AuthError(code, text, "" if command == "login" else hint)
         raise ApiError(code, text)
+
+
+def _broken() -> type[Exception]:
+    """What http.client raises for answers that are none. It is loaded when something is sent: completion is faster."""
+    from http.client import HTTPException
+
+    return HTTPException
 
 
 def _proxy(scheme: str, host: str) -> str:

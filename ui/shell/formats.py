@@ -11,6 +11,7 @@ from ui.shell.errors import UsageError
 from ui.shell.rows import Row, flat, plain, rows_of
 
 _YAML_PLAIN = re.compile(r"[A-Za-z_/][\w ./+@-]*$")
+_YAML_UNSEEN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _YAML_WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n", "~")
 _XML_NAME = re.compile(r"[A-Za-z_][\w.-]*$")
 
@@ -44,13 +45,17 @@ def _yaml(value: Any) -> list[str]:
             first, *rest = _yaml(one)
             lines += [f"- {first}", *(f"  {line}" for line in rest)]
         return lines
+    if isinstance(value, float):
+        return [re.sub(r"^(-?\d+)e", r"\1.0e", json.dumps(value))]
     return [_yaml_text(value) if isinstance(value, str) else json.dumps(value)]
 
 
 def _yaml_text(text: str) -> str:
     """JSON's strings are YAML's as well, wherever a plain word could be taken for something else."""
     is_plain = _YAML_PLAIN.match(text) and text == text.strip() and text.lower() not in _YAML_WORDS
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    if is_plain:
+        return text
+    return _YAML_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def as_csv(rows: Sequence[Row], names: Sequence[str], *, header: bool) -> str:

@@ -88,6 +88,7 @@ COMMANDS = {
     "history": ("[TEXT]", "the lines that were typed"),
     "exit": ("", "leave; also quit and Ctrl-D"),
 }
+WORDLESS = ("sync", "jobs", "set", "exit")  # of these, a further word makes a command of the cloud
 LONG = {"--output": "-o", "--columns": "-c", "--profile": "-p", "--file": "-f", "--quiet": "-q", "--help": "-h"}
 
 

@@ -77,14 +77,13 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         while True:
             for job_id in self.running:
-                self._look(job_id)
+                self.look(job_id)
             time.sleep(LOOK_EVERY)
 
-    def _look(self, job_id: str) -> None:
+    def look(self, job_id: str) -> None:
         try:
-            client = Client(self.shell.profile, TIME_LIMIT)
-            answer = client.call("queryAsyncJobResult", {"jobid": job_id})
-            client.close()
+            with Client(self.shell.profile, TIME_LIMIT) as client:
+                answer = client.call("queryAsyncJobResult", {"jobid": job_id})
         except ShellError:
             return
         if answer.get("jobstatus", 0) == 0:
@@ -119,7 +118,7 @@ def converse(shell: Shell, session: PromptSession[str] | None = None) -> int:
     while True:
         try:
             with patch_stdout(raw=True):
-                text = session.prompt(_prompt(shell), bottom_toolbar=lambda: _toolbar(watcher))
+                text = session.prompt(_prompt(shell), bottom_toolbar=lambda: toolbar(watcher))
         except KeyboardInterrupt:
             continue
         except EOFError:
@@ -149,6 +148,6 @@ def _prompt(shell: Shell) -> str:
         return "pileus> "
 
 
-def _toolbar(watcher: Watcher) -> str | None:
+def toolbar(watcher: Watcher) -> str | None:
     count = len(watcher.running)
     return f" {count} job{'s' if count > 1 else ''} running; jobs lists them, wait JOB follows one" if count else None

@@ -39,7 +39,7 @@ class Progress:
                 self._above(f"{self.title}  job {self.job_id}")
             self._printed += 1
             self._above(self._told(one))
-        self._step = next((_name(one) for one in found if one not in ended), "")
+        self._step = next((_name(one) for one in found if one not in ended), "finishing" if ended else "")
 
     def tick(self) -> None:
         if not self.on:

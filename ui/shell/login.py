@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from ui.shell.client import Client
 from ui.shell.errors import AuthError, ShellError, UsageError
 from ui.shell.grammar import Options
-from ui.shell.profiles import Profile
+from ui.shell.profiles import ENVIRONMENT, SECTION, Profile
 from ui.shell.screen import Screen
 from ui.shell.shell import Shell
 
@@ -23,17 +23,19 @@ def log_in(shell: Shell, words: list[str], options: Options, out: Screen) -> Non
     username = given.get("user") or _asked("User", "admin")
     domain = given.get("domain") or (_asked("Domain", "/") if len(words) < 2 else "/")  # noqa: PLR2004 - URL and user
     verify = near.verify if near and near.url == url else True
-    client = Client(Profile("login", url, verify=verify, source="login"))
-    session = client.log_in(username, read_password(f"Password of {username}: "), domain)
-    if str(session.get("is2faenabled")) == "true" and str(session.get("is2faverified")) != "true":
-        client.call("validateUserTwoFactorAuthenticationCode", {"codefor2fa": read_password("Code: ")})
-    key, secret = _keys(client, str(session.get("userid", "")))
+    with Client(Profile("login", url, verify=verify, source="login")) as client:
+        session = client.log_in(username, read_password(f"Password of {username}: "), domain)
+        if str(session.get("is2faenabled")) == "true" and str(session.get("is2faverified")) != "true":
+            client.call("validateUserTwoFactorAuthenticationCode", {"codefor2fa": read_password("Code: ")})
+        key, secret = _keys(client, str(session.get("userid", "")))
     name = options.profile or _name(url, shell)
     shell.config.save(Profile(name, url, key, secret, verify=verify))
     shell.config.set("profile", name)
     shell.use(shell.config.profiles()[name])
     shell.sync()
     out.write(f"Logged in as {username}. The keys are the profile {name} in {shell.config.path}.\n")
+    if ENVIRONMENT in shell.config.profiles():
+        shell.remark(f"The CLOUDSTACK_* variables count before it, unless it is named: -p {name}")
 
 
 def address(text: str) -> str:
@@ -51,8 +53,8 @@ def _near(shell: Shell, name: str) -> Profile | None:
 def _name(url: str, shell: Shell) -> str:
     host = urlsplit(url).hostname or "cloud"
     ours = shell.config.own
-    known = next((s for s, v in ours.items() if s.startswith("profile ") and v.get("url") == url), "")
-    return known.removeprefix("profile ") or host
+    known = next((s for s, v in ours.items() if s.startswith(SECTION) and v.get("url") == url), "")
+    return known.removeprefix(SECTION) or host
 
 
 def _keys(client: Client, user_id: str) -> tuple[str, str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ui.shell import grammar
 from ui.shell.errors import FAILED, INTERRUPTED, OK, ShellError, UsageError
-from ui.shell.profiles import Config
-from ui.shell.shell import Shell, run_script
+
+if TYPE_CHECKING:
+    from ui.shell.shell import Shell
 
 VERSION = "0.1.0"
 
@@ -37,7 +39,17 @@ def _run(words: list[str]) -> int:
     if words == ["--version"]:
         sys.stdout.write(f"pileus {VERSION}\n")
         return OK
+    from ui.shell.profiles import Config
+    from ui.shell.shell import Shell
+
     shell = Shell(Config())
+    try:
+        return _served(shell, words)
+    finally:
+        shell.close()
+
+
+def _served(shell: Shell, words: list[str]) -> int:
     try:
         line = grammar.Line(words)
         shell.general = line.options
@@ -51,6 +63,8 @@ def _run(words: list[str]) -> int:
 
 
 def _script(shell: Shell, name: str) -> int:
+    from ui.shell.shell import run_script
+
     if name == "-":
         return run_script(shell, "standard input", sys.stdin)
     try:

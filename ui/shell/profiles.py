@@ -64,9 +64,9 @@ class Config:
         """:raises UsageError: there is no such setting, or it cannot have this value."""
         if name not in SETTINGS:
             raise UsageError(f"There is no setting {name}.", f"Settings: {', '.join(SETTINGS)}.")
-        allowed = tuple(self.profiles()) if name == "profile" else CHOICES.get(name, ())
-        if value and allowed and value not in allowed:
-            raise UsageError(f"The setting {name} cannot be {value}.", f"Possible: {', '.join(allowed)}.")
+        allowed = tuple(self.profiles()) if name == "profile" else CHOICES.get(name)
+        if value and allowed is not None and value not in allowed:
+            raise UsageError(f"The setting {name} cannot be {value}.", f"Possible: {', '.join(allowed) or 'nothing'}.")
         if name == "timeout" and value and not value.isdecimal():
             raise UsageError(f"The setting timeout is a number of seconds, and {value} is none.")
         self.own.setdefault("", {})[name] = value

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import os
-import shutil
-import textwrap
 import unicodedata
 from collections.abc import Sequence
 from typing import IO, Any
 
+from ui.shell.client import is_secret
 from ui.shell.rows import Row, fields_of, plain
 
+MANY = 16  # fields of one thing, more of which are not all shown unasked
 NARROWEST = 8  # columns that a cell keeps when others need room
 WIDEST = 24  # columns of a cell that are enough when it is decided which fields have room
 UUID_WIDTH = 36
+WIDE_ENOUGH_FOR_IDS = 64  # columns; names serve as well in commands
 GAP = "  "
 FIRST = (
-    *("id", "name", "username", "displayname", "path", "state", "status", "allocationstate", "resourcestate"),
-    *("jobstatus", "cmd", "ipaddress", "cidr", "type", "displaytext", "hypervisor", "zonename", "account", "domain"),
-    *("cpunumber", "memory", "size", "virtualmachinename", "level", "value", "description", "created"),
+    *("id", "jobid", "name", "username", "path", "state", "status", "allocationstate", "resourcestate"),
+    *(
+        "jobstatus",
+        "cmd",
+        "ipaddress",
+        "cidr",
+        "type",
+        "displayname",
+        "displaytext",
+        "description",
+        "hypervisor",
+        "zonename",
+        "account",
+        "domain",
+    ),
+    *("cpunumber", "memory", "size", "virtualmachinename", "level", "value", "created"),
 )
 _GOOD = ("running", "up", "enabled", "ready", "allocated", "implemented", "done", "true", "active", "connected")
 _BAD = ("error", "down", "failed", "disconnected", "alert", "stuck", "destroyed", "expunging")
@@ -37,7 +51,11 @@ class Screen:
     @property
     def width(self) -> int:
         """In columns; 0 where the output is no terminal and lines may be as long as they like."""
-        return shutil.get_terminal_size().columns if self.is_terminal else 0
+        if not self.is_terminal:
+            return 0
+        import shutil
+
+        return shutil.get_terminal_size().columns
 
     def styled(self, text: str, style: str) -> str:
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.has_color and style and text else text
@@ -79,6 +97,8 @@ def wrapped(text: str, width: int, indent: str = "", first: str | None = None) -
     """`text` in lines of at most `width` columns; 0 leaves lines as they are."""
     if not width:
         return (indent if first is None else first) + text
+    import textwrap
+
     lines = textwrap.wrap(
         text,
         max(width, 2 * NARROWEST),
@@ -133,6 +153,8 @@ def _fitting(names: Sequence[str], widths: dict[str, int], total: int) -> list[s
     """The names that have room when none is wider than it may be; at least two."""
     taken: list[str] = []
     used = 0
+    if total < WIDE_ENOUGH_FOR_IDS and len(names) > 1:
+        names = [name for name in names if name != "id"]
     for name in names:
         width = min(widths[name], WIDEST if name != "id" else UUID_WIDTH)
         if len(taken) >= 2 and used + width > total:  # noqa: PLR2004 - an id alone tells nothing
@@ -159,16 +181,21 @@ def _squeezed(widths: dict[str, int], total: int) -> dict[str, int]:
 def column(rows: Sequence[Row], names: Sequence[str], *, header: bool) -> str:
     """Aligned columns of whole values, for grep and awk: no cell is cut, an empty one is a dash."""
     cells = [[one_line(row.get(name)) or "-" for name in names] for row in rows]
-    lines = [[name.upper() for name in names], *cells] if header else cells
+    lines = [[name.upper() for name in names], *cells] if header and names else cells
     widths = [max((width_of(line[place]) for line in lines), default=0) for place in range(len(names))]
     pairs = ([padded(text, width) for text, width in zip(line, widths, strict=True)] for line in lines)
     return "".join(GAP.join(parts).rstrip() + "\n" for parts in pairs)
 
 
-def record(screen: Screen, row: Row, names: Sequence[str]) -> str:
-    """One thing with all its fields: those that tell most first, nested ones below them."""
-    known = [name for name in FIRST if name in row]
-    shown = list(names) or [*known, *(name for name in row if name not in known)]
+def record(screen: Screen, row: Row, names: Sequence[str]) -> tuple[str, int]:
+    """One thing, those of its fields that tell most first, and how many are left out.
+
+    None is but on a terminal, where many would push what was done before off the screen; a secret, which may never
+    be shown again, stays.
+    """
+    shown = list(names) or [name for name in dict.fromkeys((*FIRST, *row)) if name in row]
+    if screen.width and not names and len(shown) > MANY:
+        shown = [name for name in shown if name in FIRST or (is_secret(name) and isinstance(row[name], str))]
     wide = max((width_of(name) for name in shown), default=0)
     lines: list[str] = []
     for name in shown:
@@ -179,7 +206,7 @@ def record(screen: Screen, row: Row, names: Sequence[str]) -> str:
         for number, one in enumerate(listed):
             title = screen.styled(padded("" if number else name, wide), "bold")
             lines.append(_record_line(screen, name, one, title, wide))
-    return "".join(line + "\n" for line in lines)
+    return "".join(line + "\n" for line in lines), 0 if names else len(row) - len(shown)
 
 
 def _record_line(screen: Screen, name: str, value: Any, title: str, wide: int) -> str:
@@ -187,5 +214,7 @@ def _record_line(screen: Screen, name: str, value: Any, title: str, wide: int) -
     room = screen.width - wide - len(GAP)
     if not screen.width or width_of(text) <= room or room < NARROWEST:
         return title + GAP + screen.styled(text, style_of(name, text))
+    import textwrap
+
     first, *rest = textwrap.wrap(text, room, break_on_hyphens=False)
     return "\n".join([title + GAP + first, *(" " * wide + GAP + line for line in rest)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import subprocess
 import sys
 from typing import IO, Any
 
@@ -13,7 +12,7 @@ from ui.shell import arguments, grammar, jobs, rows, screen
 from ui.shell.catalog import Api, Catalog
 from ui.shell.client import Client
 from ui.shell.errors import FAILED, INTERRUPTED, OK, ApiError, DetachedError, ShellError, UsageError
-from ui.shell.grammar import COMMANDS, Argument, Line, Options
+from ui.shell.grammar import COMMANDS, WORDLESS, Argument, Line, Options
 from ui.shell.profiles import Config, Profile
 from ui.shell.screen import Screen
 from ui.shell.show import View
@@ -67,9 +66,12 @@ class Shell:
             self._catalog = Catalog.open(self.config.cache, self.profile)
         return self._catalog
 
-    def use(self, profile: Profile) -> None:
+    def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+    def use(self, profile: Profile) -> None:
+        self.close()
         self._profile, self._client, self._catalog = profile, None, None
 
     def sync(self) -> None:
@@ -90,9 +92,9 @@ class Shell:
 
     def run(self, text: str) -> int:
         """Run one typed line; the exit code. What went wrong has been told."""
-        text = text.strip()
+        text = text.strip().removeprefix("pileus ").lstrip()  # as it stands in instructions
         if text.startswith("!"):
-            return subprocess.run([os.environ.get("SHELL") or "/bin/sh", "-c", text[1:]], check=False).returncode
+            return run_sh(os.environ.get("SHELL") or "/bin/sh", text[1:])
         try:
             line = grammar.read(text)
         except ShellError as error:
@@ -107,10 +109,7 @@ class Shell:
                 return OK
             caught = io.StringIO()
             self.execute(line, Screen(caught))
-            # What the user typed after the pipe is a line for sh, as in any shell.
-            return subprocess.run(
-                ["/bin/sh", "-c", line.tail], check=False, input=caught.getvalue().encode()
-            ).returncode
+            return run_sh("/bin/sh", line.tail, caught.getvalue().encode())
         except ShellError as error:
             return self.report(error)
         except KeyboardInterrupt:
@@ -136,9 +135,9 @@ class Shell:
     def execute(self, line: Line, out: Screen) -> None:
         """:raises ShellError: it did not succeed"""
         options = line.options.under(self.general)
-        if line.options.profile and line.options.profile != self.profile.name:
-            self.use(self.config.chosen(line.options.profile))
         words = line.words or ["help"]
+        if line.options.profile and words[0] != "login" and line.options.profile != self.profile.name:
+            self.use(self.config.chosen(line.options.profile))
         if words[0] in COMMANDS and not self._is_api(words):
             from ui.shell import builtins
 
@@ -156,7 +155,12 @@ class Shell:
         """Whether a word of the shell begins a command of the cloud here: `sync storagepool`, `wait` never alone."""
         if len(words) < 2 or words[0] in ("help", "api", "watch"):  # noqa: PLR2004 - verb and noun
             return False
-        return bool(self.known().of(words[0], words[1]))
+        if words[0] in WORDLESS:
+            return True
+        try:
+            return bool(self.known().of(words[0], words[1]))
+        except ShellError:
+            return False  # without a cloud there are only our own
 
     def _found(self, words: list[str]) -> Api:
         try:
@@ -254,6 +258,13 @@ class Shell:
             return rows.plain(value)
 
         return _LAST.sub(field, text)
+
+
+def run_sh(program: str, line: str, given: bytes | None = None) -> int:
+    """Run a line that the user typed for another shell, as any shell does; its exit code."""
+    import subprocess
+
+    return subprocess.run([program, "-c", line], check=False, input=given).returncode
 
 
 def _check_pages(api: Api, given: list[Argument], options: Options) -> None:

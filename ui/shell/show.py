@@ -41,7 +41,12 @@ class View:
             out.write(_whole(name, narrowed, self.api))
         else:
             out.write(self._rows(name, out))
-            if name in ("table", "column") and self.is_list and err.is_terminal and not self.options.quiet:
+            if (
+                name in ("table", "column")
+                and (self.is_list or self.hidden)
+                and err.is_terminal
+                and not self.options.quiet
+            ):
                 self._remark(err)
 
     def _show_queried(self, name: str, out: Screen) -> None:
@@ -68,16 +73,24 @@ class View:
         if name == "column":
             return screen.column(chosen, names or rows.fields_of(chosen), header=header)
         if not self.is_list:
-            return "".join(_single(out, row, names) for row in chosen)
+            return "".join(self._single(out, row) for row in chosen)
         text, self.hidden = screen.table(out, chosen, names, header=header) if chosen else ("", 0)
+        return text
+
+    def _single(self, out: Screen, row: rows.Row) -> str:
+        if row.get("success") in (True, "true") and not self.names and set(row) <= {"success", "displaytext"}:
+            told = f": {row['displaytext']}" if row.get("displaytext") else ""
+            return out.styled("done", "green") + told + "\n"
+        text, self.hidden = screen.record(out, row, self.names)
         return text
 
     def _remark(self, err: Screen) -> None:
         """How many rows there are, and what is not seen of them."""
         count, total = len(self.rows), self.content.get("count", 0)
-        told = f"{count} of {self.found} {self.noun}" if count != self.found else f"{count or 'no'} {self.noun}"
+        noun = _singular(self.noun) if self.found == 1 else self.noun
+        told = f"{count} of {self.found} {noun}" if count != self.found else f"{count or 'no'} {noun}"
         empty = [name for name in self.names if count and all(rows.value_of(row, name) is None for row in self.rows)]
-        parts = [told, *([f"none has {', '.join(empty)}"] if empty else [])]
+        parts = [*([told] if self.is_list else []), *([f"none has {', '.join(empty)}"] if empty else [])]
         if int(total) > self.found > 0 and count == self.found:
             parts.append(f"the server has {total}: --all shows them")
         if self.hidden:
@@ -85,13 +98,11 @@ class View:
         err.write(err.styled(screen.wrapped("; ".join(parts), err.width), "dim") + "\n")
 
 
+def _singular(noun: str) -> str:
+    return noun[:-3] + "y" if noun.endswith("ies") else noun.removesuffix("es" if noun.endswith("sses") else "s")
+
+
 def _whole(name: str, content: Any, api: str) -> str:
     if name == "xml":
         return formats.as_xml(content, f"{api.lower()}response")
     return {"json": formats.as_json, "jsonl": formats.as_jsonl, "yaml": formats.as_yaml}[name](content)
-
-
-def _single(out: Screen, row: rows.Row, names: list[str]) -> str:
-    if row.get("success") in (True, "true") and not names and set(row) <= {"success", "displaytext"}:
-        return out.styled("done", "green") + (f": {row['displaytext']}" if row.get("displaytext") else "") + "\n"
-    return screen.record(out, row, names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -45,13 +44,11 @@ class Values:
                 at, rows = self._kept.get(key, (0.0, []))
                 if time.monotonic() - at < FRESH and (len(rows) < lookup.PAGE or key[1] == value):
                     return rows
-            client = self._client()
             try:
-                rows = fetched(client, self._catalog(), name, sent, value)
+                with self._client() as client:
+                    rows = fetched(client, self._catalog(), name, sent, value)
             except ShellError:
                 rows = []
-            finally:
-                client.close()
             whole = len(rows) < lookup.PAGE and not value
             self._kept[self._key(name, sent, "" if whole else value)] = (time.monotonic(), rows)
             return rows
@@ -87,6 +84,8 @@ class KeptValues:
         ini.write_private(self.path, json.dumps(kept))
 
     def _renew(self, key: str) -> None:
+        import subprocess
+
         subprocess.Popen(
             [sys.executable, "-m", "ui.shell", *self._renewal, key],
             stdin=subprocess.DEVNULL,
