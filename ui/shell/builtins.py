@@ -96,10 +96,13 @@ def _profile(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
     _show(shell, {"count": len(found), "profile": found} if found else {}, line, out, "profiles")
 
 
-def _set(shell: Shell, _words: list[str], line: Line, out: Screen) -> None:
-    for argument in line.arguments:
-        shell.config.set(argument.name, argument.value)
-    if not line.arguments:
+def _set(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
+    if len(words) not in (0, 2):
+        raise UsageError("set takes NAME=VALUE, or NAME VALUE.", f"Settings: {', '.join(SETTINGS)}.")
+    given = [*([(words[0], words[1])] if words else []), *((one.name, one.value) for one in line.arguments)]
+    for name, value in given:
+        shell.config.set(name, value)
+    if not given:
         found = [{"name": name, "value": shell.config.setting(name), "meaning": SETTINGS[name]} for name in SETTINGS]
         _show(shell, {"count": len(found), "setting": found}, line, out, "settings")
 

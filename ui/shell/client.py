@@ -71,10 +71,23 @@ class Client:
         :raises ApiError: the API refused it; AuthError when the keys do not count
         :raises ReachError: no answer can be had; LateError when it takes longer than `timeout` seconds
         """
-        if not self.profile.key and self.profile.username and not self._session and command != "login":
+        had_session = bool(self._session)
+        if self._needs_session and not had_session and command != "login":
             self.log_in(self.profile.username, self.profile.password, self.profile.domain)
-        request = self.request(command, parameters)
-        return self._content(*self._send(request, timeout or self.timeout), command)
+        try:
+            return self._call(command, parameters, timeout or self.timeout)
+        except AuthError:
+            if not (self._needs_session and had_session):
+                raise
+        self._session = {}  # it has ended meanwhile
+        return self.call(command, parameters, timeout)
+
+    @property
+    def _needs_session(self) -> bool:
+        return not self.profile.key and bool(self.profile.username)
+
+    def _call(self, command: str, parameters: Mapping[str, str], timeout: float) -> dict[str, Any]:
+        return self._content(*self._send(self.request(command, parameters), timeout), command)
 
     def request(self, command: str, parameters: Mapping[str, str]) -> Request:
         """The request as it is sent: secrets, long texts and changes in the body of a POST."""

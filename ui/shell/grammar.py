@@ -78,7 +78,7 @@ COMMANDS = {
     "help": ("[VERB [NOUN]]", "what commands do and take"),
     "login": ("[URL [USER [DOMAIN]]] [-p NAME]", "get keys with a password and keep them as a profile"),
     "profile": ("[NAME | remove NAME]", "list the profiles, or choose the one to use"),
-    "set": ("[NAME=VALUE]", "show the settings, or change one"),
+    "set": ("[NAME=VALUE | NAME VALUE]", "show the settings, or change one"),
     "sync": ("", "read anew which commands the server has"),
     "jobs": ("", "the jobs that run, and those of this session"),
     "wait": ("JOB", "wait for a job, with its steps"),
@@ -88,7 +88,7 @@ COMMANDS = {
     "history": ("[TEXT]", "the lines that were typed"),
     "exit": ("", "leave; also quit and Ctrl-D"),
 }
-WORDLESS = ("sync", "jobs", "set", "exit")  # of these, a further word makes a command of the cloud
+WORDLESS = ("sync", "jobs", "exit")  # of these, a further word makes a command of the cloud
 LONG = {"--output": "-o", "--columns": "-c", "--profile": "-p", "--file": "-f", "--quiet": "-q", "--help": "-h"}
 
 

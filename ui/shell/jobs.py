@@ -98,14 +98,13 @@ def _awaited(client: Client, catalog: Catalog, progress: Progress, timeout: floa
     pause, heard = FIRST_PAUSE, time.monotonic()
     while True:
         answer: dict[str, Any] = {}
+        _look_at_steps(client, catalog, progress)
         with _patiently(heard):
             answer = client.call("queryAsyncJobResult", {"jobid": progress.job_id}, min(timeout, PATIENCE))
             heard = time.monotonic()
         ended = bool(answer) and int(answer.get("jobstatus", RUNNING)) != RUNNING
-        if progress.on and STEPS in catalog:
-            with contextlib.suppress(ShellError):
-                progress.steps(rows_of(client.call(STEPS, {"jobid": progress.job_id}, PATIENCE)))
         if ended:
+            _look_at_steps(client, catalog, progress)
             return answer
         if time.monotonic() - progress.started > timeout:
             raise LateError(
@@ -114,6 +113,12 @@ def _awaited(client: Client, catalog: Catalog, progress: Progress, timeout: floa
             )
         _sleep(pause, progress)
         pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def _look_at_steps(client: Client, catalog: Catalog, progress: Progress) -> None:
+    if progress.on and STEPS in catalog:
+        with contextlib.suppress(ShellError):
+            progress.steps(rows_of(client.call(STEPS, {"jobid": progress.job_id}, PATIENCE)))
 
 
 @contextlib.contextmanager

@@ -138,6 +138,12 @@ def test_dry_run_sends_nothing_and_curl_sends_the_same(as_admin, zones, pileus, 
     assert len(api("listZones")["zone"]) == 2
 
 
+def test_dry_run_hides_secrets(as_admin, pileus):
+    person = ["username=jo", "password=Very-secret-1", "firstname=J", "lastname=O", "email=j@example.org"]
+    text = pileus("create", "account", "accounttype=0", *person, "--dry-run").out
+    assert ("password=***" in text, "Very-secret" in text) == (True, False)
+
+
 def test_curl_of_a_reading_call_is_an_address(as_admin, zones, pileus):
     url = pileus("list", "zones", "name=gamma one", "--curl").out.split("'")[3]
     with urllib.request.urlopen(url) as answer:  # noqa: S310 - it is the address of our own server

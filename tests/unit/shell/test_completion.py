@@ -115,7 +115,7 @@ def test_a_slow_server_gives_no_values_and_takes_two_seconds(texts, foreign):
     foreign.replies["listZones"] = lambda _: time.sleep(4) or {}
     started = time.monotonic()
     assert texts("deploy virtualmachine zoneid=") == []
-    assert time.monotonic() - started < TIME_LIMIT + 0.7
+    assert time.monotonic() - started < 3.5
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ def converse(capsys):
     def run(*keys):
         shell = Shell(Config(), interactive=True)
         with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
-
             session = interactive.session_of(shell)
 
             def type_keys():

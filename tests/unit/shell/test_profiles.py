@@ -6,8 +6,9 @@ import json
 import pytest
 
 from manager import db
-from manager.models import ApiKey
+from manager.models import ApiKey, LoginSession
 from tests.unit.shell.conftest import use
+from ui.shell.client import Client
 from ui.shell.profiles import Config, Profile
 
 
@@ -51,7 +52,9 @@ def test_which_profile_counts(files, monkeypatch, pileus):
 
 
 def test_own_file_is_private_and_settings_are_checked(home, pileus):
-    assert pileus("set", "output=yaml", "timeout=60").code == 0
+    assert pileus("set", "output", "yaml").code == 0
+    assert pileus("set", "timeout=60").code == 0
+    assert pileus("set", "output").code == 2
     path = home / ".config/pileus/config"
     assert path.stat().st_mode & 0o777 == 0o600
     for wrong in ("output=xls", "timeout=soon", "colour=red", "profile=nosuch"):
@@ -92,6 +95,15 @@ def test_wrong_password_is_told_and_nothing_kept(served, pileus, monkeypatch, ho
     done = login(monkeypatch, pileus, "wrong", served, "admin")
     assert done.code == 3
     assert not (home / ".config/pileus/config").exists()
+
+
+def test_session_that_ended_is_begun_anew(served, engine):
+    profile = Profile("p", served, username="admin", password="admin-password")
+    with Client(profile) as client:
+        assert client.call("listUsers", {})["count"] == 1
+        with db.transaction(engine) as session:
+            session.query(LoginSession).delete()
+        assert client.call("listUsers", {})["count"] == 1
 
 
 def test_profile_with_a_password_only_has_a_session(served, pileus, home):
