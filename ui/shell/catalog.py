@@ -126,7 +126,12 @@ class Catalog:
             lines.append(line)
             place += len(line) + 1
         head = json.dumps({"form": FORM, "at": time.time(), "index": index})
-        ini.write_private(self.path, "\n".join([head, *lines]) + "\n")
+        try:
+            ini.write_private(self.path, "\n".join([head, *lines]) + "\n")
+        except OSError:  # a home that cannot be written to: it is then asked for at every start
+            self._index, self.read_at = index, time.time()
+            self._apis = {str(one["name"]): Api(one) for one in described}
+            return
         self.load()
 
     @property

@@ -25,7 +25,6 @@ def overview(screen: Screen, catalog: Catalog) -> str:
         screen.styled("pileus VERB NOUN [name=value ...] [where CONDITION ...] [OPTION ...]", "bold"),
         "",
         _pairs(screen, _EXAMPLES),
-        "",
         _heading(screen, "Arguments"),
         _pairs(
             screen,

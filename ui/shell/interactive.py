@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, ThreadedCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 
@@ -95,9 +97,32 @@ class Watcher(threading.Thread):
         sys.stdout.write(screen.wrapped(f"The job {job_id} {told}", self.shell.out.width) + "\n")
 
 
+class EagerTab:
+    """A Tab that is typed before there is anything to complete with counts as soon as there is."""
+
+    def __init__(self) -> None:
+        self.bindings = KeyBindings()
+        self.bindings.add("tab")(self._typed)
+        self._wanted: str | None = None
+
+    def _typed(self, event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.complete_state and buffer.complete_state.completions:
+            buffer.complete_next()
+            return
+        self._wanted = buffer.text if buffer.complete_while_typing() else None
+        buffer.start_completion(insert_common_part=True)
+
+    def arrived(self, buffer: Buffer) -> None:
+        """Called with every change of what the menu offers."""
+        if self._wanted == buffer.text and buffer.complete_state and buffer.complete_state.completions:
+            self._wanted = None
+            buffer.complete_next()
+
+
 def session_of(shell: Shell) -> PromptSession[str]:
-    completer = ShellCompleter(shell)
-    return PromptSession(
+    completer, tab = ShellCompleter(shell), EagerTab()
+    session: PromptSession[str] = PromptSession(
         history=KeptHistory(shell),
         completer=ThreadedCompleter(completer),
         complete_while_typing=shell.config.setting("complete") != "false",
@@ -106,7 +131,10 @@ def session_of(shell: Shell) -> PromptSession[str]:
         enable_history_search=False,
         reserve_space_for_menu=ROWS_FOR_MENU,
         mouse_support=False,
+        key_bindings=tab.bindings,
     )
+    session.default_buffer.on_completions_changed += tab.arrived
+    return session
 
 
 def converse(shell: Shell, session: PromptSession[str] | None = None) -> int:

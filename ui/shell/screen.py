@@ -14,6 +14,7 @@ MANY = 16  # fields of one thing, more of which are not all shown unasked
 NARROWEST = 8  # columns that a cell keeps when others need room
 WIDEST = 24  # columns of a cell that are enough when it is decided which fields have room
 UUID_WIDTH = 36
+USUAL_WIDTH = 80  # columns of a terminal that does not tell
 WIDE_ENOUGH_FOR_IDS = 64  # columns; names serve as well in commands
 GAP = "  "
 FIRST = (
@@ -53,9 +54,11 @@ class Screen:
         """In columns; 0 where the output is no terminal and lines may be as long as they like."""
         if not self.is_terminal:
             return 0
-        import shutil
-
-        return shutil.get_terminal_size().columns
+        said = os.environ.get("COLUMNS", "")
+        try:
+            return int(said) if said.isdecimal() else os.get_terminal_size(self.stream.fileno()).columns or USUAL_WIDTH
+        except OSError:
+            return USUAL_WIDTH
 
     def styled(self, text: str, style: str) -> str:
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.has_color and style and text else text

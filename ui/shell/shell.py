@@ -136,8 +136,17 @@ class Shell:
         """:raises ShellError: it did not succeed"""
         options = line.options.under(self.general)
         words = line.words or ["help"]
-        if line.options.profile and words[0] != "login" and line.options.profile != self.profile.name:
-            self.use(self.config.chosen(line.options.profile))
+        if not line.options.profile or words[0] == "login" or line.options.profile == self.profile.name:
+            self._execute(words, line, options, out)
+            return
+        before = self.profile
+        self.use(self.config.chosen(line.options.profile))
+        try:
+            self._execute(words, line, options, out)
+        finally:
+            self.use(before)
+
+    def _execute(self, words: list[str], line: Line, options: Options, out: Screen) -> None:
         if words[0] in COMMANDS and not self._is_api(words):
             from ui.shell import builtins
 

@@ -201,6 +201,11 @@ def test_commands_are_kept_for_their_owner_alone(as_admin, pileus, home):
     assert kept.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_home_that_cannot_be_written_to_is_no_hindrance(as_admin, zones, pileus, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")
+    assert pileus("list", "zones", "name=beta", "-o", "id").out == f"{zones['beta']}\n"
+
+
 def test_help_of_every_command(as_admin, pileus):
     assert "deploy virtualmachine" in pileus("help", "deploy").out
     text = pileus("help", "deploy", "virtualmachine").out

@@ -23,9 +23,20 @@ def zones(as_admin, api):
     return {name: site.zone(api, name) for name in ("alpha", "beta")}
 
 
+class Until(str):
+    """Nothing more is typed until the line is this."""
+
+    __slots__ = ()
+
+    def wait(self, buffer):
+        until = time.monotonic() + 20
+        while buffer.text != self and time.monotonic() < until:
+            time.sleep(0.02)
+
+
 @pytest.fixture
 def converse(capsys):
-    """What the shell printed while `keys` were typed, as fast as people type words."""
+    """What the shell printed while `keys` were typed."""
 
     def run(*keys):
         shell = Shell(Config(), interactive=True)
@@ -36,8 +47,10 @@ def converse(capsys):
                 while not session.app.is_running:
                     time.sleep(0.02)
                 for one in keys:
-                    time.sleep(0.5)  # what is typed further ends a completion
-                    pipe.send_text(one)
+                    if isinstance(one, Until):
+                        one.wait(session.default_buffer)
+                    else:
+                        pipe.send_text(one)
 
             typist = threading.Thread(target=type_keys)
             typist.start()
@@ -68,8 +81,10 @@ def test_line_can_be_given_up_and_the_shell_left(zones, converse):
     assert set(taken.out.split()) >= set(zones.values())
 
 
-def test_tab_completes_by_name(zones, converse):
-    _, taken = converse("list zo", TAB, " id=al", TAB, f" -o id{ENTER}{CTRL_D}")
+def test_tab_completes_by_name_also_when_it_is_typed_too_early(zones, converse):
+    _, taken = converse(
+        f"list zo{TAB}", Until("list zones"), f" id=al{TAB}", Until("list zones id=alpha"), f" -o id{ENTER}{CTRL_D}"
+    )
     assert taken.out.splitlines()[-1] == zones["alpha"], taken.err
 
 

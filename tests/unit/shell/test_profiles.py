@@ -69,6 +69,18 @@ def test_own_file_is_private_and_settings_are_checked(home, pileus):
     assert pileus("profile", "remove", "a").code == 2
 
 
+def test_profile_of_one_line_is_for_that_line(foreign, served, pileus, tmp_path, monkeypatch):
+    Config().save(Profile("other", foreign.url, "k", "s"))
+    Config().save(Profile("main", foreign.url, "key", "secret"))
+    for name in ("ENDPOINT", "KEY", "SECRET"):
+        monkeypatch.delenv(f"CLOUDSTACK_{name}")
+    foreign.replies["listZones"] = lambda given: {"count": 1, "zone": [{"id": given["apiKey"]}]}
+    script = tmp_path / "script"
+    script.write_text("list zones -o id\nlist zones -o id -p other\nlist zones -o id\n")
+    done = pileus("-f", str(script), "-p", "main")
+    assert (done.out, done.err) == ("key\nk\nkey\n", "")
+
+
 def login(monkeypatch, pileus, password, *words):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
     return pileus("login", *words)
