@@ -30,6 +30,7 @@ PACKAGES = {
     "guest image": "busybox-static cpio dosfstools dropbear-bin e2fsprogs fdisk mtools syslinux syslinux-common",
     "tools": "ca-certificates git mount procps util-linux",
 }
+PROGRAM = "#!{python}\nimport sys\n\nfrom ui.shell.main import main\n\nsys.exit(main())\n"
 POLICY = Path("/usr/sbin/policy-rc.d")
 KEPT_POLICY = Path("/usr/sbin/policy-rc.d.before-pileus")
 NO_SERVICES = "#!/bin/sh\n# Packages are being installed for Pileus, which starts its own servers.\nexit 101\n"
@@ -126,6 +127,15 @@ def install_python_packages() -> None:
         run([str(python), "-m", "pip", "install", "-q", "--require-hashes", *choice, "-r", str(LOCK)])
     for packages in ENVIRONMENT.glob("lib/python3.*/site-packages"):
         (packages / "pileus.pth").write_text(f"{REPOSITORY}\n")
+    write_program(ENVIRONMENT / "bin")
+
+
+def write_program(directory: Path) -> None:
+    """The console script of the project, which pip would write had it installed the project itself."""
+    program = directory / "pileus"
+    program.unlink(missing_ok=True)
+    program.write_text(PROGRAM.format(python=directory / "python"))
+    program.chmod(0o755)
 
 
 def main() -> None:

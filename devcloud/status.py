@@ -11,13 +11,18 @@ from rich.console import Console
 from rich.table import Table
 
 from devcloud.cloud import DevCloud
+from devcloud.paths import REPOSITORY
 from devcloud.processes import Running
 
 WIDTH = 140
+PROGRAMS = REPOSITORY / ".venv/bin"
 
 
 def exports(endpoint: str, root: dict[str, str], tenants: dict[str, dict[str, str]]) -> str:
-    """Lines that a shell evaluates: CLOUDSTACK_* of the root administrator, TENANT1_KEY and so on of the others."""
+    """Lines that a shell evaluates: CLOUDSTACK_* of the root administrator, TENANT1_KEY and so on of the others.
+
+    The programs `pileus` and `cs` are found afterwards, behind those that the user has already.
+    """
     values = {
         "CLOUDSTACK_ENDPOINT": endpoint,
         "CLOUDSTACK_KEY": root["apikey"],
@@ -25,7 +30,8 @@ def exports(endpoint: str, root: dict[str, str], tenants: dict[str, dict[str, st
     }
     for name, keys in tenants.items():
         values |= {f"{name.upper()}_KEY": keys["apikey"], f"{name.upper()}_SECRET": keys["secretkey"]}
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+    return "".join([*lines, f'export PATH="$PATH":{shlex.quote(str(PROGRAMS))}\n'])
 
 
 def cloud_exports(cloud: DevCloud) -> str:

@@ -34,6 +34,11 @@ def test_command_line_lists_zones(shell):
     assert [zone["name"] for zone in json.loads(done.stdout)["zone"]] == ["devcloud"]
 
 
+def test_shell_of_pileus_lists_zones(shell, tmp_path):
+    done = shell(f"XDG_CACHE_HOME={tmp_path} pileus list zones -c name -o csv")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "name\ndevcloud\n", "")
+
+
 def test_command_line_sees_all_guests_as_administrator(shell):
     answer = json.loads(shell("cs listVirtualMachines listall=true state=Running").stdout)
     assert {vm["name"] for vm in answer["virtualmachine"]} >= {"one-a", "one-b", "two-a", "two-b"}

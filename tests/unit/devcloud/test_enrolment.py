@@ -3,6 +3,8 @@
 import json
 import shlex
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -60,8 +62,20 @@ def test_exports_survive_the_shell():
     assert set(values) == {
         *("CLOUDSTACK_ENDPOINT", "CLOUDSTACK_KEY", "CLOUDSTACK_SECRET"),
         *("TENANT1_KEY", "TENANT1_SECRET", "TENANT2_KEY", "TENANT2_SECRET"),
+        "PATH",
     }
     assert shlex.split(values["CLOUDSTACK_SECRET"]) == [hostile]
+
+
+def test_program_of_the_shell_is_written_as_pip_would(tmp_path):
+    (tmp_path / "python").symlink_to(sys.executable)
+    setup.write_program(tmp_path)
+    setup.write_program(tmp_path)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(setup.REPOSITORY), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [tmp_path / "pileus", "--version"], check=True, capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.startswith("pileus ")
 
 
 @pytest.mark.parametrize("before", ["#!/bin/sh\nexit 0\n", None])
