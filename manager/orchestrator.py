@@ -1,4 +1,6 @@
-"""Entry point of the workflow workers, with the sweeper in a thread of each: one of them at a time has that duty."""
+"""Entry point of the workflow workers, with two threads in each: the sweeper, whose duty one of them at a time has,
+and the sender of webhooks' deliveries.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,15 @@ from manager.broker import assert_accounts
 from manager.config import settings
 from manager.configuration import value
 from manager.db import transaction
-from manager.workflows import engine, leases, sweep
+from manager.watch import watch, watch_drift
+from manager.workflows import engine, leases, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
-from manager.workflows.housekeeping import forget_old
+from manager.workflows.housekeeping import forget_notices, forget_old
 
 LEASE_SWEEPS = 3
 WORKERS = 16
+WATCH_SECONDS = 30.0
+DELIVER_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -52,21 +57,49 @@ def register(app: Celery) -> None:
 def keep_sweeping(stop: threading.Event) -> None:
     """Sweep every few seconds while this process has the duty. Whatever fails in a sweep, the next one comes."""
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    tend_at = 0.0
+    tend_at = watch_at = 0.0
     seconds = settings().sweep_seconds
     while not stop.wait(seconds):
         try:
             if not leases.take("sweep", holder, seconds * LEASE_SWEEPS):
                 continue
             pause = sweep_once()
+            while webhooks.announce() == webhooks.BATCH:
+                pass
+            if time.monotonic() >= watch_at:
+                watch()
+                usage.count_due()
+                watch_at = time.monotonic() + WATCH_SECONDS
+            if not tend_at:
+                usage.adopt()
             if time.monotonic() >= tend_at:
-                expunge_due()
-                forget_old()
+                tend()
                 tend_at = time.monotonic() + pause
         except DBAPIError as error:
             log.warning("database unreachable", error=str(error))
         except Exception as error:
             log.error("sweep failed", exc_info=error)
+
+
+def tend() -> None:
+    """What is rarely due."""
+    expunge_due()
+    forget_old()
+    forget_notices()
+    webhooks.forget_deliveries()
+    watch_drift()
+
+
+def keep_delivering(stop: threading.Event) -> None:
+    """Send webhooks' deliveries as they become due, in a thread of its own: receivers may be slow."""
+    while not stop.wait(DELIVER_SECONDS):
+        try:
+            while webhooks.deliver_due() and not stop.is_set():
+                pass
+        except DBAPIError as error:
+            log.warning("database unreachable", error=str(error))
+        except Exception as error:
+            log.error("deliveries failed", exc_info=error)
 
 
 def sweep_once() -> float:
@@ -84,7 +117,8 @@ def main() -> None:
     app = celery_app.app()
     register(app)
     stop = threading.Event()
-    threading.Thread(target=keep_sweeping, args=(stop,), daemon=True).start()
+    for duty in (keep_sweeping, keep_delivering):
+        threading.Thread(target=duty, args=(stop,), daemon=True).start()
     try:
         app.worker_main(worker_arguments("threads", WORKERS))
     finally:

@@ -22,7 +22,11 @@ OWN_PARAMETERS = {
 }
 LOOSER = {("login", "domainId")}
 """Parameters that CloudStack declares narrower than it takes them: a number or a uuid."""
-OWN_FIELDS = {"virtualmachine": {"reason"}}
+OWN_FIELDS = {
+    "virtualmachine": {"reason"},
+    "alert": {"resolved"},
+    "event": {"changes", "parameters", "sourceaddress", "useragent"},
+}
 """Fields of our own, by the key of the answer."""
 JSON_TYPES = {
     "string": "string", "integer": "integer", "long": "integer", "float": "number", "double": "number",
