@@ -14,15 +14,13 @@ from sqlalchemy.orm import Session
 from manager.api.call import Call
 from manager.api.errors import ApiError, Invalid
 from manager.models import ClientToken, EventRow, WorkflowRow
-from manager.models.changes import changes_of
+from manager.models.changes import HIDDEN, SECRET, changes_of
 from manager.secrets import seal, unseal
 
 RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic"}
 LONGEST_VALUE = 255
 LONGEST_AGENT = 255
 MOST_PARAMETERS = 100
-HIDDEN = "(hidden)"
-_SECRET = re.compile(r"passw|secret|privatekey|token|userdata$|presharedkey|psk|credential|otp|2fa", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 _MAP_KEY = re.compile(r"(.+\[\d+\]\.)key\Z", re.IGNORECASE)
 _UNSIGNED = frozenset({"signature", "apikey", "expires", "signatureversion", "sessionkey", "response", "_"})
@@ -95,10 +93,10 @@ def told_parameters(given: Mapping[str, str]) -> dict[str, str]:
     for name, value in sorted(given.items())[:MOST_PARAMETERS]:
         if name in _UNSIGNED or name == "command":
             continue
-        told[name] = HIDDEN if _SECRET.search(name) else _IN_URL.sub(f"{HIDDEN}@", value)[:LONGEST_VALUE]
+        told[name] = HIDDEN if SECRET.search(name) else _IN_URL.sub(f"{HIDDEN}@", value)[:LONGEST_VALUE]
     for name, value in given.items():
         entry = _MAP_KEY.match(name)
-        if entry and _SECRET.search(value) and f"{entry[1]}value" in told:
+        if entry and SECRET.search(value) and f"{entry[1]}value" in told:
             told[f"{entry[1]}value"] = HIDDEN
     return told
 

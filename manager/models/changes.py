@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import event, inspect
@@ -12,6 +13,9 @@ from manager.secrets import Sealed, SealedJson
 
 CHANGES = "changes"
 LONGEST = 1000
+HIDDEN = "(hidden)"
+SECRET = re.compile(r"passw|secret|privatekey|token|userdata$|presharedkey|psk|credential|otp|2fa", re.IGNORECASE)
+"""What the names of parameters and details that hold secrets look like."""
 UNTOLD = frozenset({"id", "created", "live", "password_hash", "user_data"})
 
 Changes = dict[tuple[str, str], dict[str, list[Any]]]
@@ -51,7 +55,7 @@ def _note(found: Changes, thing: Any) -> None:
         if attribute.key in UNTOLD or not (history.added and history.deleted):
             continue
         if isinstance(attribute.columns[0].type, (Sealed, SealedJson)):
-            pair: list[Any] = ["(secret)", "(changed)"]
+            pair: list[Any] = [HIDDEN, f"{HIDDEN}, changed"]
         else:
             pair = [plain(history.deleted[0]), plain(history.added[0])]
         known = found.setdefault((type(thing).__name__, thing.id), {}).get(attribute.key)
@@ -62,6 +66,8 @@ def plain(value: Any) -> Any:
     """The value as JSON holds it, cut where it is long."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, dict):
+        value = {name: HIDDEN if SECRET.search(str(name)) else part for name, part in value.items()}
     if isinstance(value, (dict, list)) and len(str(value)) <= LONGEST:
         return value
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)

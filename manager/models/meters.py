@@ -85,9 +85,13 @@ def _of_nic(nic: Any) -> Uses:
 
 @dataclass(frozen=True)
 class Meter:
-    """What rows of `model` use: `uses` reads `columns` of a row. A change of no `watched` column changes no use."""
+    """What rows of `model` use: `uses` reads `columns` of a row. A change of no `watched` column changes no use.
+
+    `kinds` are all that `uses` can give, first that which every metered row has. `query` reads what is not in the row.
+    """
 
     model: type[Any]
+    kinds: tuple[int, ...]
     uses: Callable[[Any], Uses]
     columns: tuple[str, ...]
     unwatched: frozenset[str] = frozenset({"id", "name"})
@@ -96,6 +100,10 @@ class Meter:
     @property
     def watched(self) -> frozenset[str]:
         return frozenset(self.columns) - self.unwatched
+
+    def keys(self, resource_id: str) -> list[str]:
+        """Under what `open` spans of the resource can be found."""
+        return [key_of(kind, resource_id) for kind in self.kinds]
 
     def reading(self) -> Any:
         """A select of what `uses` reads."""
@@ -109,30 +117,32 @@ _NICS = (
     .join(Network, Network.id == Nic.network_id)
 )  # fmt: skip
 
+_OWNED = ("id", "account_id", "zone_id")
+_SHAPE = ("service_offering_id", "template_id", "os_type_id", "hypervisor", "cpus", "cpu_mhz", "memory")
+_IMAGE = ("name", "state", "removed", "size", "physical_size")
+_DISK = ("name", "state", "removed", "size", "template_id", "disk_offering_id")
+
 METERS: dict[type[Any], Meter] = {
     meter.model: meter
     for meter in (
-        Meter(Vm, _of_vm, ("id", "name", "account_id", "zone_id", "state", "removed", "service_offering_id",
-                           "template_id", "os_type_id", "hypervisor", "cpus", "cpu_mhz", "memory")),
-        Meter(Volume, _of_volume, ("id", "name", "account_id", "zone_id", "state", "removed", "size", "template_id",
-                                   "disk_offering_id")),
-        Meter(Template, _of_template, ("id", "name", "account_id", "zone_id", "state", "removed", "size",
-                                       "physical_size")),
-        Meter(Network, _of_network, ("id", "name", "account_id", "zone_id", "removed", "offering_id")),
-        Meter(PublicAddress, _of_address, ("id", "address", "account_id", "zone_id", "network_id", "source_nat")),
-        Meter(Nic, _of_nic, ("id", "vm_id", "network_id", "is_default"), query=_NICS),
+        Meter(Vm, (ALLOCATED_VM, RUNNING_VM), _of_vm, (*_OWNED, "name", "state", "removed", *_SHAPE)),
+        Meter(Volume, (VOLUME,), _of_volume, (*_OWNED, *_DISK)),
+        Meter(Template, (TEMPLATE,), _of_template, (*_OWNED, *_IMAGE)),
+        Meter(Network, (NETWORK,), _of_network, (*_OWNED, "name", "removed", "offering_id")),
+        Meter(PublicAddress, (IP_ADDRESS,), _of_address, (*_OWNED, "address", "network_id", "source_nat")),
+        Meter(Nic, (NETWORK_OFFERING,), _of_nic, ("id", "vm_id", "network_id", "is_default"), query=_NICS),
     )
-}  # fmt: skip
+}
 
 
-class Before:
-    """A row as it was: the values that changed, over those that did not."""
+class Differing:
+    """A row with other values: as it was before a change, or is after it."""
 
-    def __init__(self, row: Any, old: dict[str, Any]) -> None:
-        self._row, self._old = row, old
+    def __init__(self, row: Any, values: dict[str, Any]) -> None:
+        self._row, self._values = row, values
 
     def __getattr__(self, name: str) -> Any:
-        return self._old[name] if name in self._old else getattr(self._row, name)
+        return self._values[name] if name in self._values else getattr(self._row, name)
 
 
 def key_of(kind: int, resource_id: str) -> str:
@@ -192,16 +202,26 @@ def register() -> None:
 
 
 def _after_flush(session: Session, _context: Any) -> None:
-    found: dict[type[Any], list[tuple[Any, Any]]] = {}
-    for thing in session.new:
-        if type(thing) in METERS and METERS[type(thing)].query is None:
-            found.setdefault(type(thing), []).append((None, thing))
-    for thing in session.dirty:
+    pairs: dict[type[Any], list[tuple[Any, Any]]] = {}
+    read: dict[type[Any], list[str]] = {}
+    for thing in (*session.new, *session.dirty):
         meter = METERS.get(type(thing))
-        if meter is not None and (old := _old_values(meter, thing)):
-            found.setdefault(meter.model, []).append((Before(thing, old), thing))
-    for model, pairs in found.items():
-        record_change(session, METERS[model], pairs)
+        old = _old_values(meter, thing) if meter is not None and thing not in session.new else {}
+        if meter is None or (thing not in session.new and not old):
+            continue
+        if meter.query is not None:
+            read.setdefault(meter.model, []).append(thing.id)
+        else:
+            pairs.setdefault(meter.model, []).append((Differing(thing, old) if old else None, thing))
+    ended = [key for thing in session.deleted if type(thing) in METERS for key in METERS[type(thing)].keys(thing.id)]
+    ended += [key for model, ids in read.items() for identifier in ids for key in METERS[model].keys(identifier)]
+    if ended:
+        end_spans(session, ended)
+    for model, ids in read.items():
+        rows = session.execute(METERS[model].reading().where(model.id.in_(ids))).all()
+        pairs.setdefault(model, []).extend((None, row) for row in rows)
+    for model, found in pairs.items():
+        record_change(session, METERS[model], found)
 
 
 def _old_values(meter: Meter, thing: Any) -> dict[str, Any]:
@@ -224,21 +244,20 @@ def _on_statement(state: ORMExecuteState) -> Any:
     if state.is_insert:
         return _on_insert(state, meter)
     statement: Any = state.statement
-    if state.is_update and not _set_names(statement) & meter.watched:
+    if state.is_update and not _set_values(statement).keys() & meter.watched:
         return None
     return _on_change(state, meter)
 
 
-def _set_names(statement: Any) -> set[str]:
-    return {column if isinstance(column, str) else column.key for column in statement._values or {}}  # noqa: SLF001 - SQLAlchemy has no other way to tell what an UPDATE sets
+def _set_values(statement: Any) -> dict[str, Any]:
+    """What an UPDATE sets, or an INSERT stores, by column."""
+    values = statement._values or {}  # noqa: SLF001 - SQLAlchemy has no other way to tell
+    return {(column if isinstance(column, str) else column.key): value for column, value in values.items()}
 
 
 def _on_insert(state: ORMExecuteState, meter: Meter) -> Any:
     """Only INSERTs of given rows that name their ids are measured; those of SELECTs are for benchmarks and upgrades."""
-    statement: Any = state.statement
-    values = statement._values or {}  # noqa: SLF001 - as above
-    given = {(c if isinstance(c, str) else c.key): value for c, value in values.items()}
-    identifier = given.get("id")
+    identifier = _set_values(state.statement).get("id")
     result = state.invoke_statement()
     if isinstance(identifier, BindParameter) and _inserted(result):
         rows = state.session.execute(meter.reading().where(meter.model.id == identifier.value)).all()
@@ -252,16 +271,25 @@ def _inserted(result: Any) -> bool:
 
 
 def _on_change(state: ORMExecuteState, meter: Meter) -> Any:
-    """Lock and read the rows, change exactly those, and read them again."""
+    """Lock and read the rows, change exactly those, and tell or read what they are then."""
     session, model = state.session, meter.model
     statement: Any = state.statement
     reading = meter.reading() if meter.query is not None else meter.reading().with_for_update()
     for condition in statement._where_criteria:  # noqa: SLF001 - as above
         reading = reading.where(condition)
     before = {row.id: row for row in session.execute(reading)}
-    result = state.invoke_statement(statement=statement.where(model.id.in_(list(before))))
+    changed = statement.where(model.id.in_(list(before)))
+    result = state.invoke_statement(statement=changed)
     after: dict[str, Any] = {}
     if state.is_update and before:
-        after = {row.id: row for row in session.execute(meter.reading().where(model.id.in_(list(before))))}
+        after = _after(session, meter, before, _set_values(statement))
     record_change(session, meter, [(row, after.get(key)) for key, row in before.items()])
     return result
+
+
+def _after(session: Session, meter: Meter, before: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The rows after an UPDATE, by id; they are read only where it sets what the database computes."""
+    plain = {name: value.value for name, value in values.items() if isinstance(value, BindParameter)}
+    if meter.query is None and values.keys() & meter.watched <= plain.keys():
+        return {key: Differing(row, plain) for key, row in before.items()}
+    return {row.id: row for row in session.execute(meter.reading().where(meter.model.id.in_(list(before))))}

@@ -13,46 +13,14 @@ from sqlalchemy.orm import Session
 
 from manager import configuration
 from manager.db import epoch, transaction, write
-from manager.models import (
-    Network,
-    Nic,
-    PublicAddress,
-    Template,
-    UsageJob,
-    UsageRecord,
-    UsageSpan,
-    UsageTraffic,
-    Vm,
-    Volume,
-)
-from manager.models.meters import (
-    ALLOCATED_VM,
-    BYTES_RECEIVED,
-    BYTES_SENT,
-    IP_ADDRESS,
-    METERS,
-    NETWORK,
-    NETWORK_OFFERING,
-    TEMPLATE,
-    VOLUME,
-    Meter,
-    record_change,
-)
+from manager.models import Nic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
+from manager.models.meters import BYTES_RECEIVED, BYTES_SENT, METERS, Meter, key_of, record_change
 
 HOUR = 3600.0
 DAY = 24 * HOUR
 SPAN_DAYS = 31
 SETTLE_SECONDS = 120.0
 CATCH_UP = 50
-ADOPTED: dict[Any, int] = {
-    Vm: ALLOCATED_VM,
-    Volume: VOLUME,
-    Template: TEMPLATE,
-    Network: NETWORK,
-    PublicAddress: IP_ADDRESS,
-    Nic: NETWORK_OFFERING,
-}
-"""By model: the kind of use that each of its things that is metered has."""
 
 
 def count_due() -> None:
@@ -172,14 +140,14 @@ def remove_records(session: Session, days: int) -> int:
 
 def adopt() -> None:
     """Begin spans of things that have none, as those have that were there before usage was measured."""
-    for model, kind in ADOPTED.items():
-        key = literal(f"{kind}:") + model.id
+    for model, meter in METERS.items():
+        key = literal(key_of(meter.kinds[0], "")) + model.id
         without = ~select(UsageSpan.number).where(UsageSpan.open == key).exists()
         living = [model.removed.is_(None)] if hasattr(model, "removed") else []
         with transaction() as session:
             found = session.scalars(select(model.id).where(without, *living)).all()
         for identifier in found:
-            _adopt(METERS[model], identifier)
+            _adopt(meter, identifier)
 
 
 def _adopt(meter: Meter, identifier: str) -> None:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from agents.contract import NicTraffic
-from manager import configuration, traffic
+from manager import configuration, recount, traffic
 from manager.db import epoch, transaction
-from manager.models import Host, Network, Nic, UsageJob, UsageRecord, UsageSpan, Vm, Volume
+from manager.models import Host, Network, Nic, PublicAddress, UsageJob, UsageRecord, UsageSpan, Vm, Volume
 from manager.models.meters import (
     ALLOCATED_VM,
     BYTES_RECEIVED,
@@ -21,6 +21,7 @@ from manager.models.meters import (
     RUNNING_VM,
     TEMPLATE,
     VOLUME,
+    key_of,
 )
 from manager.workflows import engine, usage
 from manager.workflows.vm import destroy_vm
@@ -206,3 +207,38 @@ def test_traffic_is_counted_as_often_as_guests_start(cloud):
     usage.count_until(now())
     assert hours_of(cloud.network_id, BYTES_RECEIVED) == 180
     assert hours_of(cloud.network_id, BYTES_SENT) == 15
+
+
+def test_nics_and_addresses_are_measured_however_they_change(cloud):
+    vm_id = settled(cloud)
+    with transaction() as session:
+        nic = session.scalars(select(Nic).filter_by(vm_id=vm_id)).one()
+        nic.is_default = False
+        session.flush()
+        assert (
+            session.scalars(select(UsageSpan).filter_by(resource_id=nic.id, open=key_of(NETWORK_OFFERING, nic.id)))
+            .one()
+            .facts["is_default"]
+            is False
+        )
+        session.delete(nic)
+        nic_id = nic.id
+        held = session.scalars(select(PublicAddress).where(PublicAddress.network_id.is_not(None))).one()
+        held.account_id = held.network_id = None
+    assert open_uses(nic_id) == open_uses(held.id) == set()
+    with transaction() as session:
+        session.add(
+            Nic(id=nic_id, vm_id=vm_id, network_id=cloud.network_id, mac="02:00:00:00:00:01", address="10.1.1.77")
+        )
+        free = session.get_one(PublicAddress, held.id)
+        free.account_id = cloud.account_id
+    assert open_uses(nic_id) == {NETWORK_OFFERING}
+    assert open_uses(held.id) == {IP_ADDRESS}
+
+
+def test_the_oracle_tells_of_running_time_that_is_not_measured(cloud):
+    vm_id = settled(cloud)
+    with transaction() as session:
+        assert [finding for finding in recount.drift(session) if finding.type == "usage"] == []
+        session.execute(update(UsageSpan).where(UsageSpan.open == key_of(RUNNING_VM, vm_id)).values(open=None))
+        assert [finding.resource_id for finding in recount.drift(session) if finding.type == "usage"] == [vm_id]
