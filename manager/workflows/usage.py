@@ -16,6 +16,8 @@ from manager.db import epoch, transaction, write
 from manager.models import Nic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
 from manager.models.meters import BYTES_RECEIVED, BYTES_SENT, METERS, Meter, key_of, record_change
 
+DUTY, DUTY_SECONDS = "watch", 90.0
+"""The lease of who counts usage, and for how long it is taken."""
 HOUR = 3600.0
 DAY = 24 * HOUR
 SPAN_DAYS = 31

@@ -19,13 +19,11 @@ from manager.api.fields import Date, Flag, Integer, Long, Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, When
 from manager.api.response import Long as LongField
 from manager.api.rows import by_id, owners_of, tags_of
-from manager.config import settings
 from manager.db import epoch
 from manager.models import Account, Domain, LeaseRow, OsCategory, OsType, UsageJob, UsageRecord, meters
 from manager.workflows import usage
 
 SECOND = dt.timedelta(seconds=1)
-LEASE_SWEEPS = 3
 
 TYPES: dict[int, tuple[str, str, str]] = {
     meters.RUNNING_VM: ("RUNNING_VM", "Running Vm Usage", "running time"),
@@ -230,9 +228,9 @@ class UsageServerMetricsResponse(Response):
 @command("listUsageServerMetrics", Request, UsageServerMetricsResponse, shape="object")
 def list_usage_server_metrics(call: Call) -> dict[str, Any]:
     """Tell who counts usage, whether it does, and when it last has."""
-    lease = call.session.get(LeaseRow, "sweep")
+    lease = call.session.get(LeaseRow, usage.DUTY)
     now = float(call.session.scalar(select(epoch())) or 0.0)
-    beat = lease.until - LEASE_SWEEPS * settings().sweep_seconds if lease else None
+    beat = lease.until - usage.DUTY_SECONDS if lease else None
     shown = {
         "collectiontime": dt.datetime.fromtimestamp(int(now), dt.UTC),
         "hostname": lease.holder.partition(":")[0] if lease else None,

@@ -3,15 +3,18 @@
 import base64
 import datetime as dt
 import json
+import threading
+import time
 
 import pytest
 from sqlalchemy import update
 
 from agents.envelope import sign
-from manager import alerts, db, reports, watch
+from manager import alerts, db, orchestrator, reports, watch
 from manager.alerts import Trouble
 from manager.messages import signing_key
 from manager.models import Agent, Alert, Host, StoragePool, WorkflowRow, utcnow
+from manager.workflows import usage
 from tests.client import Refused
 
 
@@ -116,3 +119,26 @@ def test_alerts_are_put_away_and_removed(api, factory, tenant):
     with pytest.raises(Refused, match="432"):
         api("listAlerts", tenant)
     assert {"alerttypeid": 7, "name": "ALERT.COMPUTE.HOST"} in api("listAlertTypes")["alerttype"]
+
+
+def test_the_watcher_and_the_sender_keep_their_duties(api, factory, monkeypatch):
+    monkeypatch.setattr(usage, "DUTY_SECONDS", 0.3)
+    monkeypatch.setattr(orchestrator, "DELIVER_SECONDS", 0.1)
+    factory(Host, state="Down")
+    api("executeWebhookDelivery", payloadurl="http://127.0.0.1:1/")
+    stop = threading.Event()
+    duties = (orchestrator.keep_watching, orchestrator.keep_delivering)
+    threads = [threading.Thread(target=duty, args=(stop,)) for duty in duties]
+    for thread in threads:
+        thread.start()
+    due = time.monotonic() + 60
+    while time.monotonic() < due:
+        (delivery,) = api("listWebhookDeliveries")["webhookdelivery"]
+        if shown(api, type=7) and "response" in delivery:
+            break
+        time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert "must not be reached" in delivery["response"]
+    assert len(shown(api, type=7)) == 1

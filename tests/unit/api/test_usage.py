@@ -86,7 +86,7 @@ def test_types_and_the_server(api, tenant, factory, engine):
     types = {kind["id"]: kind["name"] for kind in api("listUsageTypes", tenant)["usagetype"]}
     assert types[1] == "RUNNING_VM"
     assert api("listUsageServerMetrics")["usageMetrics"]["state"] == "Down"
-    factory(LeaseRow, name="sweep", holder="m1:77", until=2**32)
+    factory(LeaseRow, name="watch", holder="m1:77", until=2**32)
     factory(Vm, account_id=tenant.account.id)
     age(engine, 1)
     api("generateUsageRecords")
