@@ -32,6 +32,7 @@ FIRST_PAUSE = 10.0
 LONGEST_PAUSE = 3600.0
 RESPONSE_BYTES = 4096
 LOOSE_DAYS = 1
+TRIAL = "TEST.WEBHOOK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def delivery_of(webhook: Webhook, payload: str, event: EventRow | None = None) -
         webhook_id=webhook.id,
         account_id=webhook.account_id,
         event_id=event.id if event else None,
-        event_type=event.type if event else "TEST.WEBHOOK",
+        event_type=event.type if event else TRIAL,
         payload_url=webhook.payload_url,
         secret_key=webhook.secret_key,
         ssl_verification=webhook.ssl_verification,

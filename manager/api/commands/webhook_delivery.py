@@ -19,11 +19,10 @@ from manager.api.response import Bool, Response, Shown, Str, When
 from manager.api.rows import by_id
 from manager.db import write
 from manager.models import Webhook, WebhookDelivery
-from manager.workflows.webhooks import delivery_of
+from manager.workflows.webhooks import TRIAL, delivery_of
 from storage.addresses import URL_LIMIT
 
 LONGEST_PAYLOAD = 16_000
-TRIAL = "TEST.WEBHOOK"
 
 
 class WebhookDeliveryResponse(Response):

@@ -46,10 +46,8 @@ def plausible(name, field, factory):
         return {name: factory(field.model).id}
     if isinstance(field, Integer):
         return {name: str(max(field.least, 1))}
-    if isinstance(field, Date):
-        return {name: "2026-01-31"}
-    if isinstance(field, Uuid):
-        return {name: new_id()}
+    if isinstance(field, (Date, Uuid)):
+        return {name: "2026-01-31" if isinstance(field, Date) else new_id()}
     return {name: field.allowed[0] if field.allowed else "x"}
 
 
