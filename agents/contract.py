@@ -270,6 +270,15 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class NicTraffic:
+    """Bytes through a guest's NIC, as the guest sees them, since its domain was started."""
+
+    nic_id: str
+    received: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostInventory:
     """All that Pileus made on a host, as the host itself shows it; sent every so often, whole.
 
@@ -288,6 +297,7 @@ class HostInventory:
     ports: tuple[str, ...] = ()
     flow_drift: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    traffic: tuple[NicTraffic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ class BadEnvelope(Exception):  # noqa: N818 - it names the thing refused
     """The envelope is forged, altered, expired or meant for another receiver; nothing was done."""
 
 
+class Expired(BadEnvelope):
+    """The envelope is genuine and was too long under way, or a clock is wrong."""
+
+
 def make_key(path: Path) -> None:
     """Write a new private key (PEM, mode 600) unless there is one."""
     if path.exists():
@@ -79,7 +83,7 @@ def verify(key: Ed25519PublicKey, envelope: Any) -> dict[str, Any]:
     except (InvalidSignature, KeyError, TypeError, ValueError, AttributeError, msgspec.DecodeError) as error:
         raise BadEnvelope("The signature does not match.") from error
     if not issued - CLOCK_SKEW <= time.time() <= expires + CLOCK_SKEW:
-        raise BadEnvelope("The envelope is out of its time.")
+        raise Expired("The envelope is out of its time.")
     return payload
 
 

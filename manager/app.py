@@ -69,7 +69,8 @@ def _incoming() -> wire.Incoming:
     if request.method == "POST" and request.mimetype in ("application/x-www-form-urlencoded", ""):
         form = request.get_data(cache=False)
     raw = wire.parse(request.query_string, form)
-    return wire.Incoming(request.method, raw, wire.lower_names(raw), request.cookies, request.remote_addr or "")
+    place = (request.remote_addr or "", request.user_agent.string)
+    return wire.Incoming(request.method, raw, wire.lower_names(raw), request.cookies, *place)
 
 
 def _response(reply: wire.Reply, *, as_json: bool) -> Response:

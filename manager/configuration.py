@@ -74,7 +74,14 @@ def _limit(name: str, default: int, what: str) -> Setting:
     return Setting(name, default, f"how many {what} an account may have; -1 for any number", "Account Defaults", -1)
 
 
+def _threshold(name: str, what: str) -> Setting:
+    described = f"the part of {what} from which on an alert is raised"
+    return Setting(f"{name}.capacity.notificationthreshold", 0.75, described, "Alert", 0, 1)
+
+
 _ALL = (
+    Setting("alert.drift.minutes", 10, "minutes that drift or an orphan lasts until an alert is raised", "Alert", 0),
+    Setting("alert.purge.delay", 0, "days that alerts are kept; 0 for ever", "Alert", 0, 36500),
     Setting("allow.user.expunge.recover.vm", False, "users may expunge and recover their virtual machines", "Advanced"),
     Setting(
         "cpu.overprovisioning.factor", 1.0, "MHz given out for each MHz of a new cluster's hosts", "Advanced", 1, 100
@@ -82,9 +89,14 @@ _ALL = (
     Setting(
         "default.page.size", 500, "the rows of a list without paging, and the largest page", "Advanced", 1, 100_000
     ),
+    _threshold("cluster.cpu.allocated", "a cluster's CPU that is claimed"),
+    _threshold("cluster.memory.allocated", "a cluster's memory that is claimed"),
+    _threshold("cluster.storage", "a cluster's primary storage that is used"),
+    _threshold("cluster.storage.allocated", "a cluster's primary storage that is claimed"),
     Setting(
         "enforce.post.requests.and.timestamps", False, "refuse changes by GET and requests without expiry", "Secure"
     ),
+    Setting("event.purge.delay", 15, "days that events are kept; 0 for ever", "Advanced", 0, 36500),
     Setting("expunge.delay", 86400, "seconds from destroying a virtual machine to expunging it", "Advanced", 0),
     Setting("expunge.interval", 600, "seconds between looks for virtual machines to expunge", "Advanced", 1),
     Setting(
@@ -120,11 +132,25 @@ _ALL = (
     Setting(
         "storage.overprovisioning.factor", 2.0, "bytes given out for each byte of a new storage pool", "Storage", 1, 100
     ),
+    Setting("usage.records.retention.days", 0, "days that usage records are kept; 0 for ever", "Usage", 0, 36500),
+    Setting("usage.stats.job.aggregation.range", 1440, "the minutes of use in one usage record", "Usage", 1, 1440),
     Setting(
         "vm.userdata.max.length", 32768, "the longest user data of a virtual machine, in bytes", "Advanced", 0, 2**20
     ),
     Setting("vm.destroy.forcestop", False, "power a virtual machine off when it is destroyed", "Advanced"),
     Setting("vm.password.length", 12, "characters of a generated password", "Advanced", 8, 64),
+    Setting(
+        "webhook.allowed.networks",
+        "",
+        "private networks that webhooks may reach, as CIDRs separated by commas",
+        "Webhook",
+        pattern=r"([0-9A-Fa-f.:]+/\d{1,3}(, ?[0-9A-Fa-f.:]+/\d{1,3})*)?",
+    ),
+    Setting("webhook.deliveries.limit", 10, "how many ended deliveries of a webhook are kept", "Webhook", 1, 1000),
+    Setting("webhook.delivery.timeout", 10, "seconds until a delivery has failed", "Webhook", 1, 60),
+    Setting("webhook.delivery.tries", 3, "how often a delivery is tried", "Webhook", 1, 20),
+    _threshold("zone.secstorage", "a zone's secondary storage that is used"),
+    _threshold("zone.virtualnetwork.publicip", "a zone's public addresses that are taken"),
 )
 
 SETTINGS: dict[str, Setting] = {setting.name: setting for setting in _ALL}

@@ -1,4 +1,6 @@
-"""Entry point of the workflow workers, with the sweeper in a thread of each: one of them at a time has that duty."""
+"""Entry point of the workflow workers, with three threads in each: the sweeper and the watcher, duties that one
+process at a time has, and the sender of webhooks' deliveries.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import pkgutil
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -22,13 +25,16 @@ from manager.broker import assert_accounts
 from manager.config import settings
 from manager.configuration import value
 from manager.db import transaction
-from manager.workflows import engine, leases, sweep
+from manager.watch import watch, watch_drift
+from manager.workflows import engine, leases, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
-from manager.workflows.housekeeping import forget_old
+from manager.workflows.housekeeping import forget_notices, forget_old
 
 LEASE_SWEEPS = 3
 WORKERS = 16
 COLLECT_AFTER = (20_000, 20, 20)
+DRIFT_SECONDS = 300.0
+DELIVER_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -51,24 +57,75 @@ def register(app: Celery) -> None:
         reports.take(envelope)
 
 
-def keep_sweeping(stop: threading.Event) -> None:
-    """Sweep every few seconds while this process has the duty. Whatever fails in a sweep, the next one comes."""
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    tend_at = 0.0
-    seconds = settings().sweep_seconds
+def repeat(stop: threading.Event, seconds: float, work: Callable[[], None]) -> None:
+    """Do `work` every so often until `stop`. Whatever fails in it, the next time comes."""
     while not stop.wait(seconds):
         try:
-            if not leases.take("sweep", holder, seconds * LEASE_SWEEPS):
-                continue
-            pause = sweep_once()
-            if time.monotonic() >= tend_at:
-                expunge_due()
-                forget_old()
-                tend_at = time.monotonic() + pause
+            work()
         except DBAPIError as error:
-            log.warning("database unreachable", error=str(error))
+            log.warning("database unreachable", duty=work.__name__, error=str(error))
         except Exception as error:
-            log.error("sweep failed", exc_info=error)
+            log.error("duty failed", duty=work.__name__, exc_info=error)
+
+
+def holder() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def keep_sweeping(stop: threading.Event) -> None:
+    """Sweep every few seconds, and tend to what is rarely due, while this process has the duty."""
+    tend_at = 0.0
+    seconds = settings().sweep_seconds
+
+    def sweep_in_turn() -> None:
+        nonlocal tend_at
+        if not leases.take("sweep", holder(), seconds * LEASE_SWEEPS):
+            return
+        pause = sweep_once()
+        while webhooks.announce() == webhooks.BATCH:
+            pass
+        if time.monotonic() >= tend_at:
+            tend()
+            tend_at = time.monotonic() + pause
+
+    repeat(stop, seconds, sweep_in_turn)
+
+
+def tend() -> None:
+    """What is rarely due."""
+    expunge_due()
+    forget_old()
+    forget_notices()
+    webhooks.forget_deliveries()
+
+
+def keep_watching(stop: threading.Event) -> None:
+    """Raise alerts and count usage while this process has that duty, in a thread of its own: drift takes long."""
+    drift_at = 0.0
+
+    def watch_in_turn() -> None:
+        nonlocal drift_at
+        if not leases.take(usage.DUTY, holder(), usage.DUTY_SECONDS):
+            return
+        if not drift_at:
+            usage.adopt()
+        watch()
+        usage.count_due()
+        if time.monotonic() >= drift_at:
+            watch_drift()
+            drift_at = time.monotonic() + DRIFT_SECONDS
+
+    repeat(stop, usage.DUTY_SECONDS / LEASE_SWEEPS, watch_in_turn)
+
+
+def keep_delivering(stop: threading.Event) -> None:
+    """Send webhooks' deliveries as they become due, in a thread of its own: receivers may be slow."""
+
+    def deliver() -> None:
+        while webhooks.deliver_due() and not stop.is_set():
+            pass
+
+    repeat(stop, DELIVER_SECONDS, deliver)
 
 
 def sweep_once() -> float:
@@ -97,7 +154,8 @@ def main() -> None:
     register(app)
     _keep_what_is_loaded()
     stop = threading.Event()
-    threading.Thread(target=keep_sweeping, args=(stop,), daemon=True).start()
+    for duty in (keep_sweeping, keep_watching, keep_delivering):
+        threading.Thread(target=duty, args=(stop,), daemon=True).start()
     try:
         app.worker_main(worker_arguments("threads", WORKERS))
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from agents.contract import COMMANDS
@@ -28,10 +28,12 @@ from manager.models import (
     StoragePool,
     Template,
     TunnelKey,
+    UsageSpan,
     Vm,
     Volume,
     WorkflowRow,
 )
+from manager.models.meters import RUNNING_VM, RUNS, key_of
 from manager.models.states import NETWORK_MOVES, ROUTER_MOVES, TEMPLATE_MOVES, VM_MOVES, VOLUME_MOVES
 
 UNCOUNTED = ("Error", "Destroyed", "Expunging")
@@ -66,6 +68,7 @@ def drift(session: Session) -> Iterator[Finding]:
     yield from _passing(session)
     yield from _workflows(session)
     yield from _commands(session)
+    yield from _usage(session)
 
 
 def orphans(session: Session) -> Iterator[Finding]:
@@ -212,6 +215,17 @@ def _commands(session: Session) -> Iterator[Finding]:
         yield Finding(
             "command.owed" if owed else "command.overdue", "Command", row.id, detail, "an answer", "none", **place
         )
+
+
+def _usage(session: Session) -> Iterator[Finding]:
+    """VMs that run unmeasured, or are measured as running and do not run."""
+    measured = exists().where(UsageSpan.open == literal(key_of(RUNNING_VM, "")) + Vm.id)
+    runs = and_(Vm.state.in_(RUNS), Vm.removed.is_(None))
+    query = select(Vm.id, Vm.name, Vm.state, Vm.zone_id).where(or_(and_(runs, ~measured), and_(~runs, measured)))
+    for row in session.execute(query):
+        wanted, found = ("measured", "not measured") if row.state in RUNS else ("not measured", "measured")
+        detail = f"The running time of the virtual machine {row.name}, which is {row.state}, is {found}."
+        yield Finding("usage", "VirtualMachine", row.id, detail, wanted, found, zone_id=row.zone_id)
 
 
 def _addresses(session: Session) -> Iterator[Finding]:

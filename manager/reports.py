@@ -19,7 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
-from agents.envelope import BadEnvelope, peek, public_key, verify
+from agents.envelope import BadEnvelope, Expired, peek, public_key, verify
+from manager import alerts, traffic
+from manager.alerts import Trouble
 from manager.db import epoch, transaction, write
 from manager.messages import together
 from manager.models import Agent, Host, Inventory, StoragePool, Vm, WorkflowRow
@@ -28,12 +30,13 @@ from manager.workflows.vm import stop_vm
 
 GIB = 2**30
 LINGER_SECONDS = 0.03
+TELL_AGAIN_SECONDS = 60.0
 
 log = structlog.get_logger()
 
 
 def take(envelope: Any) -> None:
-    """Take a report of an agent; a forged or unreadable one leaves a line in the log and nothing else."""
+    """Take a report of an agent; a forged or unreadable one leaves a line in the log and an alert."""
     try:
         payload = _genuine(envelope)
         agent_id = payload["agent"]
@@ -48,7 +51,7 @@ def take(envelope: Any) -> None:
             case kind:
                 raise BadEnvelope(f"There is no message of kind {kind}.")
     except (BadEnvelope, KeyError, msgspec.ValidationError) as error:
-        log.error("message of an agent refused", reason=str(error))
+        _refuse(envelope, error)
 
 
 _waiting: deque[Any] = deque()
@@ -89,8 +92,29 @@ def _reply(envelope: Any) -> tuple[str, str, Answer] | None:
             raise BadEnvelope(f"A message of kind {payload['kind']} is no answer.")
         return payload["agent"], payload["job"], msgspec.convert(payload["answer"], Answer)
     except (BadEnvelope, KeyError, msgspec.ValidationError) as error:
-        log.error("message of an agent refused", reason=str(error))
+        _refuse(envelope, error)
         return None
+
+
+_told: dict[str, float] = {}
+
+
+def _refuse(envelope: Any, error: Exception) -> None:
+    """Log a message that is not taken, and raise an alert of the agent, or of all unknown ones together."""
+    log.error("message of an agent refused", reason=str(error))
+    if isinstance(error, Expired):
+        return
+    try:
+        agent_id = str(peek(envelope).get("agent"))
+    except BadEnvelope:
+        agent_id = ""
+    known = agent_id if agent_id and _public_key(agent_id) else "unknown"
+    if time.monotonic() < _told.get(known, 0.0):
+        return
+    _told[known] = time.monotonic() + TELL_AGAIN_SECONDS
+    told = f"A message in the name of agent {known} was refused: {error}"
+    with transaction() as session:
+        alerts.tell(session, Trouble(f"{alerts.ONCE}:agent:{known}", alerts.MANAGEMENT, told))
 
 
 def _genuine(envelope: Any) -> dict[str, Any]:
@@ -182,3 +206,4 @@ def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) ->
             return
         row.incarnation, row.sequence, row.body = inventory.incarnation, inventory.sequence, body
         row.at = epoch()
+        traffic.note(session, agent_id, inventory.traffic)

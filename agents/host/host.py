@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, VmSpec
+from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, NicTraffic, VmSpec
 from agents.journal import Journal
+from network.names import tap_name
 from network.types import NetworkView, RouterSpec
 from storage.images import open_store
 from storage.images.directory import DirectorySettings
@@ -135,7 +137,13 @@ class Host:
             routers=tuple(self.routers.list()),
             ports=tuple(sorted(ports)),
             flow_drift=tuple(self.switch.drift(here)),
+            traffic=self._traffic(ports),
         )
+
+    def _traffic(self, nic_ids: Iterable[str]) -> tuple[NicTraffic, ...]:
+        counted = self.hypervisor.traffic()
+        taps = {nic_id: tap_name(nic_id) for nic_id in sorted(nic_ids)}
+        return tuple(NicTraffic(nic_id, *counted[tap]) for nic_id, tap in taps.items() if tap in counted)
 
     def inventory_of_images(self) -> tuple[str, ...]:
         stores = self.journal.wanted(STORE, ImageStoreSpec)

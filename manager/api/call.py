@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,10 @@ from manager.models.identity import DOMAIN_ADMIN, ROOT_ADMIN
 
 @dataclass
 class Call:
-    """A call by a known caller. `owner` is the account that a creating command acts for."""
+    """A call by a known caller. `owner` is the account that a creating command acts for.
+
+    `given` are the parameters as they were sent, by lower-case name; handlers get them loaded.
+    """
 
     session: Session
     user: User
@@ -30,6 +33,8 @@ class Call:
     role: Role
     api: ApiCommand
     source: str = ""
+    user_agent: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     scope: Scope = field(default_factory=Scope)
     page: int | None = None

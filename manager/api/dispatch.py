@@ -30,7 +30,7 @@ from manager.api.opening import OpenCall
 from manager.api.record import Asked
 from manager.api.wire import Incoming, Reply, unpack_maps
 from manager.db import transaction
-from manager.models import WorkflowRow
+from manager.models import WorkflowRow, changes
 
 ATTEMPTS = 4
 LONGEST_TOKEN = 128
@@ -82,8 +82,7 @@ def _answer(name: str, request: Incoming, engine: Engine | None, reached: list[A
     with transaction(engine) as session:
         if opened is not None:
             return _answer_open(session, opened, request)
-        call = _call(session, name, request)
-        reached.append(Asked.by(call))
+        call = _call(session, name, request, reached)
         _demand_post(call, request)
         return Reply(200, {call.api.wrapper: _run(call, request)})
 
@@ -93,8 +92,8 @@ def _answer_open(session: Session, api: ApiCommand, request: Incoming) -> Reply:
     return Reply(200, {api.wrapper: api.handler(open_call)}, cookies=open_call.cookies)
 
 
-def _call(session: Session, name: str, request: Incoming) -> Call:
-    """The authenticated call of a command that the caller's role allows."""
+def _call(session: Session, name: str, request: Incoming, reached: list[Asked]) -> Call:
+    """The authenticated call of a command that the caller's role allows; `reached` learns of it even when refused."""
     signed = "signature" in request.names and "apikey" in request.names
     if signed:
         caller = authentication.by_signature(session, request.raw, request.names)
@@ -107,10 +106,16 @@ def _call(session: Session, name: str, request: Incoming) -> Call:
     api = COMMANDS.get(name)
     if api is None and signed:
         raise unverified(signed=True)
-    if api is None or not access.allows(caller.role, caller.account, api):
+    known = (session, caller.user, caller.account, caller.domain, caller.role)
+    call = Call(*known, api, request.source, request.user_agent, request.names) if api is not None else None
+    if call is not None:
+        reached.append(Asked.by(call))
+    if call is None or not access.allows(caller.role, caller.account, call.api):
         text = f"The API [{name}] does not exist or is not available for the account {caller.account.name}."
         raise ApiError(UNSUPPORTED, text)
-    return Call(session, caller.user, caller.account, caller.domain, caller.role, api, request.source)
+    if call.api.event:
+        changes.watch(session)
+    return call
 
 
 def _demand_post(call: Call, request: Incoming) -> None:

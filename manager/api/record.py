@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,15 @@ from sqlalchemy.orm import Session
 from manager.api.call import Call
 from manager.api.errors import ApiError, Invalid
 from manager.models import ClientToken, EventRow, WorkflowRow
+from manager.models.changes import HIDDEN, SECRET, changes_of
 from manager.secrets import seal, unseal
 
 RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic"}
+LONGEST_VALUE = 255
+LONGEST_AGENT = 255
+MOST_PARAMETERS = 100
+_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
+_MAP_KEY = re.compile(r"(.+\[\d+\]\.)key\Z", re.IGNORECASE)
 _UNSIGNED = frozenset({"signature", "apikey", "expires", "signatureversion", "sessionkey", "response", "_"})
 
 
@@ -30,6 +37,7 @@ def change(call: Call, result: Any) -> None:
         return
     job = result if isinstance(result, WorkflowRow) else None
     event = _event(call, call.subject)
+    event.changes = changes_of(call.session, call.subject) or None
     ended = job is None or job.status != "running"
     event.state = "Completed" if ended else "Scheduled"
     if job is not None:
@@ -52,11 +60,15 @@ class Asked:
     account_id: str
     user_id: str
     source: str
+    user_agent: str
+    parameters: dict[str, str]
     by_root_admin: bool
 
     @classmethod
     def by(cls, call: Call) -> Asked:
-        return cls(call.command, call.api.event, call.account.id, call.user.id, call.source, call.is_root_admin)
+        asked = told_parameters(call.given) if call.api.event else {}
+        who = (call.account.id, call.user.id, call.source, call.user_agent[:LONGEST_AGENT])
+        return cls(call.command, call.api.event, *who, asked, call.is_root_admin)
 
 
 def failure(session: Session, asked: Asked, error: ApiError) -> None:
@@ -69,8 +81,33 @@ def failure(session: Session, asked: Asked, error: ApiError) -> None:
             account_id=asked.account_id,
             user_id=asked.user_id,
             source=asked.source,
+            user_agent=asked.user_agent,
+            parameters=asked.parameters,
         )
     )
+
+
+def told_parameters(given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters as events keep them: without signature and secrets, and cut where they are long."""
+    told: dict[str, str] = {}
+    for name, value in sorted(given.items())[:MOST_PARAMETERS]:
+        if name in _UNSIGNED or name == "command":
+            continue
+        told[name] = HIDDEN if SECRET.search(name) else _IN_URL.sub(f"{HIDDEN}@", value)[:LONGEST_VALUE]
+    for name, value in given.items():
+        entry = _MAP_KEY.match(name)
+        if entry and SECRET.search(value) and f"{entry[1]}value" in told:
+            told[f"{entry[1]}value"] = HIDDEN
+    return told
+
+
+def name_of(thing: Any) -> str:
+    """What people call the thing."""
+    for attribute in ("name", "username", "address", "key"):
+        value = getattr(thing, attribute, None)
+        if isinstance(value, str):
+            return value
+    return ""
 
 
 def _event(call: Call, subject: Any) -> EventRow:
@@ -84,8 +121,11 @@ def _event(call: Call, subject: Any) -> EventRow:
         account_id=getattr(subject, "account_id", None) or call.account.id,
         user_id=call.user.id,
         source=call.source,
+        user_agent=call.user_agent[:LONGEST_AGENT],
+        parameters=told_parameters(call.given),
         resource_type=kind,
         resource_id=identifier if known else None,
+        resource_name=name_of(subject),
     )
 
 

@@ -31,6 +31,7 @@ class Incoming:
     names: Mapping[str, str]
     cookies: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    user_agent: str = ""
 
     @property
     def wants_json(self) -> bool:

@@ -1,5 +1,6 @@
 """The tables. Importing this package knows them all."""
 
+from manager.models import changes, meters
 from manager.models.base import Base, Entity, new_id, utcnow
 from manager.models.catalog import DiskOffering, NetworkOffering, OsCategory, OsType, ServiceOffering, Template
 from manager.models.compute import Nic, Vm, Volume
@@ -16,6 +17,7 @@ from manager.models.identity import (
     User,
 )
 from manager.models.network import Network, Router
+from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
 from manager.models.topology import (
     Agent,
     Cluster,
@@ -31,6 +33,7 @@ from manager.models.topology import (
     VlanIpRange,
     Zone,
 )
+from manager.models.usage import UsageJob, UsageRecord, UsageSpan, UsageTraffic
 from manager.models.work import (
     AgentCommandRow,
     ClientToken,
@@ -42,11 +45,15 @@ from manager.models.work import (
     WorkflowRow,
 )
 
+meters.register()
+changes.register()
+
 __all__ = [
-    "Account", "Agent", "AgentCommandRow", "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter",
-    "DiskOffering", "Domain", "Entity", "EventRow", "Host", "ImageStore", "Inventory", "LeaseRow", "LoginSession",
-    "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "Router", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag",
-    "Template", "TrafficType", "TunnelKey", "User", "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone", "new_id",
-    "utcnow",
+    "Account", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base", "ClientToken", "Cluster",
+    "Configuration", "Counter", "DiskOffering", "Domain", "Entity", "EventRow", "Host", "ImageStore", "Inventory",
+    "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
+    "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "Router", "ServiceOffering", "SshKeyPair",
+    "StoragePool", "Tag", "Template", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
+    "UsageTraffic", "User", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone",
+    "new_id", "utcnow",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, new_id, utcnow
@@ -85,7 +85,12 @@ class AgentCommandRow(Base):
 
 
 class EventRow(Base):
+    """What was done, or refused. `parameters` are those of the call without secrets; `changes` maps columns of the
+    thing to [before, after]. `announced`: webhooks that want it have their deliveries.
+    """
+
     __tablename__ = "events"
+    __table_args__ = (Index("ix_events_announced", "announced", "number"),)
 
     number: Mapped[int] = mapped_column(BIG_KEY, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True, default=new_id)
@@ -96,8 +101,14 @@ class EventRow(Base):
     account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"), index=True)
     user_id: Mapped[str | None] = mapped_column(ID)
     source: Mapped[str] = mapped_column(default="")
+    user_agent: Mapped[str] = mapped_column(default="")
+    parameters: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    changes: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     resource_type: Mapped[str] = mapped_column(String(64), default="")
     resource_id: Mapped[str | None] = mapped_column(ID, index=True)
+    resource_name: Mapped[str] = mapped_column(default="")
+    archived: Mapped[bool] = mapped_column(default=False)
+    announced: Mapped[bool] = mapped_column(default=False)
     workflow_id: Mapped[str | None] = mapped_column(ID)
     start_number: Mapped[int | None] = mapped_column(BigInteger)
     created: Mapped[dt.datetime] = mapped_column(default=utcnow, index=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
-from sqlalchemy import insert, literal, null, select
+from sqlalchemy import false, insert, literal, null, select
 from sqlalchemy.orm import Session
 
 from manager.messages import ring
@@ -25,30 +26,40 @@ def end(session: Session, row: WorkflowRow, status: str) -> None:
         row.holds = None
     session.flush()
     if row.command:
-        _record(session, row)
+        _record(session, row, "Completed", row.ended)
     if row.subject_type == AWAITED:
         for waiter in session.scalars(select(WorkflowRow.id).filter_by(waiting_for=row.id, status="running")):
             ring(session, waiter)
 
 
-def _record(session: Session, row: WorkflowRow) -> None:
-    """Write the event of the end from that of the beginning, which has the job's id; none where there is none."""
+def note_start(session: Session, row: WorkflowRow) -> None:
+    """Write the event of a job that a worker takes up for the first time."""
+    if row.command and not row.fence:
+        _record(session, row, "Started", utcnow())
+
+
+def _record(session: Session, row: WorkflowRow, state: str, time: dt.datetime) -> None:
+    """Write an event of the job from that of its call, which has the job's id; none where there is none."""
     start = EventRow
-    good = row.status == "done"
+    good = row.status in ("done", "running")
     values: dict[Any, Any] = {
         start.id: literal(new_id()),
         start.type: start.type,
         start.level: literal("INFO" if good else "ERROR"),
-        start.state: literal("Completed"),
+        start.state: literal(state),
         start.description: start.description if good else start.description + literal(f": {row.error}"),
         start.account_id: literal(row.account_id) if row.account_id else null(),
         start.user_id: literal(row.user_id) if row.user_id else null(),
         start.source: start.source,
+        start.user_agent: start.user_agent,
         start.resource_type: start.resource_type,
         start.resource_id: literal(row.subject_id),
+        start.resource_name: start.resource_name,
+        start.archived: false(),
+        start.announced: false(),
         start.workflow_id: literal(row.id),
         start.start_number: start.number,
-        start.created: literal(row.ended, start.created.type),
+        start.created: literal(time, start.created.type),
     }
     begun = select(*values.values()).where(start.id == row.id)
     session.execute(insert(EventRow).from_select([column.key for column in values], begun, include_defaults=False))

@@ -23,7 +23,7 @@ from agents.contract import COMMANDS, Answer, Command, answer_as, to_plain
 from manager.db import epoch, transaction, write
 from manager.messages import ring, send_commands
 from manager.models import AgentCommandRow, WorkflowRow, utcnow
-from manager.workflows.ending import end
+from manager.workflows.ending import end, note_start
 
 RESEND_SECONDS = 5.0
 RING_SECONDS = 5.0
@@ -220,6 +220,7 @@ def _lock_query() -> Executable:
 
 def _drive(session: Session, row: WorkflowRow, now: float, done: int) -> None:
     run = Run.of(session, row)
+    note_start(session, row)
     plain = done == row.asked and not row.attempts and _step(row).then is None
     answers = () if plain else _answers(run)
     if any(command.status == "open" for command in answers):

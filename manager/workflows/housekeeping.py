@@ -1,4 +1,4 @@
-"""What ended long ago is forgotten: jobs with their commands, client tokens."""
+"""What ended long ago is forgotten: jobs with their commands, client tokens, events, alerts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from sqlalchemy import delete, select
 
 from manager.configuration import value
 from manager.db import transaction, write
-from manager.models import AgentCommandRow, ClientToken, WorkflowRow, utcnow
+from manager.models import AgentCommandRow, Alert, ClientToken, EventRow, WorkflowRow, utcnow
 
 BATCH = 500
+EVENTS_BATCH = 5000
 
 
 def forget_old() -> None:
@@ -26,3 +27,17 @@ def forget_old() -> None:
             write(session, delete(AgentCommandRow).where(AgentCommandRow.workflow_id.in_(old)))
             write(session, delete(WorkflowRow).where(WorkflowRow.id.in_(old)))
         write(session, delete(ClientToken).where(ClientToken.created < before))
+
+
+def forget_notices() -> None:
+    """Delete events and ended alerts whose days are over; those of a large batch at a time."""
+    for setting, model, ended in (
+        ("event.purge.delay", EventRow, EventRow.announced.is_(True)),
+        ("alert.purge.delay", Alert, Alert.open.is_(None)),
+    ):
+        with transaction() as session:
+            days = int(value(session, setting))
+            old = select(model.number).where(model.created < utcnow() - dt.timedelta(days=days), ended)
+            numbers = session.scalars(old.limit(EVENTS_BATCH)).all() if days else []
+            if numbers:
+                write(session, delete(model).where(model.number.in_(numbers)))

@@ -18,10 +18,10 @@ from urllib.parse import unquote
 
 import msgspec
 
+from storage.addresses import split_url
 from storage.checksums import Digests, copy_sparse, parse_checksum
 from storage.errors import ImageRefused, NotFound, PoolUnavailable, SourceRefused, VolumeBusy
 from storage.files import NAME, checked_name, io_errors, lock, sync_directory, sync_file
-from storage.images.addresses import split_url
 from storage.images.base import ImageRequest, Progress, no_progress
 from storage.images.fetch import FetchLimits, fetch
 from storage.inspect import inspect_image

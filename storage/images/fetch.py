@@ -5,21 +5,20 @@ from __future__ import annotations
 import errno
 import http.client
 import ipaddress
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import SplitResult, urljoin
 
+from storage.addresses import split_url
 from storage.checksums import Digests, finish_sparse, write_sparse
 from storage.errors import DownloadFailed, ImageRefused, SourceLacking, SourceRefused
 from storage.files import storage_error
-from storage.images.addresses import PORTS, Address, resolve, split_url
 from storage.images.base import Progress
+from storage.pinned import Bounds, answer_of
 
 REDIRECTS = 3
 REDIRECT_CODES = {301, 302, 303, 307, 308}
@@ -51,7 +50,7 @@ def fetch(url: str, target: BinaryIO, limits: FetchLimits, digests: Digests, pro
         parts = split_url(url)
         if parts.scheme == "file":
             raise SourceRefused("A redirect leads to a file.")
-        with _errors_of(parts), _answer(parts, limits, due) as answer:
+        with _errors_of(parts), answer_of(parts, Bounds(limits.networks, due, limits.idle_seconds)) as answer:
             if answer.status in REDIRECT_CODES:
                 url = urljoin(url, answer.getheader("Location", ""))
                 continue
@@ -75,52 +74,6 @@ def _errors_of(parts: SplitResult) -> Iterator[None]:
         lacking = isinstance(error, (ConnectionRefusedError, ssl.SSLCertVerificationError))
         kind = SourceLacking if lacking else DownloadFailed
         raise kind(f"The download from {parts.hostname} broke off: {error or type(error).__name__}.") from error
-
-
-@contextmanager
-def _answer(parts: SplitResult, limits: FetchLimits, due: float) -> Iterator[http.client.HTTPResponse]:
-    """The response to a GET over a connection that is cut at `due`, however slowly the other side drips."""
-    host = parts.hostname or ""
-    port = parts.port or PORTS[parts.scheme]
-    addresses = resolve(host, port, limits.networks)
-    plain = _connect(addresses, port, min(limits.idle_seconds, due - time.monotonic()))
-    plain.settimeout(limits.idle_seconds)
-    cutter = plain.dup()  # TLS takes the first descriptor over; shutting the second down ends both
-    timer = threading.Timer(max(0.0, due - time.monotonic()), _cut, [cutter])
-    timer.daemon = True
-    timer.start()
-    connection = http.client.HTTPConnection(host, port)
-    try:
-        connection.sock = _secure(plain, host) if parts.scheme == "https" else plain
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Accept-Encoding": "identity", "User-Agent": "Pileus"})
-        with connection.getresponse() as answer:
-            yield answer
-    finally:
-        timer.cancel()
-        connection.close()
-        plain.close()
-        cutter.close()
-
-
-def _connect(addresses: list[Address], port: int, seconds: float) -> socket.socket:
-    """A connection to the first address that accepts one."""
-    failure: OSError = TimeoutError("there was no time left")
-    for address in addresses:
-        try:
-            return socket.create_connection((str(address), port), max(0.1, seconds))
-        except OSError as error:
-            failure = error
-    raise failure
-
-
-def _secure(plain: socket.socket, host: str) -> ssl.SSLSocket:
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-
-
-def _cut(connected: socket.socket) -> None:
-    with suppress(OSError):
-        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _receive(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
+from storage.addresses import split_url
 from storage.checksums import Checksum, parse_checksum
 from storage.errors import NotFound
 from storage.files import NAME, checked_name, io_errors
-from storage.images.addresses import split_url
 from storage.images.base import ImageRequest, Progress, no_progress
 from storage.types import ImageFacts, ImageStoreSpec
 

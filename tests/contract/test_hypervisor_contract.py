@@ -315,6 +315,15 @@ def test_a_libvirtd_that_hangs_is_unavailable_in_bounded_time(libvirt_lab: Lab, 
     assert hypervisor.domains() == []
 
 
+def test_traffic_is_told_by_tap_while_the_guest_runs(libvirt_lab: Lab) -> None:
+    vm, disks = libvirt_lab.vm()
+    libvirt_lab.hypervisor.start(vm, disks)
+    received, sent = libvirt_lab.hypervisor.traffic()[tap_name(vm.nics[0].id)]
+    assert min(received, sent) >= 0
+    libvirt_lab.hypervisor.stop(vm.id, True, 0)
+    assert libvirt_lab.hypervisor.traffic() == {}
+
+
 def test_a_paused_guest_goes_on(libvirt_lab: Lab) -> None:
     vm, disks = libvirt_lab.vm()
     libvirt_lab.hypervisor.start(vm, disks)

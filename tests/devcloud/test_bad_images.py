@@ -13,7 +13,7 @@ NO_NAME = f"{'x' * 64}.test"
 """A label of 64 characters: this is known without a name server."""
 MOST = 64 * 2**30
 NOT_OPEN = "The file URL names no regular file in a directory that is open to images."
-NOT_REACHED = "The host {0} has the address {0}, which downloads must not reach."
+NOT_REACHED = "The host {0} has the address {0}, which must not be reached."
 NO_URL = "The URL {} is not http, https or file with a place, without user name and password."
 
 

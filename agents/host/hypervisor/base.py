@@ -65,5 +65,8 @@ class Hypervisor(Protocol):
     def console(self, vm_id: str, limit: int) -> str:
         """The last `limit` bytes of the serial console; '' when there are none."""
 
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        """By tap device: the bytes that running guests have received and sent through it since they were started."""
+
     def facts(self) -> HostFacts:
         """The host as the hypervisor knows it; the fields of switch, underlay and disks are empty."""

@@ -161,6 +161,17 @@ class LibvirtHypervisor:
     def console(self, vm_id: str, limit: int) -> str:
         return self._consoles.read(vm_id, limit)
 
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        connection = self._connection.ready()
+        flags = (libvirt.VIR_DOMAIN_STATS_INTERFACE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
+        found: dict[str, tuple[int, int]] = {}
+        for _, stats in self._connection.run("read the traffic", lambda: connection.getAllDomainStats(*flags)):
+            for number in range(stats.get("net.count", 0)):
+                name, *counted = (stats.get(f"net.{number}.{key}") for key in ("name", "rx.bytes", "tx.bytes"))
+                if name is not None and None not in counted:
+                    found[name] = (counted[0], counted[1])
+        return found
+
     def facts(self) -> HostFacts:
         connection = self._connection.ready()
         run = self._connection.run

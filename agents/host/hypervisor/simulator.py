@@ -152,6 +152,10 @@ class SimulatorHypervisor:
         text = "".join(BOOT_LINE.format(boot, row.name) for boot in range(1, row.boots + 1))
         return text[max(0, len(text) - limit) :]
 
+    def traffic(self) -> dict[str, tuple[int, int]]:
+        """Simulated guests have no taps."""
+        return {}
+
     def facts(self) -> HostFacts:
         settings = self._settings
         return HostFacts(

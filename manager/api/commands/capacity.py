@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
 
 from manager.api.call import Call
 from manager.api.command import ListRequest, Page, command
@@ -113,17 +114,23 @@ def _rows(call: Call, places: Sequence[Any]) -> list[Shown]:
 
 def capacities_of(call: Call, places: Sequence[Any]) -> dict[str, list[Shown]]:
     """By place id: the capacities of the zones, pods or clusters (all of one kind), as responses show them."""
+    amounts = amounts_of(call.session, places)
+    return {place_id: [_shown(kind, kinds[kind]) for kind in sorted(kinds)] for place_id, kinds in amounts.items()}
+
+
+def amounts_of(session: Session, places: Sequence[Any]) -> Amounts:
+    """By place id and kind: the capacities of the zones, pods or clusters (all of one kind)."""
     amounts: Amounts = {place.id: {} for place in places}
     if not amounts:
         return {}
     model = type(places[0])
     column = COLUMNS[model]
-    _add_hosts(call, column, amounts)
-    _add_pools(call, column, amounts)
+    _add_hosts(session, column, amounts)
+    _add_pools(session, column, amounts)
     if model is Zone:
-        _add_addresses(call, amounts)
-        _add_image_stores(call, amounts)
-    return {place_id: [_shown(kind, kinds[kind]) for kind in sorted(kinds)] for place_id, kinds in amounts.items()}
+        _add_addresses(session, amounts)
+        _add_image_stores(session, amounts)
+    return amounts
 
 
 def _shown(kind: int, amount: Amount) -> Shown:
@@ -141,13 +148,13 @@ def reported(model: type[Any], key: str) -> ColumnElement[float]:
     return func.coalesce(model.details[key].as_float(), 0.0)
 
 
-def _sums(call: Call, query: Any, place: Any, ids: Iterable[str]) -> dict[str, tuple[int, ...]]:
+def _sums(session: Session, query: Any, place: Any, ids: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """By place id: the sums that `query` selects after it."""
-    found = call.session.execute(query.where(place.in_(ids)).group_by(place))
+    found = session.execute(query.where(place.in_(ids)).group_by(place))
     return {row[0]: tuple(int(value or 0) for value in row[1:]) for row in found}
 
 
-def _add_hosts(call: Call, column: str, amounts: Amounts) -> None:
+def _add_hosts(session: Session, column: str, amounts: Amounts) -> None:
     """Memory, CPU and cores of hosts that are Enabled, as far as their clusters over-provision them."""
     place = getattr(Host, column)
     mhz = Host.cpus * Host.cpu_mhz
@@ -159,8 +166,8 @@ def _add_hosts(call: Call, column: str, amounts: Amounts) -> None:
         .where(*enabled)
     )  # fmt: skip
     vms = select(place, func.sum(Vm.cpus)).join(Vm, Vm.host_id == Host.id).where(*enabled, Vm.removed.is_(None))
-    cores_used = _sums(call, vms, place, amounts)
-    sums = _sums(call, hosts, place, amounts)
+    cores_used = _sums(session, vms, place, amounts)
+    sums = _sums(session, hosts, place, amounts)
     for place_id, kinds in amounts.items():
         memory, memory_used, cpu, cpu_used, cores = sums.get(place_id, (0, 0, 0, 0, 0))
         kinds[MEMORY] = Amount(memory, memory_used)
@@ -168,7 +175,7 @@ def _add_hosts(call: Call, column: str, amounts: Amounts) -> None:
         kinds[CPU_CORE] = Amount(cores, *cores_used.get(place_id, (0,)))
 
 
-def _add_pools(call: Call, column: str, amounts: Amounts) -> None:
+def _add_pools(session: Session, column: str, amounts: Amounts) -> None:
     """Storage as the hosts report it, and storage as it is claimed."""
     place = getattr(StoragePool, column)
     pools = (
@@ -177,27 +184,27 @@ def _add_pools(call: Call, column: str, amounts: Amounts) -> None:
         .outerjoin(Host, Host.id == StoragePool.host_id)
         .where(StoragePool.removed.is_(None))
     )  # fmt: skip
-    sums = _sums(call, pools, place, amounts)
+    sums = _sums(session, pools, place, amounts)
     for place_id, kinds in amounts.items():
         capacity, used, limit, allocated = sums.get(place_id, (0, 0, 0, 0))
         kinds[STORAGE] = Amount(capacity, used)
         kinds[STORAGE_ALLOCATED] = Amount(limit, allocated)
 
 
-def _add_addresses(call: Call, amounts: Amounts) -> None:
+def _add_addresses(session: Session, amounts: Amounts) -> None:
     place = PublicAddress.zone_id
     query = select(place, func.count(), func.count(PublicAddress.network_id))
-    sums = _sums(call, query, place, amounts)
+    sums = _sums(session, query, place, amounts)
     for zone_id, kinds in amounts.items():
         kinds[PUBLIC_IP] = Amount(*sums.get(zone_id, (0, 0)))
 
 
-def _add_image_stores(call: Call, amounts: Amounts) -> None:
+def _add_image_stores(session: Session, amounts: Amounts) -> None:
     """Secondary storage: what the stores are said to have, and what their templates take."""
     place = ImageStore.zone_id
     living = ImageStore.removed.is_(None)
-    totals = _sums(call, select(place, func.sum(reported(ImageStore, "disk_total"))).where(living), place, amounts)
+    totals = _sums(session, select(place, func.sum(reported(ImageStore, "disk_total"))).where(living), place, amounts)
     held = select(place, func.sum(Template.physical_size)).join(Template, Template.image_store_id == ImageStore.id)
-    used = _sums(call, held.where(living, Template.removed.is_(None)), place, amounts)
+    used = _sums(session, held.where(living, Template.removed.is_(None)), place, amounts)
     for zone_id, kinds in amounts.items():
         kinds[SECONDARY_STORAGE] = Amount(*totals.get(zone_id, (0,)), *used.get(zone_id, (0,)))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, delete, or_, select, update
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import COMMANDS, EVERYONE, AccountListRequest, Page, Request, command
-from manager.api.fields import Choice, Date, Ref, Text, Uuid
-from manager.api.response import Bool, Response, Shown, Str, When
+from manager.api.command import COMMANDS, EVERYONE, AccountListRequest, Page, Request, SuccessResponse, command
+from manager.api.errors import Invalid
+from manager.api.fields import Choice, Date, Flag, ListOf, Ref, Text, Uuid
+from manager.api.response import Bool, Map, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of
+from manager.db import write
 from manager.models import EventRow, User
 
 
@@ -31,9 +34,15 @@ class EventResponse(Response):
     domainpath = Str("the path of that account's domain")
     resourceid = Str("the id of what it was done to")
     resourcetype = Str("the kind of thing it was done to")
+    resourcename = Str("its name at that time")
     parentid = Str("the id of the event that began it")
     created = When("when it happened")
     archived = Bool("whether it is put away")
+    jobid = Str("the id of the job that does it")
+    sourceaddress = Str("the network address that it was asked from; for root administrators and who asked")
+    useragent = Str("the program that asked, as it names itself; likewise")
+    parameters = Map("what it was asked with, without secrets; likewise")
+    changes = Map("columns of the thing with their values [before, after]", root_only=True)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[EventRow]) -> list[Shown]:
@@ -51,12 +60,28 @@ class EventResponse(Response):
                 **owners[row.account_id],
                 "resourceid": row.resource_id,
                 "resourcetype": row.resource_type or None,
+                "resourcename": row.resource_name or None,
                 "parentid": starts.get(row.start_number),
                 "created": row.created,
-                "archived": False,
+                "archived": row.archived,
+                "jobid": row.workflow_id,
+                "changes": row.changes,
+                **(_asked(row) if call.is_root_admin or _is_own(call, users.get(row.user_id)) else {}),
             }
             for row in rows
         ]
+
+
+def _is_own(call: Call, user: User | None) -> bool:
+    return user is not None and user.account_id == call.account.id
+
+
+def _asked(row: EventRow) -> Shown:
+    return {
+        "sourceaddress": row.source or None,
+        "useragent": row.user_agent or None,
+        "parameters": row.parameters or None,
+    }
 
 
 def _starts(call: Call, rows: Sequence[EventRow]) -> dict[int | None, str]:
@@ -77,12 +102,13 @@ class ListEvents(AccountListRequest):
     startid = Ref(EventRow, "only this event and those that it began")
     resourceid = Uuid("only events of the thing with this id")
     resourcetype = Text("only events of this kind of thing")
+    archived = Flag("list those that are put away, in place of the others", default=False)
 
 
 @command("listEvents", ListEvents, EventResponse, roles=EVERYONE)
 def list_events(call: Call, **filters: Any) -> Page:
     """List events, the latest first."""
-    query = select(EventRow).where(access.visible(call, EventRow))
+    query = select(EventRow).where(access.visible(call, EventRow), EventRow.archived.is_(filters["archived"]))
     columns = {"type": EventRow.type, "level": EventRow.level, "state": EventRow.state,
                "resourceid": EventRow.resource_id, "resourcetype": EventRow.resource_type}  # fmt: skip
     for name, column in columns.items():
@@ -90,10 +116,7 @@ def list_events(call: Call, **filters: Any) -> Page:
             query = query.where(column == filters[name])
     if filters["id"] is not None:
         query = query.where(EventRow.id == filters["id"].id)
-    if filters["startdate"] is not None:
-        query = query.where(EventRow.created >= filters["startdate"])
-    if filters["enddate"] is not None:
-        query = query.where(EventRow.created <= filters["enddate"])
+    query = query.where(*in_time(EventRow.created, filters["startdate"], filters["enddate"]))
     if filters["startid"] is not None:
         number = filters["startid"].number
         query = query.where(or_(EventRow.number == number, EventRow.start_number == number))
@@ -102,6 +125,58 @@ def list_events(call: Call, **filters: Any) -> Page:
         found = (EventRow.type.contains(part, autoescape=True), EventRow.description.contains(part, autoescape=True))
         query = query.where(or_(*found))
     return call.paged(query.order_by(EventRow.number.desc()))
+
+
+class Chosen(Request):
+    ids = ListOf(Ref(EventRow, ""), "these events")
+    type = Text("events of this type")
+    startdate = Date("events from this time on")
+    enddate = Date("events until this time", end_of_day=True)
+
+
+def _chosen(call: Call, chosen: dict[str, Any]) -> list[ColumnElement[bool]]:
+    """The events that the caller manages and that all that is given admits.
+
+    :raises Invalid: nothing is given, or the times are the wrong way round
+    """
+    found: list[ColumnElement[bool]] = []
+    if chosen["ids"]:
+        found.append(EventRow.number.in_([event.number for event in chosen["ids"]]))
+    if chosen["type"]:
+        found.append(EventRow.type == chosen["type"])
+    found += in_time(EventRow.created, chosen["startdate"], chosen["enddate"])
+    if not found:
+        raise Invalid("One of the parameters ids, type, startdate and enddate must say which events are meant.")
+    return [access.reach(call, EventRow, access.MANAGE), *found]
+
+
+def in_time(column: Any, start: dt.datetime | None, end: dt.datetime | None) -> list[ColumnElement[bool]]:
+    """Conditions that `column` lies within two times, as far as they are given.
+
+    :raises Invalid: they are the wrong way round
+    """
+    if start is not None and end is not None and start > end:
+        raise Invalid(f"The startdate {start} is after the enddate {end}.")
+    found: list[ColumnElement[bool]] = []
+    if start is not None:
+        found.append(column >= start)
+    if end is not None:
+        found.append(column <= end)
+    return found
+
+
+@command("archiveEvents", Chosen, SuccessResponse, roles=EVERYONE, event="EVENT.ARCHIVE")
+def archive_events(call: Call, **chosen: Any) -> bool:
+    """Put events away, so that listEvents shows them only when asked for archived ones."""
+    write(call.session, update(EventRow).where(*_chosen(call, chosen)).values(archived=True))
+    return True
+
+
+@command("deleteEvents", Chosen, SuccessResponse, roles=EVERYONE, event="EVENT.DELETE")
+def delete_events(call: Call, **chosen: Any) -> bool:
+    """Remove events; that, too, leaves an event, with who did it and which were meant."""
+    write(call.session, delete(EventRow).where(*_chosen(call, chosen)))
+    return True
 
 
 class EventTypeResponse(Response):

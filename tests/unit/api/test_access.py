@@ -5,7 +5,7 @@ import pytest
 from manager import access
 from manager.api.command import COMMANDS
 from manager.api.commands import load_all
-from manager.api.fields import Integer, ListOf, MapList, Ref, Uuid
+from manager.api.fields import Date, Integer, ListOf, MapList, Ref, Uuid
 from manager.models import Account, Domain, Role, SshKeyPair, User, Zone, new_id
 from tests.client import Caller, Refused
 
@@ -46,8 +46,8 @@ def plausible(name, field, factory):
         return {name: factory(field.model).id}
     if isinstance(field, Integer):
         return {name: str(max(field.least, 1))}
-    if isinstance(field, Uuid):
-        return {name: new_id()}
+    if isinstance(field, (Date, Uuid)):
+        return {name: "2026-01-31" if isinstance(field, Date) else new_id()}
     return {name: field.allowed[0] if field.allowed else "x"}
 
 

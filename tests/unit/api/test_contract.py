@@ -22,6 +22,11 @@ DEVIATIONS = {
     "createStoragePool/hostid": "names the host of a pool that is local to one",
     "login/domainId": "CloudStack says number, and takes a number or an identifier",
     "virtualmachine.reason": "tells a tenant why a machine is not in the state that it wants",
+    "alert.resolved": "tells when the cause of an alert was gone",
+    "event.changes": "shows what the call changed, as [before, after] by column",
+    "event.parameters": "shows what the call was given, without secrets",
+    "event.sourceaddress": "tells from where the call came",
+    "event.useragent": "tells what program made the call",
     "asyncjobs.jobresult": "CloudStack says string, and shows the object itself",
     "api.response.response": "the objects inside are described as the object around them",
 }

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
+from storage.addresses import is_reachable, resolve, split_url
 from storage.errors import DownloadFailed, SourceLacking, SourceRefused
-from storage.images.addresses import is_reachable, resolve, split_url
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "151.101.2.132", "2606:4700::1111", "2a04:4e42::644"]
 FORBIDDEN = [
@@ -46,7 +46,7 @@ def test_an_opened_range_is_reached_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("host", SPELLINGS)
 def test_every_spelling_is_resolved_before_it_is_judged(host: str) -> None:
-    with pytest.raises(SourceRefused, match="must not reach"):
+    with pytest.raises(SourceRefused, match="must not be reached"):
         resolve(host, 80, ())
 
 

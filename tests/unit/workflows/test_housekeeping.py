@@ -6,7 +6,7 @@ import datetime as dt
 
 from sqlalchemy import func, select, update
 
-from manager import configuration
+from manager import configuration, orchestrator
 from manager.db import transaction
 from manager.models import AgentCommandRow, Vm, Volume, WorkflowRow, utcnow
 from manager.workflows.expunge import expunge_due
@@ -77,3 +77,12 @@ def test_old_jobs_are_forgotten_but_neither_young_nor_owed_ones(cloud):
     with transaction() as session:
         assert session.scalars(select(WorkflowRow.id)).all() == [kept]
         assert set(session.scalars(select(AgentCommandRow.workflow_id))) == {kept}
+
+
+def test_all_that_is_rarely_due_is_looked_at(cloud):
+    vm_id = destroyed(cloud)
+    change("expunge.delay", "100")
+    age_jobs(110)
+    orchestrator.tend()
+    cloud.settle()
+    assert cloud.get(Vm, vm_id).removed is not None

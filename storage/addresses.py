@@ -1,4 +1,4 @@
-"""Which network addresses a download may reach: public ones, and ranges that the operator opened."""
+"""Which network addresses hosts that users name may have: public ones, and ranges that the operator opened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REFUSED = tuple(
 
 
 def is_reachable(address: Address, allow: Iterable[Network]) -> bool:
-    """Whether a download may connect to `address`."""
+    """Whether a download or a webhook may connect to `address`."""
     if any(address in network for network in allow):
         return True
     return address.is_global and not any(address in network for network in REFUSED)
@@ -83,5 +83,5 @@ def resolve(host: str, port: int, allow: Iterable[Network]) -> list[Address]:
     allowed = tuple(allow)
     for address in addresses:
         if not is_reachable(address, allowed):
-            raise SourceRefused(f"The host {host} has the address {address}, which downloads must not reach.")
+            raise SourceRefused(f"The host {host} has the address {address}, which must not be reached.")
     return addresses

@@ -1,0 +1,295 @@
+"""Usage is measured where states change: spans begin and end in the transaction that changes what they measure.
+
+Every way in which a metered row can change passes here: the unit of work, and UPDATE, INSERT and DELETE statements.
+What was used before and after a change is compared; what differs ends and begins. So no caller has to think of it,
+and what is rolled back was never measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, case, event, insert, inspect, select, update
+from sqlalchemy.orm import ORMExecuteState, Session
+
+from manager.db import epoch
+from manager.models.catalog import Template
+from manager.models.compute import Nic, Vm, Volume
+from manager.models.network import Network
+from manager.models.topology import PublicAddress
+from manager.models.usage import UsageSpan
+
+RUNNING_VM, ALLOCATED_VM, IP_ADDRESS, BYTES_SENT, BYTES_RECEIVED, VOLUME, TEMPLATE = 1, 2, 3, 4, 5, 6, 7
+NETWORK_OFFERING, NETWORK = 13, 30
+MIB = 2**20
+RUNS = frozenset({"Running", "Migrating"})
+GONE = frozenset({"Error", "Destroyed", "Expunging"})
+
+Facts = dict[str, Any]
+Uses = dict[int, Facts]
+
+
+def _of_vm(vm: Any) -> Uses:
+    if vm.removed is not None or vm.state in GONE:
+        return {}
+    facts = {
+        "name": vm.name,
+        "vm_id": vm.id,
+        "offering_id": vm.service_offering_id,
+        "template_id": vm.template_id,
+        "os_type_id": vm.os_type_id,
+        "kind": vm.hypervisor,
+        "cpus": vm.cpus,
+        "mhz": vm.cpu_mhz,
+        "memory": vm.memory // MIB,
+    }
+    return {ALLOCATED_VM: facts} | ({RUNNING_VM: facts} if vm.state in RUNS else {})
+
+
+def _of_volume(volume: Any) -> Uses:
+    if volume.removed is not None or volume.state in ("Expunging", "Expunged"):
+        return {}
+    facts = {"name": volume.name, "size": volume.size, "template_id": volume.template_id}
+    return {VOLUME: {**facts, "offering_id": volume.disk_offering_id}}
+
+
+def _of_template(template: Any) -> Uses:
+    if template.removed is not None or template.state != "Ready":
+        return {}
+    facts = {"name": template.name, "size": template.physical_size, "virtual_size": template.size}
+    return {TEMPLATE: {**facts, "template_id": template.id}}
+
+
+def _of_network(network: Any) -> Uses:
+    if network.removed is not None:
+        return {}
+    return {NETWORK: {"name": network.name, "network_id": network.id, "offering_id": network.offering_id}}
+
+
+def _of_address(address: Any) -> Uses:
+    if address.account_id is None:
+        return {}
+    facts = {"name": address.address, "network_id": address.network_id}
+    return {IP_ADDRESS: {**facts, "is_source_nat": address.source_nat}}
+
+
+def _of_nic(nic: Any) -> Uses:
+    """A NIC of a VM uses its network's offering; routers' NICs belong to the cloud."""
+    if nic.account_id is None:
+        return {}
+    facts = {"vm_id": nic.vm_id, "network_id": nic.network_id, "offering_id": nic.offering_id}
+    return {NETWORK_OFFERING: {**facts, "name": nic.vm_name, "is_default": nic.is_default}}
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What rows of `model` use: `uses` reads `columns` of a row. A change of no `watched` column changes no use.
+
+    `kinds` are all that `uses` can give, first that which every metered row has. `query` reads what is not in the row.
+    """
+
+    model: type[Any]
+    kinds: tuple[int, ...]
+    uses: Callable[[Any], Uses]
+    columns: tuple[str, ...]
+    unwatched: frozenset[str] = frozenset({"id", "name"})
+    query: Any = None
+
+    @property
+    def watched(self) -> frozenset[str]:
+        return frozenset(self.columns) - self.unwatched
+
+    def keys(self, resource_id: str) -> list[str]:
+        """Under what `open` spans of the resource can be found."""
+        return [key_of(kind, resource_id) for kind in self.kinds]
+
+    def reading(self) -> Any:
+        """A select of what `uses` reads."""
+        return self.query if self.query is not None else select(*(getattr(self.model, name) for name in self.columns))
+
+
+_NICS = (
+    select(Nic.id, Nic.vm_id, Nic.network_id, Nic.is_default, Vm.name.label("vm_name"), Vm.account_id, Vm.zone_id,
+           Network.offering_id)
+    .outerjoin(Vm, Vm.id == Nic.vm_id)
+    .join(Network, Network.id == Nic.network_id)
+)  # fmt: skip
+
+_OWNED = ("id", "account_id", "zone_id")
+_SHAPE = ("service_offering_id", "template_id", "os_type_id", "hypervisor", "cpus", "cpu_mhz", "memory")
+_IMAGE = ("name", "state", "removed", "size", "physical_size")
+_DISK = ("name", "state", "removed", "size", "template_id", "disk_offering_id")
+
+METERS: dict[type[Any], Meter] = {
+    meter.model: meter
+    for meter in (
+        Meter(Vm, (ALLOCATED_VM, RUNNING_VM), _of_vm, (*_OWNED, "name", "state", "removed", *_SHAPE)),
+        Meter(Volume, (VOLUME,), _of_volume, (*_OWNED, *_DISK)),
+        Meter(Template, (TEMPLATE,), _of_template, (*_OWNED, *_IMAGE)),
+        Meter(Network, (NETWORK,), _of_network, (*_OWNED, "name", "removed", "offering_id")),
+        Meter(PublicAddress, (IP_ADDRESS,), _of_address, (*_OWNED, "address", "network_id", "source_nat")),
+        Meter(Nic, (NETWORK_OFFERING,), _of_nic, ("id", "vm_id", "network_id", "is_default"), query=_NICS),
+    )
+}
+
+
+class Differing:
+    """A row with other values: as it was before a change, or is after it."""
+
+    def __init__(self, row: Any, values: dict[str, Any]) -> None:
+        self._row, self._values = row, values
+
+    def __getattr__(self, name: str) -> Any:
+        return self._values[name] if name in self._values else getattr(self._row, name)
+
+
+def key_of(kind: int, resource_id: str) -> str:
+    return f"{kind}:{resource_id}"
+
+
+def record_change(session: Session, meter: Meter, pairs: Iterable[tuple[Any, Any]]) -> None:
+    """End and begin what differs between the rows before and after a change; None where there was, or is, no row."""
+    ended: list[str] = []
+    begun: list[dict[str, Any]] = []
+    for before, after in pairs:
+        row = after if after is not None else before
+        old = _owned(meter, before)
+        new = _owned(meter, after)
+        changed = [kind for kind in {**old, **new} if old.get(kind) != new.get(kind)]
+        if before is not None:
+            ended += [key_of(kind, row.id) for kind in changed]
+        begun += [_span(row, kind, new[kind]) for kind in changed if kind in new]
+    if ended:
+        end_spans(session, ended)
+    if begun:
+        session.connection().execute(insert(UsageSpan.__table__).values(started=epoch()), begun)  # type: ignore[arg-type]  # a declared class has a table
+
+
+def _owned(meter: Meter, row: Any) -> dict[int, tuple[Any, ...]]:
+    """What a row uses by kind, with who pays; nothing of no row."""
+    uses = meter.uses(row) if row is not None else {}
+    return {kind: (row.account_id, facts) for kind, facts in uses.items()}
+
+
+def _span(row: Any, kind: int, owned: tuple[Any, ...]) -> dict[str, Any]:
+    account_id, facts = owned
+    return {
+        "open": key_of(kind, row.id),
+        "type": kind,
+        "account_id": account_id,
+        "zone_id": row.zone_id,
+        "resource_id": row.id,
+        "facts": facts,
+    }
+
+
+def end_spans(session: Session, keys: Sequence[str]) -> None:
+    """A span ends now, or where it is counted to already, should that be later by a breath."""
+    now = case((UsageSpan.counted > epoch(), UsageSpan.counted), else_=epoch())
+    statement = update(UsageSpan).where(UsageSpan.open.in_(keys)).values(ended=now, open=None)
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def register() -> None:
+    """Listen to all sessions of this process. A value that is set before it was loaded is loaded first."""
+    for meter in METERS.values():
+        for name in sorted(meter.watched):
+            event.listen(getattr(meter.model, name), "set", lambda *_: None, active_history=True)
+    event.listen(Session, "after_flush", _after_flush)
+    event.listen(Session, "do_orm_execute", _on_statement)
+
+
+def _after_flush(session: Session, _context: Any) -> None:
+    pairs: dict[type[Any], list[tuple[Any, Any]]] = {}
+    read: dict[type[Any], list[str]] = {}
+    for thing in (*session.new, *session.dirty):
+        meter = METERS.get(type(thing))
+        old = _old_values(meter, thing) if meter is not None and thing not in session.new else {}
+        if meter is None or (thing not in session.new and not old):
+            continue
+        if meter.query is not None:
+            read.setdefault(meter.model, []).append(thing.id)
+        else:
+            pairs.setdefault(meter.model, []).append((Differing(thing, old) if old else None, thing))
+    ended = [key for thing in session.deleted if type(thing) in METERS for key in METERS[type(thing)].keys(thing.id)]
+    ended += [key for model, ids in read.items() for identifier in ids for key in METERS[model].keys(identifier)]
+    if ended:
+        end_spans(session, ended)
+    for model, ids in read.items():
+        rows = session.execute(METERS[model].reading().where(model.id.in_(ids))).all()
+        pairs.setdefault(model, []).extend((None, row) for row in rows)
+    for model, found in pairs.items():
+        record_change(session, METERS[model], found)
+
+
+def _old_values(meter: Meter, thing: Any) -> dict[str, Any]:
+    """The watched values that a flush has changed, as they were."""
+    attributes = inspect(thing).attrs
+    old = {}
+    for name in meter.watched:
+        history = attributes[name].history if name in attributes else None
+        if history is not None and history.added and history.deleted:
+            old[name] = history.deleted[0]
+    return old
+
+
+def _on_statement(state: ORMExecuteState) -> Any:
+    if not (state.is_update or state.is_insert or state.is_delete) or state.bind_mapper is None:
+        return None
+    meter = METERS.get(state.bind_mapper.class_)
+    if meter is None:
+        return None
+    if state.is_insert:
+        return _on_insert(state, meter)
+    statement: Any = state.statement
+    if state.is_update and not _set_values(statement).keys() & meter.watched:
+        return None
+    return _on_change(state, meter)
+
+
+def _set_values(statement: Any) -> dict[str, Any]:
+    """What an UPDATE sets, or an INSERT stores, by column."""
+    values = statement._values or {}  # noqa: SLF001 - SQLAlchemy has no other way to tell
+    return {(column if isinstance(column, str) else column.key): value for column, value in values.items()}
+
+
+def _on_insert(state: ORMExecuteState, meter: Meter) -> Any:
+    """Only INSERTs of given rows that name their ids are measured; those of SELECTs are for benchmarks and upgrades."""
+    identifier = _set_values(state.statement).get("id")
+    result = state.invoke_statement()
+    if isinstance(identifier, BindParameter) and _inserted(result):
+        rows = state.session.execute(meter.reading().where(meter.model.id == identifier.value)).all()
+        record_change(state.session, meter, [(None, row) for row in rows])
+    return result
+
+
+def _inserted(result: Any) -> bool:
+    """Whether the row was stored; one that stood in the way leaves the count at 0."""
+    return bool(result.rowcount)
+
+
+def _on_change(state: ORMExecuteState, meter: Meter) -> Any:
+    """Lock and read the rows, change exactly those, and tell or read what they are then."""
+    session, model = state.session, meter.model
+    statement: Any = state.statement
+    reading = meter.reading() if meter.query is not None else meter.reading().with_for_update()
+    for condition in statement._where_criteria:  # noqa: SLF001 - as above
+        reading = reading.where(condition)
+    before = {row.id: row for row in session.execute(reading)}
+    changed = statement.where(model.id.in_(list(before)))
+    result = state.invoke_statement(statement=changed)
+    after: dict[str, Any] = {}
+    if state.is_update and before:
+        after = _after(session, meter, before, _set_values(statement))
+    record_change(session, meter, [(row, after.get(key)) for key, row in before.items()])
+    return result
+
+
+def _after(session: Session, meter: Meter, before: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The rows after an UPDATE, by id; they are read only where it sets what the database computes."""
+    plain = {name: value.value for name, value in values.items() if isinstance(value, BindParameter)}
+    if meter.query is None and values.keys() & meter.watched <= plain.keys():
+        return {key: Differing(row, plain) for key, row in before.items()}
+    return {row.id: row for row in session.execute(meter.reading().where(meter.model.id.in_(list(before))))}
