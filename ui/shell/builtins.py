@@ -146,9 +146,10 @@ def _watch(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
     if not words:
         raise UsageError("What shall be watched?", "For example: watch 2 list virtualmachines")
     line.words = words
+    shown = " ".join([*words, *(f"{one.name}={one.value}" for one in line.arguments)])
     while True:
         if out.is_terminal:
-            title = f"every {every:g} s: {' '.join(words)}   {time.strftime('%H:%M:%S')}   Ctrl-C ends"
+            title = f"every {every:g} s: {shown}   {time.strftime('%H:%M:%S')}   Ctrl-C ends"
             out.write("\x1b[H\x1b[2J" + out.styled(screen.cut(title, out.width), "dim") + "\n\n")
         shell.execute(line, out)
         time.sleep(every)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator
 
 from prompt_toolkit import PromptSession
@@ -71,16 +70,19 @@ class Watcher(threading.Thread):
         super().__init__(daemon=True, name="jobs")
         self.shell = shell
         self._told: set[str] = set()
+        self._ended = threading.Event()
 
     @property
     def running(self) -> list[str]:
         return [one for one in self.shell.detached if one not in self._told]
 
     def run(self) -> None:
-        while True:
+        while not self._ended.wait(LOOK_EVERY):
             for job_id in self.running:
                 self.look(job_id)
-            time.sleep(LOOK_EVERY)
+
+    def end(self) -> None:
+        self._ended.set()
 
     def look(self, job_id: str) -> None:
         try:
@@ -142,7 +144,14 @@ def converse(shell: Shell, session: PromptSession[str] | None = None) -> int:
     session = session or session_of(shell)
     watcher = Watcher(shell)
     watcher.start()
-    _greet(shell)
+    try:
+        _greet(shell)
+        return _take_lines(shell, session, watcher)
+    finally:
+        watcher.end()
+
+
+def _take_lines(shell: Shell, session: PromptSession[str], watcher: Watcher) -> int:
     while True:
         try:
             with patch_stdout(raw=True):
