@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from manager.models import Alert, utcnow
+from manager.models import Alert, meters, utcnow
 
 MEMORY, CPU, STORAGE, STORAGE_ALLOCATED, PUBLIC_IP, SECONDARY_STORAGE = 0, 1, 2, 3, 4, 6
 HOST, MANAGEMENT, SYNC = 7, 14, 27
@@ -58,6 +58,7 @@ def tell(session: Session, trouble: Trouble) -> bool:
     if session.scalar(select(Alert.number).filter_by(open=trouble.cause[:200])) is not None:
         return False
     try:
+        meters.settle(session)
         with session.begin_nested():
             session.add(trouble.alert(utcnow()))
     except IntegrityError:

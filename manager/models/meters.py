@@ -8,7 +8,7 @@ and what is rolled back was never measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import BindParameter, case, event, insert, inspect, select, update
@@ -161,10 +161,9 @@ def record_change(session: Session, meter: Meter, pairs: Iterable[tuple[Any, Any
         if before is not None:
             ended += [key_of(kind, row.id) for kind in changed]
         begun += [_span(row, kind, new[kind]) for kind in changed if kind in new]
-    if ended:
-        end_spans(session, ended)
-    if begun:
-        session.connection().execute(insert(UsageSpan.__table__).values(started=epoch()), begun)  # type: ignore[arg-type]  # a declared class has a table
+    end_spans(session, ended)
+    for span in begun:
+        _pending(session).begun[span["open"]] = span
 
 
 def _owned(meter: Meter, row: Any) -> dict[int, tuple[Any, ...]]:
@@ -185,11 +184,41 @@ def _span(row: Any, kind: int, owned: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
+@dataclass
+class Pending:
+    """What a transaction has ended and begun, by the spans' `open`; it is written once, at its end."""
+
+    ended: dict[str, None] = field(default_factory=dict)
+    begun: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def _pending(session: Session) -> Pending:
+    found: Pending = session.info.setdefault("usage", Pending())
+    return found
+
+
 def end_spans(session: Session, keys: Sequence[str]) -> None:
-    """A span ends now, or where it is counted to already, should that be later by a breath."""
-    now = case((UsageSpan.counted > epoch(), UsageSpan.counted), else_=epoch())
-    statement = update(UsageSpan).where(UsageSpan.open.in_(keys)).values(ended=now, open=None)
-    session.execute(statement, execution_options={"synchronize_session": False})
+    """End the open spans of these keys with the transaction. What began in it was never used."""
+    pending = _pending(session)
+    for key in keys:
+        if pending.begun.pop(key, None) is None:
+            pending.ended[key] = None
+
+
+def settle(session: Session) -> None:
+    """Write what has ended and begun; before a savepoint too, whose rollback must not take it along.
+
+    A span ends now, or where it is counted to already, should that be later by a breath.
+    """
+    session.flush()
+    pending = session.info.pop("usage", Pending())
+    if pending.ended:
+        now = case((UsageSpan.counted > epoch(), UsageSpan.counted), else_=epoch())
+        statement = update(UsageSpan).where(UsageSpan.open.in_(list(pending.ended))).values(ended=now, open=None)
+        session.execute(statement, execution_options={"synchronize_session": False})
+    if pending.begun:
+        begun = list(pending.begun.values())
+        session.connection().execute(insert(UsageSpan.__table__).values(started=epoch()), begun)  # type: ignore[arg-type]  # a declared class has a table
 
 
 def register() -> None:
@@ -199,6 +228,8 @@ def register() -> None:
             event.listen(getattr(meter.model, name), "set", lambda *_: None, active_history=True)
     event.listen(Session, "after_flush", _after_flush)
     event.listen(Session, "do_orm_execute", _on_statement)
+    event.listen(Session, "before_commit", settle)
+    event.listen(Session, "after_soft_rollback", lambda session, _: session.info.pop("usage", None))
 
 
 def _after_flush(session: Session, _context: Any) -> None:
@@ -215,8 +246,7 @@ def _after_flush(session: Session, _context: Any) -> None:
             pairs.setdefault(meter.model, []).append((Differing(thing, old) if old else None, thing))
     ended = [key for thing in session.deleted if type(thing) in METERS for key in METERS[type(thing)].keys(thing.id)]
     ended += [key for model, ids in read.items() for identifier in ids for key in METERS[model].keys(identifier)]
-    if ended:
-        end_spans(session, ended)
+    end_spans(session, ended)
     for model, ids in read.items():
         rows = session.execute(METERS[model].reading().where(model.id.in_(ids))).all()
         pairs.setdefault(model, []).extend((None, row) for row in rows)

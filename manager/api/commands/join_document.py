@@ -44,7 +44,5 @@ def get_join_document(call: Call, hostid: Host | None, imagestoreid: ImageStore 
     try:
         document = join_document(agent, given[0].id)
     except redis.RedisError as error:
-        raise ApiError(
-            INTERNAL, f"The broker does not answer, so the agent has no account yet: {error}"
-        ) from error
+        raise ApiError(INTERNAL, f"The broker does not answer, so the agent has no account yet: {error}") from error
     return {"joindocument": {"id": agent.id, "kind": agent.kind, "document": json.dumps(document)}}

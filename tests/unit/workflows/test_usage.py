@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 from agents.contract import NicTraffic
 from manager import configuration, recount, traffic
 from manager.db import epoch, transaction
-from manager.models import Host, Network, Nic, PublicAddress, UsageJob, UsageRecord, UsageSpan, Vm, Volume
+from manager.models import Host, Network, Nic, PublicAddress, UsageJob, UsageRecord, UsageSpan, Vm, Volume, meters
 from manager.models.meters import (
     ALLOCATED_VM,
     BYTES_RECEIVED,
@@ -149,7 +149,7 @@ def test_a_worker_killed_before_every_commit_measures_nothing_twice(cloud, monke
 def test_what_is_rolled_back_was_not_used(cloud):
     with transaction() as session:
         session.get_one(Network, cloud.network_id).remove()
-        session.flush()
+        meters.settle(session)
         assert session.scalars(select(UsageSpan.open).filter_by(resource_id=cloud.network_id)).all() == [None]
         session.rollback()
     assert open_uses(cloud.network_id) == {NETWORK}
@@ -214,7 +214,7 @@ def test_nics_and_addresses_are_measured_however_they_change(cloud):
     with transaction() as session:
         nic = session.scalars(select(Nic).filter_by(vm_id=vm_id)).one()
         nic.is_default = False
-        session.flush()
+        meters.settle(session)
         assert (
             session.scalars(select(UsageSpan).filter_by(resource_id=nic.id, open=key_of(NETWORK_OFFERING, nic.id)))
             .one()
