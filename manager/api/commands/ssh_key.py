@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -138,7 +137,7 @@ def fingerprint(key: str) -> str:
     kind, _, rest = key.partition(" ")
     try:
         blob = base64.b64decode(rest.split(" ")[0], validate=True)
-    except binascii.Error:
+    except ValueError:
         blob = b""
     if kind not in KEY_KINDS or not blob.startswith(len(kind).to_bytes(4, "big") + kind.encode()):
         raise Invalid("The public key is not one in OpenSSH's form, such as 'ssh-ed25519 AAAA... comment'.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import re
 import secrets
@@ -255,7 +254,7 @@ def checked_user_data(call: Call, text: str | None) -> str:
     packed = "".join(text.split())
     try:
         length = len(base64.b64decode(packed, validate=True))
-    except binascii.Error:
+    except ValueError:
         raise Invalid("The user data is not base64.") from None
     most = configuration.value(call.session, "vm.userdata.max.length")
     if length > most:

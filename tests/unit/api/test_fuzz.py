@@ -7,6 +7,7 @@ import os
 import pytest
 from sqlalchemy import update
 
+from manager.api.command import COMMANDS
 from manager.models import SshKeyPair, Vm
 from tests.client import Refused
 from tests.examples.world import make
@@ -35,13 +36,17 @@ def test_some_on_each_database(any_engine, tmp_path):
         ("listEvents", {"startdate": "9999-12-31T23:59:59-2359"}),
         ("createStoragePool", {"name": "x", "url": "http://[::1"}),
         ("addHost", {"hypervisor": "Simulator", "url": "http://[::1"}),
+        ("registerSSHKeyPair", {"name": "x", "publickey": "ssh-rsa AAAA\u00e9"}),
+        ("deployVirtualMachine", {"userdata": "AAA\u00e9"}),
     ],
 )
 def test_what_broke_it_once(engine, tmp_path, command, given):
     world = make(engine, tmp_path)
-    place = {name: world.names[name[:-2]] for name in ("zoneid", "podid", "clusterid")}
+    named = {"zoneid": "zone", "podid": "pod", "clusterid": "cluster", "serviceofferingid": "offering",
+             "templateid": "template"}  # fmt: skip
+    taken = {name: world.names[key] for name, key in named.items() if name in COMMANDS[command].parameters}
     with pytest.raises(Refused, match=r"431 "):
-        world.api(command, **given, **({} if command == "listEvents" else place))
+        world.api(command, **taken, **given)
 
 
 def test_a_nic_of_a_machine_of_ones_own_is_found_by_both_identifiers(engine, tmp_path):
