@@ -7,6 +7,8 @@ from manager.models.identity import (
     Account,
     ApiKey,
     Domain,
+    DomainLimit,
+    DomainUse,
     LoginSession,
     ResourceLimit,
     ResourceUse,
@@ -16,6 +18,7 @@ from manager.models.identity import (
     User,
 )
 from manager.models.network import Network, Router
+from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
 from manager.models.topology import (
     Agent,
     Cluster,
@@ -39,14 +42,16 @@ from manager.models.work import (
     EventRow,
     Inventory,
     LeaseRow,
+    ScopedSetting,
     WorkflowRow,
 )
 
 __all__ = [
     "Account", "Agent", "AgentCommandRow", "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter",
-    "DiskOffering", "Domain", "Entity", "EventRow", "Host", "ImageStore", "Inventory", "LeaseRow", "LoginSession",
-    "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "Router", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag",
-    "Template", "TrafficType", "TunnelKey", "User", "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone", "new_id",
-    "utcnow",
+    "DiskOffering", "Domain", "DomainLimit", "DomainUse", "Entity", "EventRow", "Host", "ImageStore", "Inventory",
+    "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
+    "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
+    "ResourceLimit", "ResourceUse", "Role", "Router", "ScopedSetting", "ServiceOffering", "SshKeyPair", "StoragePool",
+    "Tag", "Template", "TrafficType", "TunnelKey", "User", "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone",
+    "new_id", "utcnow",
 ]  # fmt: skip

@@ -48,6 +48,8 @@ class TagResponse(Response):
     resourcetype = Str("the kind of thing that it is on")
     resourceid = Str("the id of the thing that it is on")
     account = Str("the account that owns the thing")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")
