@@ -153,12 +153,12 @@ def _take_page(call: Call, loaded: dict[str, Any]) -> None:
 
 def _take_scope(call: Call, loaded: dict[str, Any], parameters: Mapping[str, Any]) -> None:
     account = None
-    name = loaded.pop("account", None)
+    name = loaded.pop("account") if issubclass(call.api.request, OwnerListRequest) else None
     domain = loaded.pop("domainid")
-    project = loaded.pop("projectid", None) if issubclass(call.api.request, AccountListRequest) else None
+    project = loaded.pop("projectid") if issubclass(call.api.request, AccountListRequest) else None
     if name is not None and project is not None:
         raise Invalid("Account and projectId can't be specified together.")
-    if name is not None and issubclass(call.api.request, OwnerListRequest):
+    if name is not None:
         account = access.owner(call, name, domain)
     call.scope = access.Scope(
         listall=loaded.pop("listall"),
