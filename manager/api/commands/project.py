@@ -122,8 +122,9 @@ def create_project(call: Call, given: Given) -> WorkflowRow:
     if call.role.type == "User" and not configuration.value(call.session, "allow.user.create.projects"):
         raise Denied("Users may not make projects: the setting allow.user.create.projects is false.")
     owner = _first_owner(call, given)
+    number = next_number(call.session, "account")  # before the claim: it may take a connection of its own
     limits.claim(call.session, owner, projects=1)
-    account = _project_account(call, owner, given.name)
+    account = _project_account(call, owner, f"PrjAcct-{given.name}-{number}", number)
     project = Project(
         name=given.name,
         display_text=given.displaytext or given.name,
@@ -155,19 +156,17 @@ def _account_of(call: Call, user: User | None) -> Account | None:
     return None if user is None else call.session.get_one(Account, user.account_id)
 
 
-def _project_account(call: Call, owner: Account, name: str) -> Account:
-    number = next_number(call.session, "account")
-    own_name = f"PrjAcct-{name}-{number}"
+def _project_account(call: Call, owner: Account, name: str, number: int) -> Account:
     role = call.session.scalars(select(Role).where(Role.name == "User", Role.is_default, Role.removed.is_(None))).one()
     account = Account(
         number=number,
-        name=own_name,
+        name=name,
         domain_id=owner.domain_id,
         type=PROJECT,
         role_id=role.id,
-        live=f"{owner.domain_id}/{own_name.lower()}",
+        live=f"{owner.domain_id}/{name.lower()}",
     )
-    call.add(account, taken=f"The domain has an account {own_name} already.")
+    call.add(account, taken=f"The domain has an account {name} already.")
     call.session.add(ResourceUse(account_id=account.id))
     return account
 
