@@ -31,7 +31,8 @@ def test_a_value_is_the_accounts_else_its_domains_else_that_of_one_above_else_th
         seen.append((value(engine, EXPUNGE, account), value(engine, EXPUNGE, low), value(engine, EXPUNGE)))
     assert seen == [(True, True, True), (False, False, True), (True, True, True), (False, True, True)]
     shown = api("resetConfiguration", name=EXPUNGE, accountid=account.id)["configuration"]
-    assert shown["value"] == "true" and value(engine, EXPUNGE, account) is True
+    assert shown["value"] == "true"
+    assert value(engine, EXPUNGE, account) is True
     (row,) = api("listConfigurations", domainid=top.id, name=EXPUNGE)["configuration"]
     assert (row["value"], row["defaultvalue"], row["scope"]) == ("false", "false", "Domain,Account")
     api("resetConfiguration", name=EXPUNGE)

@@ -2,9 +2,23 @@
 
 import pytest
 
-from manager.models import Account, Network, Project, ProjectMember, ResourceUse, SshKeyPair
+from manager.api.command import COMMANDS
+from manager.api.commands import load_all
+from manager.api.fields import Ref
+from manager.models import (
+    Account,
+    Network,
+    Project,
+    ProjectInvitation,
+    ProjectMember,
+    ProjectRole,
+    ProjectRolePermission,
+    ResourceUse,
+    SshKeyPair,
+)
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import costs
+from tests.unit.api.test_access import plausible
 
 
 class Team:
@@ -86,9 +100,13 @@ def test_who_sees_a_project(team):
         return {p["name"] for p in team("listProjects", who, **given).get("project", [])}
 
     team.make("dan", "far")
-    assert seen("ann") == {"web"} and seen("ben") == set() and seen("ben", listall=True) == set()
-    assert seen("boss") == set() and seen("boss", listall=True) == {"web"}
-    assert seen(None) == set() and seen(None, listall=True) == {"web", "far"}
+    assert seen("ann") == {"web"}
+    assert seen("ben") == set()
+    assert seen("ben", listall=True) == set()
+    assert seen("boss") == set()
+    assert seen("boss", listall=True) == {"web"}
+    assert seen(None) == set()
+    assert seen(None, listall=True) == {"web", "far"}
     assert seen("boss", domainid=team.domain.id) == {"web"}
     assert seen(None, domainid=team.factory.root.id, isrecursive=True) == {"web", "far"}
     assert seen(None, listall=True, account="ann", domainid=team.domain.id) == {"web"}
@@ -105,7 +123,8 @@ def test_who_sees_a_project(team):
 def test_what_is_made_in_a_project_belongs_to_it_and_opens_to_its_members(team):
     team("createSSHKeyPair", "ann", name="own")
     made = team("createSSHKeyPair", "ann", name="common", projectid=team.id)["keypair"]
-    assert (made["projectid"], made["project"]) == (team.id, "web") and "account" not in made
+    assert (made["projectid"], made["project"]) == (team.id, "web")
+    assert "account" not in made
     assert team.names("ann") == {"own"} == team.names("ann", listall=True)
     assert team.names("ann", projectid=team.id) == {"common"} == team.names("ann", projectid=-1)
     with pytest.raises(Refused, match=r"431 .*projectid"):
@@ -117,7 +136,8 @@ def test_what_is_made_in_a_project_belongs_to_it_and_opens_to_its_members(team):
         team("createSSHKeyPair", "ann", name="x", projectid=team.id, account="ann", domainid=team.domain.id)
     team("addAccountToProject", "ann", projectid=team.id, account="ben")
     assert team.names("ben", projectid=team.id) == {"common"} == team.names("ben", projectid=-1)
-    assert team.names("boss", listall=True) == {"own"} and team.names("boss", projectid=-1) == {"common"}
+    assert team.names("boss", listall=True) == {"own"}
+    assert team.names("boss", projectid=-1) == {"common"}
     (pair,) = team("listSSHKeyPairs", "ben", id=made["id"])["sshkeypair"]
     assert pair["project"] == "web"
     assert team("deleteSSHKeyPair", "ben", name="common", projectid=team.id)["success"] is True
@@ -179,7 +199,8 @@ def test_members_come_and_go(team):
     assert [(row["account"], row["role"], row.get("username")) for row in rows] == [
         ("ann", "Admin", None), ("ben", "Admin", None), ("cid", "Regular", "cid"),
     ]  # fmt: skip
-    assert [user["username"] for user in rows[0]["user"]] == ["ann"] and "apikey" not in rows[0]["user"][0]
+    assert [user["username"] for user in rows[0]["user"]] == ["ann"]
+    assert "apikey" not in rows[0]["user"][0]
     assert team("listProjectAccounts", "ann", projectid=team.id, role="Regular")["count"] == 1
     assert team("listProjects", listall=True, username="cid")["count"] == 1
     for given, reason in (
@@ -293,6 +314,33 @@ def test_the_things_of_an_account_named_like_a_project_are_not_shown(team, facto
     assert team.names(None, projectid=-1) == set()
 
 
+def test_no_identifier_of_a_project_opens_any_command_to_who_takes_no_part(team, factory):
+    """Every parameter of every command that names a project, or a part of one, given by an outsider."""
+    load_all()
+    role = team("createProjectRole", "ann", projectid=team.id, name="r")["projectrole"]["id"]
+    given = {"projectid": team.id, "projectroleid": role}
+    rule = team("createProjectRolePermission", "ann", rule="list*", permission="allow", **given)
+    foreign = {Project: team.id, ProjectRole: role, ProjectRolePermission: rule["projectrolepermission"]["id"]}
+    mine = {Project: team.make("dan", "mine")}
+    tried = 0
+    for name, command in COMMANDS.items():
+        if "User" not in command.roles or command.is_open:
+            continue
+        for parameter, field in command.parameters.items():
+            if not isinstance(field, Ref) or field.model not in foreign:
+                continue
+            others = {}
+            for n, f in command.parameters.items():
+                if f.required and n != parameter:
+                    own = mine.get(f.model) if isinstance(f, Ref) else None
+                    others |= {n: own} if own else plausible(n, f, factory)
+            with pytest.raises(Refused) as refused:
+                team.api(name, team.callers["dan"], method="POST", params={**others, parameter: foreign[field.model]})
+            assert "entity does not exist" in refused.value.text, (name, parameter, refused.value.text)
+            tried += 1
+    assert tried > 40
+
+
 class TestInvitations:
     @pytest.fixture(autouse=True)
     def required(self, team):
@@ -321,8 +369,6 @@ class TestInvitations:
         assert team("listProjectInvitations", "ben", state="Declined")["count"] == 1
         team("updateConfiguration", name="project.invite.timeout", value=1)
         team("addUserToProject", "ann", projectid=team.id, username="ben")
-        from manager.models import ProjectInvitation
-
         row = team.factory.first(ProjectInvitation, project_id=team.id)
         team.factory.change(row, expires=row.created.replace(year=2020))
         with pytest.raises(Refused, match=r"431 .*or has expired"):

@@ -29,10 +29,14 @@ class Tree:
         return self.api(command, self.callers[who] if who else None, **given)
 
     def limit(self, name, maximum, who=None, **given):
-        return self("updateResourceLimit", who, resourcetype=BY_NAME[name].number, max=maximum, **given)["resourcelimit"]
+        return self("updateResourceLimit", who, resourcetype=BY_NAME[name].number, max=maximum, **given)[
+            "resourcelimit"
+        ]
 
     def shown(self, who=None, **given):
-        return {row["resourcetypename"]: row["max"] for row in self("listResourceLimits", who, **given)["resourcelimit"]}
+        return {
+            row["resourcetypename"]: row["max"] for row in self("listResourceLimits", who, **given)["resourcelimit"]
+        }
 
     def claim(self, who, **wanted):
         with db.transaction(self.engine) as session:
@@ -55,7 +59,12 @@ def tree(api, engine, factory):
 def test_defaults_of_every_type_are_cloudstacks(tree):
     of_account = tree.shown("ann")
     assert list(of_account) == [resource.name for resource in RESOURCES]
-    assert (of_account["user_vm"], of_account["cpu"], of_account["memory"], of_account["project"]) == (20, 40, 40960, 10)
+    assert (of_account["user_vm"], of_account["cpu"], of_account["memory"], of_account["project"]) == (
+        20,
+        40,
+        40960,
+        10,
+    )
     of_domain = tree.shown(domainid=tree.low.id)
     assert (of_domain["user_vm"], of_domain["primary_storage"], of_domain["project"]) == (40, 400, 50)
     assert set(tree.shown().values()) == {-1} == set(tree.shown(domainid=tree.factory.root.id).values())
@@ -72,7 +81,8 @@ def test_a_domain_has_the_limit_of_the_nearest_above_it_with_one(tree):
         tree.limit("volume", 91, domainid=tree.low.id)
     shown = tree.limit("volume", 5, domainid=tree.low.id)
     assert (shown["max"], shown["domainpath"], shown["resourcetype"]) == (5, "ROOT/top/low", "2")
-    assert tree.shown(domainid=tree.low.id)["volume"] == 5 and tree.shown(domainid=tree.top.id)["volume"] == 90
+    assert tree.shown(domainid=tree.low.id)["volume"] == 5
+    assert tree.shown(domainid=tree.top.id)["volume"] == 90
 
 
 def test_whose_limits_an_administrator_sets(tree):
@@ -152,11 +162,14 @@ def test_a_project_has_limits_of_its_own(tree):
     assert tree.shown("ann", projectid=project)["user_vm"] == 20
     assert "project" not in tree.shown("ann", projectid=project)
     shown = tree.limit("network", 0, "boss", projectid=project)
-    assert (shown["projectid"], shown["project"]) == (project, "web") and "account" not in shown
-    with pytest.raises(LimitReached, match=r"Project web may hold 0 networks; it holds 0, asked for 1 more"):
-        with db.transaction(tree.engine) as session:
-            account = session.query(Account).filter_by(type=5).one()
-            limits.claim(session, account, networks=1)
+    assert (shown["projectid"], shown["project"]) == (project, "web")
+    assert "account" not in shown
+    account = tree.factory.first(Account, type=5)
+    with (
+        db.transaction(tree.engine) as session,
+        pytest.raises(LimitReached, match=r"Project web may hold 0 networks; it holds 0, asked for 1 more"),
+    ):
+        limits.claim(session, session.get_one(Account, account.id), networks=1)
     tree("updateConfiguration", name="max.project.volumes", value=2)
     assert tree.shown("ann", projectid=project)["volume"] == 2
     tree.limit("project", 1, domainid=tree.top.id)
@@ -184,7 +197,8 @@ def test_counts_are_counted_anew_and_agree_with_the_recount(tree, factory):
     assert not {"Account ann", "Domain top", "Domain low"} & wrong()
     factory(Vm, account_id=tree.callers["tom"].account.id)
     (row,) = tree("updateResourceCount", domainid=tree.top.id, resourcetype=0)["resourcecount"]
-    assert row["resourcecount"] == 2 and "account" not in row
+    assert row["resourcecount"] == 2
+    assert "account" not in row
     assert not {"Account tom", "Domain top", "Domain low"} & wrong()
     (row,) = tree("updateResourceCount", "boss", domainid=tree.low.id, resourcetype=0)["resourcecount"]
     assert row["resourcecount"] == 1
@@ -192,4 +206,5 @@ def test_counts_are_counted_anew_and_agree_with_the_recount(tree, factory):
 
 def test_every_resource_has_a_counter_for_accounts_and_domains():
     for key in BY_KEY:
-        assert hasattr(ResourceUse, key) and hasattr(DomainUse, key)
+        assert hasattr(ResourceUse, key)
+        assert hasattr(DomainUse, key)

@@ -7,8 +7,8 @@ from manager.models import Vm
 from tests.unit.api.live_cloud import statements
 from tests.unit.workflows.cloud import Cloud
 
-DEPLOY = 41
-DESTROY = 41
+DEPLOY = 42
+DESTROY = 43
 
 
 def counted(sent: list[str]) -> list[str]:
