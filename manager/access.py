@@ -246,8 +246,12 @@ def _invitation_reach(call: Call, right: str) -> Condition:
     return inviting if right == MANAGE else or_(inviting, _invited(call))
 
 
-def demand_active(project: Project) -> None:
-    """:raises Denied: the project is suspended or going, so that nothing is made in it"""
+def demand_active(call: Call, project: Project) -> None:
+    """Hold the project in its state until the transaction ends.
+
+    :raises Denied: it is suspended or going, so that nothing is made in it
+    """
+    call.session.refresh(project, ["state"], with_for_update={"read": True})
     if project.state != "Active":
         raise Denied(f"The project {project.name} is {project.state}; only in an Active one can things be made.")
 
@@ -256,7 +260,7 @@ def demand_active_owner(call: Call, thing: Any) -> None:
     """:raises Denied: the thing belongs to a project that is suspended or going"""
     project = call.session.scalar(select(Project).filter_by(account_id=thing.account_id))
     if project is not None:
-        demand_active(project)
+        demand_active(call, project)
 
 
 def _accounts_of(domain: Domain, *, recursive: bool) -> Select[Any]:

@@ -59,7 +59,7 @@ def _owner(call: Call, loaded: dict[str, Any]) -> Account:
         return access.owner(call, name, domain)
     if name is not None:
         raise Invalid("Account and projectId can't be specified together.")
-    access.demand_active(project)
+    access.demand_active(call, project)
     return call.session.get_one(Account, project.account_id)
 
 

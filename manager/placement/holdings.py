@@ -52,7 +52,7 @@ def by_domain() -> dict[str, Any]:
     place = (
         ResourceUse.account_id == Account.id,
         Account.domain_id == inner.id,
-        func.substr(inner.path, 1, func.length(Domain.path)) == Domain.path,
+        func.substr(inner.path, 1, func.char_length(Domain.path)) == Domain.path,
     )
     return {
         key: select(func.coalesce(func.sum(getattr(ResourceUse, key)), 0))

@@ -124,9 +124,6 @@ def _limits() -> None:
     with op.batch_alter_table("resource_use") as table:
         for name, kind in COUNTED_NOW:
             table.add_column(sa.Column(name, kind(), nullable=False, server_default="0"))
-    with op.batch_alter_table("resource_use") as table:
-        for name, kind in COUNTED_NOW:
-            table.alter_column(name, existing_type=kind(), existing_nullable=False, server_default=None)
 
 
 def _count() -> None:
@@ -137,10 +134,11 @@ def _count() -> None:
         " FROM templates t WHERE t.account_id = resource_use.account_id AND t.removed IS NULL)"
     )
     names = [name for name, _ in (*COUNTED, *COUNTED_NOW)]
+    length = "length" if op.get_bind().dialect.name == "sqlite" else "char_length"
     sums = ", ".join(f"coalesce(sum(u.{name}), 0)" for name in names)
     op.execute(
         f"INSERT INTO domain_use (domain_id, {', '.join(names)}) SELECT d.id, {sums} FROM domains d"
-        " LEFT JOIN domains i ON substr(i.path, 1, length(d.path)) = d.path LEFT JOIN accounts a ON a.domain_id = i.id"
+        f" LEFT JOIN domains i ON substr(i.path, 1, {length}(d.path)) = d.path LEFT JOIN accounts a ON a.domain_id = i.id"
         " LEFT JOIN resource_use u ON u.account_id = a.id WHERE d.parent_id IS NOT NULL GROUP BY d.id"
     )
 

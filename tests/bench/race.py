@@ -64,7 +64,7 @@ def races(site: Site) -> dict[str, dict[str, int]]:
     found["projects"] = race(site.port, tenant.keys, lambda c, n: c("createProject", name=f"p{n}"))
     demand(found["projects"], ROOM, f"Account bench0 may hold {ROOM} projects")
     found["names"] = race(site.port, tenant.keys, lambda c, n: c("createSSHKeyPair", name=f"k{n % NAMES}"))
-    demand(found["names"], NAMES, "has a key pair", "already")
+    demand(found["names"], NAMES, "has an SSH key pair k")
     wanted = {**place, "networkids": tenant.network_id, "ipaddress": ADDRESS, "startvm": "false"}
     found["address"] = race(site.port, tenant.keys, lambda c, n: c("deployVirtualMachine", name=f"vm{n}", **wanted))
     demand(found["address"], 1, f"Address {ADDRESS} of network")

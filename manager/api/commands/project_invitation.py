@@ -120,7 +120,7 @@ def update_project_invitation(
     if not answered:
         raise Invalid(f"The invitation to the project {projectid.name} is answered already, or has expired.")
     if accept:
-        access.demand_active(projectid)
+        access.demand_active(call, projectid)
         part = invitation
         join(call, Joining(projectid, part.account_id, part.user_id, part.role, part.project_role_id, "member"))
     return call.job_done(projectid)

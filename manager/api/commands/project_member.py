@@ -183,7 +183,7 @@ def _project_role(project: Project, role: ProjectRole | None) -> str | None:
 
 
 def _take_in(call: Call, joining: Joining) -> WorkflowRow:
-    access.demand_active(joining.project)
+    access.demand_active(call, joining.project)
     key = {"project_id": joining.project.id, "account_id": joining.account_id, "user_id": joining.user_id}
     if call.session.scalar(select(ProjectMember.id).filter_by(**key)) is not None:
         raise Invalid(f"The {joining.name} takes part in the project {joining.project.name} already.")

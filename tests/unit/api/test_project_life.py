@@ -3,7 +3,18 @@
 import pytest
 
 from manager import db
-from manager.models import Account, DomainUse, Network, NetworkOffering, Project, ResourceUse, Router, Vm, WorkflowRow
+from manager.models import (
+    Account,
+    DomainUse,
+    Network,
+    NetworkOffering,
+    Project,
+    ResourceUse,
+    Router,
+    Template,
+    Vm,
+    WorkflowRow,
+)
 from manager.recount import drift, orphans
 from manager.workflows.engine import WORKFLOWS, advance
 from tests.client import Caller, Refused
@@ -164,3 +175,42 @@ def test_nothing_of_a_project_is_a_router_of_its_user(site):
     assert site.factory.first(Vm, account_id=site.account_id)
     assert site("listRouters", None, listall=True) == {}
     assert site("listRouters", None, projectid=site.id)["count"] == 1
+
+
+def test_an_image_larger_than_the_storage_left_fails_and_leaves_no_count(site):
+    def register(name):
+        made = site("registerTemplate", name=name, displaytext=name, format="QCOW2", hypervisor="Simulator",
+                    url="http://images.example/tiny.qcow2", ostypeid=site.cloud.os_type_id, zoneid=site.cloud.zone_id,
+                    projectid=site.id)["template"][0]  # fmt: skip
+        site.cloud.settle()
+        return site.cloud.get(Template, made["id"])
+
+    def used():
+        use = site.factory.first(ResourceUse, account_id=site.account_id)
+        return use.templates, use.secondary_storage
+
+    first = register("first")
+    assert (first.state, used()) == ("Ready", (1, first.physical_size))
+    site("updateResourceLimit", None, resourcetype=11, max=0, projectid=site.id)
+    second = register("second")
+    assert second.state == "Failed"
+    assert "Project web may hold 0 GiB of secondary storage; it holds" in second.status
+    assert used() == (2, first.physical_size)
+    for template in (first, second):
+        site.run("deleteTemplate", id=template.id)
+    assert used() == (0, 0)
+    assert site.wrong() == []
+
+
+def test_the_password_is_told_to_the_member_that_deployed_and_to_no_administrator(site, factory):
+    factory.change(factory.first(Template, id=site.cloud.template_id), password_enabled=True)
+    site.network()
+    answer = site(
+        "deployVirtualMachine", zoneid=site.cloud.zone_id, serviceofferingid=site.cloud.offering_id,
+        templateid=site.cloud.template_id, name="secret", projectid=site.id,
+    )  # fmt: skip
+    site.cloud.settle()
+    told = site("queryAsyncJobResult", jobid=answer["jobid"])["jobresult"]["virtualmachine"]
+    assert len(told["password"]) == 12
+    shown = site("queryAsyncJobResult", None, jobid=answer["jobid"])["jobresult"]["virtualmachine"]
+    assert "password" not in shown

@@ -208,3 +208,17 @@ def test_every_resource_has_a_counter_for_accounts_and_domains():
     for key in BY_KEY:
         assert hasattr(ResourceUse, key)
         assert hasattr(DomainUse, key)
+
+
+def test_counts_of_domains_hold_for_names_of_any_letters(any_engine, any_factory):
+    """A prefix of a path is measured in characters, not in bytes."""
+    top = any_factory.domain("é_%")
+    low = any_factory.domain("ü", top)
+    any_factory.domain("éxy")
+    account = any_factory.account("ann", low)
+    with db.transaction(any_engine) as session:
+        limits.claim(session, session.get_one(Account, account.id), networks=1)
+    any_factory(Network, account_id=account.id)
+    with db.transaction(any_engine) as session:
+        assert [finding.detail for finding in drift(session) if finding.type == "counter"] == []
+    assert any_factory.first(DomainUse, domain_id=top.id).networks == 1

@@ -14,6 +14,7 @@ from manager.models import Account, DomainLimit, DomainUse, Project, ResourceLim
 from manager.placement import holdings, limits
 from manager.placement.limits import LimitReached
 from manager.recount import drift
+from manager.workflows.engine import advance
 from tests.client import Caller, Refused
 from tests.conftest import _fresh
 
@@ -156,3 +157,29 @@ def test_names_and_limits_through_the_api(engine, factory, api, tree):
         assert sorted(row.name for row in session.query(SshKeyPair)) == ["k0", "k1", "k2", "k3"]
     no_counter_is_wrong(engine)
     assert factory.first(DomainUse, domain_id=top.id).projects == 3
+
+
+def test_nothing_is_left_in_a_project_that_is_removed_meanwhile(engine, factory, api, tree):
+    """Whoever makes something has either made it before the removal begins, or is told that the project goes."""
+    factory.user("eva", tree[2][0])
+    eva = Caller.of(engine, "eva")
+    project_id = api("createProject", eva, name="web")["id"]
+    account_id = factory.first(Project, id=project_id).account_id
+    began = threading.Event()
+
+    def act(number):
+        if number == 0:
+            began.wait(60)
+            job = api("deleteProject", eva, id=project_id)
+            advance(job["jobid"])
+            return "deleted"
+        made = answer(lambda: api("createSSHKeyPair", eva, name=f"k{number}", projectid=project_id))
+        began.set()
+        return "made" if made == "made" else made[:3]
+
+    found = race(15, act)
+    assert set(found) <= {"deleted", "made", "531", "431"}
+    assert found["made"] >= 1
+    with db.transaction(engine) as session:
+        assert session.query(SshKeyPair).filter_by(account_id=account_id, removed=None).count() == 0
+    assert factory.first(Project, id=project_id).removed is not None
