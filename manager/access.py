@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import fnmatch
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, false, func, literal, or_, select, true
+from sqlalchemy.orm import aliased
 
 from manager.api.errors import Denied, Invalid, gone, unknown
 from manager.models import (
@@ -22,21 +24,34 @@ from manager.models import (
     Nic,
     OsCategory,
     OsType,
+    Project,
+    ProjectInvitation,
+    ProjectMember,
+    ProjectRole,
+    ProjectRolePermission,
     Region,
     Role,
     ServiceOffering,
     Template,
+    User,
     Vm,
     Zone,
 )
-from manager.models.identity import DOMAIN_ADMIN, ROOT_ADMIN
+from manager.models.identity import DOMAIN_ADMIN, PROJECT, ROOT_ADMIN
+from manager.models.project import ADMIN, EVERY_USER
 
 if TYPE_CHECKING:
     from manager.api.call import Call
     from manager.api.command import ApiCommand
 
 READ, USE, MANAGE = "read", "use", "manage"
+ANSWER = "answer"
+"""The right on a project of who takes part in it or is invited to."""
+ALL_PROJECTS = "-1"
+"""In place of a project's id: all projects that the caller takes part in, or for administrators may see."""
 
+PERSONAL = frozenset({Account, User})
+"""What belongs to an account as such: taking part in a project opens nothing of it."""
 PUBLIC = frozenset({Zone, ServiceOffering, DiskOffering, NetworkOffering, OsType, OsCategory, Region})
 """What everyone may read and use and only root administrators manage."""
 
@@ -52,6 +67,7 @@ class Scope:
     recursive: bool = False
     account: Account | None = None
     by_id: bool = False
+    project: Project | Literal["-1"] | None = None
 
 
 def entity(call: Call, model: type[Any], name: str, value: str, right: str) -> Any:
@@ -88,16 +104,21 @@ def reach(call: Call, model: type[Any], right: str) -> Condition:
     """The rows of `model` on which the caller has `right`; removed ones too."""
     if call.is_root_admin:
         return true()
-    if model is Domain:
-        return _domain_reach(call, right)
+    if model in _OWN_RULES:
+        return _OWN_RULES[model](call, right)
     if model in PUBLIC:
         return false() if right == MANAGE else true()
     if model is Template and right != MANAGE:
-        return or_(Template.is_public, Template.account_id.in_(_accounts(call)))
-    if model is Role:
-        return Role.type != "Admin" if call.is_domain_admin and right != MANAGE else Role.id == call.role.id
+        return or_(Template.is_public, _owned(call, Template.account_id))
     column = _owner_column(model)
-    return false() if column is None else column.in_(_accounts(call))
+    if column is None:
+        return false()
+    return column.in_(_accounts(call)) if model in PERSONAL else _owned(call, column)
+
+
+def _owned(call: Call, column: SQLColumnExpression[str]) -> Condition:
+    """Owned by an account that the caller reaches, or by a project where it takes part."""
+    return or_(column.in_(_accounts(call)), column.in_(_project_accounts(call)))
 
 
 def visible(call: Call, model: type[Any], *, removed: bool = False) -> Condition:
@@ -113,14 +134,33 @@ def _in_scope(call: Call, model: type[Any]) -> Condition:
     scope = call.scope
     if column is None or model in PUBLIC or model is Domain:
         return reach(call, model, READ)
+    if scope.project is not None:
+        return _of_projects(call, column, scope.project)
     if scope.account is not None:
         return column == scope.account.id
-    mine = column == call.account.id
     if scope.domain is not None and (call.is_root_admin or call.is_domain_admin):
-        return and_(reach(call, model, READ), column.in_(_accounts_of(scope.domain, recursive=scope.recursive)))
-    if scope.listall or scope.by_id:
+        place = _accounts_of(scope.domain, recursive=scope.recursive).where(Account.type != PROJECT)
+        return and_(reach(call, model, READ), column.in_(place))
+    if scope.by_id:
         return reach(call, model, READ)
-    return mine
+    return _of_accounts(call, model, column) if scope.listall else column == call.account.id
+
+
+def _of_accounts(call: Call, model: type[Any], column: ColumnElement[str]) -> Condition:
+    """All that the caller may see but what belongs to projects; of templates also the public ones."""
+    if call.is_root_admin:
+        return or_(column.is_(None), column.not_in(select(Project.account_id)))
+    apart = column.in_(_accounts(call).where(Account.type != PROJECT))
+    return or_(Template.is_public, apart) if model is Template else apart
+
+
+def _of_projects(call: Call, column: ColumnElement[str], project: Project | Literal["-1"]) -> Condition:
+    """What belongs to the project, or with -1 to any that the caller sees."""
+    if isinstance(project, Project):
+        return column == project.account_id
+    if call.is_root_admin or call.is_domain_admin:
+        return column.in_(select(Project.account_id).where(_project_reach(call, READ)))
+    return column.in_(_project_accounts(call))
 
 
 def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
@@ -143,6 +183,86 @@ def _accounts(call: Call) -> Select[Any]:
     return select(Account.id).where(Account.id == call.account.id)
 
 
+def member_of(call: Call, *, administers: bool = False) -> Select[Any]:
+    """Ids of the projects where the caller takes part and may give its command; with `administers`, as an admin.
+
+    What is said of a user goes before what is said of its account.
+    """
+    mine = and_(ProjectMember.account_id == call.account.id, ProjectMember.user_id.in_((call.user.id, EVERY_USER)))
+    own = aliased(ProjectMember)
+    apart = exists().where(
+        own.project_id == ProjectMember.project_id, own.account_id == call.account.id, own.user_id == call.user.id
+    )
+    query = select(ProjectMember.project_id).where(mine, or_(ProjectMember.user_id == call.user.id, ~apart))
+    if administers:
+        return query.where(ProjectMember.role == ADMIN)
+    return query.where(
+        or_(ProjectMember.role == ADMIN, ProjectMember.project_role_id.is_(None), _first_rule(call) == "allow")
+    )
+
+
+def _first_rule(call: Call) -> Any:
+    """The permission of the first rule of a member's project role that fits the command; NULL when none does."""
+    pattern = func.lower(func.replace(ProjectRolePermission.rule, "*", "%"))
+    return (
+        select(ProjectRolePermission.permission)
+        .where(
+            ProjectRolePermission.role_id == ProjectMember.project_role_id,
+            literal(call.command.lower()).like(pattern),
+        )
+        .order_by(ProjectRolePermission.position, ProjectRolePermission.id)
+        .limit(1)
+        .correlate(ProjectMember)
+        .scalar_subquery()
+    )
+
+
+def _project_accounts(call: Call) -> Select[Any]:
+    """The accounts of the projects where the caller takes part."""
+    return select(Project.account_id).where(Project.id.in_(member_of(call)), Project.removed.is_(None))
+
+
+def _project_reach(call: Call, right: str) -> Condition:
+    """Members see and use a project, its administrators and those of its domain manage it."""
+    if call.is_root_admin:
+        return true()
+    part: Condition = Project.id.in_(member_of(call, administers=right == MANAGE))
+    if right == ANSWER:
+        part = or_(part, Project.id.in_(select(ProjectInvitation.project_id).where(_invited(call))))
+    if call.is_domain_admin:
+        return or_(part, Project.domain_id.in_(select(Domain.id).where(below(call.domain))))
+    return part
+
+
+def _invited(call: Call) -> Condition:
+    return and_(
+        ProjectInvitation.account_id == call.account.id, ProjectInvitation.user_id.in_((call.user.id, EVERY_USER))
+    )
+
+
+def _invitation_reach(call: Call, right: str) -> Condition:
+    """Who is invited sees an invitation, who manages the project manages it too."""
+    inviting = ProjectInvitation.project_id.in_(select(Project.id).where(_project_reach(call, MANAGE)))
+    return inviting if right == MANAGE else or_(inviting, _invited(call))
+
+
+def demand_active(call: Call, project: Project) -> None:
+    """Hold the project in its state until the transaction ends.
+
+    :raises Denied: it is suspended or going, so that nothing is made in it
+    """
+    call.session.refresh(project, ["state"], with_for_update={"read": True})
+    if project.state != "Active":
+        raise Denied(f"The project {project.name} is {project.state}; only in an Active one can things be made.")
+
+
+def demand_active_owner(call: Call, thing: Any) -> None:
+    """:raises Denied: the thing belongs to a project that is suspended or going"""
+    project = call.session.scalar(select(Project).filter_by(account_id=thing.account_id))
+    if project is not None:
+        demand_active(call, project)
+
+
 def _accounts_of(domain: Domain, *, recursive: bool) -> Select[Any]:
     if not recursive:
         return select(Account.id).where(Account.domain_id == domain.id)
@@ -154,11 +274,38 @@ def below(domain: Domain) -> Condition:
     return Domain.path.startswith(domain.path, autoescape=True)
 
 
+def in_domain(column: SQLColumnExpression[str], domain: Domain, *, recursive: bool) -> Condition:
+    """What stands in the domain by its `column`, and with `recursive` in those below it."""
+    return column.in_(select(Domain.id).where(below(domain))) if recursive else column == domain.id
+
+
 def _domain_reach(call: Call, right: str) -> Condition:
     if call.is_domain_admin:
         inside = below(call.domain)
         return and_(inside, Domain.id != call.domain.id) if right == MANAGE else inside
     return Domain.id == call.domain.id if right != MANAGE else false()
+
+
+def _role_reach(call: Call, right: str) -> Condition:
+    return Role.type != "Admin" if call.is_domain_admin and right != MANAGE else Role.id == call.role.id
+
+
+def _project_role_reach(call: Call, right: str) -> Condition:
+    return ProjectRole.project_id.in_(select(Project.id).where(_project_reach(call, right)))
+
+
+def _permission_reach(call: Call, right: str) -> Condition:
+    return ProjectRolePermission.role_id.in_(select(ProjectRole.id).where(_project_role_reach(call, right)))
+
+
+_OWN_RULES: dict[type[Any], Callable[[Call, str], Condition]] = {
+    Domain: _domain_reach,
+    Role: _role_reach,
+    Project: _project_reach,
+    ProjectRole: _project_role_reach,
+    ProjectRolePermission: _permission_reach,
+    ProjectInvitation: _invitation_reach,
+}
 
 
 def owner(call: Call, name: str | None, domain: Domain | None) -> Account:
@@ -172,7 +319,9 @@ def owner(call: Call, name: str | None, domain: Domain | None) -> Account:
         return call.account
     if domain is None:
         raise Invalid("The parameter account needs domainid, which says where the account is.")
-    query = select(Account).where(Account.name == name, Account.domain_id == domain.id, Account.removed.is_(None))
+    query = select(Account).where(
+        Account.name == name, Account.domain_id == domain.id, Account.removed.is_(None), Account.type != PROJECT
+    )
     found = call.session.scalar(query.where(reach(call, Account, USE)))
     if found is None:
         raise Denied(f"There is no account {name} in domain {domain.id} that you may act for.")

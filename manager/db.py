@@ -16,6 +16,7 @@ from manager.config import settings
 
 MYSQL_IDLE_SECONDS = 60
 POSTGRESQL_IDLE_MS = 60_000
+POOL, OVERFLOW = 10, 20
 
 
 class epoch(FunctionElement[float]):  # noqa: N801 - it is an SQL function
@@ -53,11 +54,13 @@ def engine_for(url: str) -> Engine:
         event.listen(engine, "begin", _sqlite_begin)
         return engine
     if url.startswith("mysql"):
-        engine = create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=False, pool_recycle=3600)
+        engine = create_engine(
+            url, isolation_level="READ COMMITTED", pool_recycle=3600, pool_size=POOL, max_overflow=OVERFLOW
+        )
         event.listen(engine, "connect", _mysql_connect)
         return engine
     options = f"-c idle_in_transaction_session_timeout={POSTGRESQL_IDLE_MS}"
-    return create_engine(url, connect_args={"options": options}, pool_size=10, max_overflow=20)
+    return create_engine(url, connect_args={"options": options}, pool_size=POOL, max_overflow=OVERFLOW)
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:

@@ -18,6 +18,8 @@ from manager.models import (
     Account,
     Agent,
     AgentCommandRow,
+    Domain,
+    DomainUse,
     Host,
     ImageStore,
     Network,
@@ -35,8 +37,8 @@ from manager.models import (
 )
 from manager.models.meters import RUNNING_VM, RUNS, key_of
 from manager.models.states import NETWORK_MOVES, ROUTER_MOVES, TEMPLATE_MOVES, VM_MOVES, VOLUME_MOVES
+from manager.placement import holdings
 
-UNCOUNTED = ("Error", "Destroyed", "Expunging")
 OVERDUE_SECONDS = 60.0
 
 
@@ -113,29 +115,16 @@ def _pools(session: Session) -> Iterator[Finding]:
 
 
 def _accounts(session: Session) -> Iterator[Finding]:
-    def living(model: Any) -> tuple[ColumnElement[bool], ...]:
-        return (model.account_id == ResourceUse.account_id, model.removed.is_(None))
-
-    counted = (*living(Vm), Vm.state.not_in(UNCOUNTED))
-
-    def number(model: Any) -> Any:
-        return select(func.count()).select_from(model).where(*living(model)).correlate(ResourceUse).scalar_subquery()
-
-    names = ("vms", "cpus", "memory", "volumes", "primary_storage", "networks", "templates")
-    values = (
-        select(func.count()).select_from(Vm).where(*counted).correlate(ResourceUse).scalar_subquery(),
-        _sum(Vm.cpus, *counted),
-        _sum(Vm.memory, *counted),
-        number(Volume),
-        _sum(Volume.size, *living(Volume)),
-        number(Network),
-        number(Template),
+    kinds: tuple[tuple[str, Any, Any, Any, dict[str, Any]], ...] = (
+        ("Account", ResourceUse, Account, ResourceUse.account_id, holdings.by_account()),
+        ("Domain", DomainUse, Domain, DomainUse.domain_id, holdings.by_domain()),
     )
-    columns = [getattr(ResourceUse, name) for name in names]
-    labelled = [value.label(f"{name}_counted") for name, value in zip(names, values, strict=True)]
-    query = select(Account.id, Account.name, *columns, *labelled).join(Account, Account.id == ResourceUse.account_id)
-    for row in session.execute(query.where(Account.removed.is_(None))):
-        yield from _differing("Account", row, row.name, names)
+    for kind, model, owner, owner_id, counted in kinds:
+        columns = [getattr(model, key) for key in counted]
+        labelled = [value.label(f"{key}_counted") for key, value in counted.items()]
+        query = select(owner.id, owner.name, *columns, *labelled).join(model, owner_id == owner.id)
+        for row in session.execute(query.where(owner.removed.is_(None))):
+            yield from _differing(kind, row, row.name, tuple(counted))
 
 
 def _keys(session: Session) -> Iterator[Finding]:

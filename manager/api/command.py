@@ -12,7 +12,7 @@ import marshmallow
 from manager.api.fields import Flag, Integer, Parameter, Ref, Text
 from manager.api.response import Response, SuccessResponse
 from manager.api.wrappers import WRAPPERS
-from manager.models import Domain
+from manager.models import Domain, Project
 
 ROOT = ("Admin",)
 ADMINS = ("Admin", "DomainAdmin")
@@ -45,15 +45,29 @@ class DomainListRequest(ListRequest):
     isrecursive = Flag("with domainid: also what belongs to the domains below it", default=False)
 
 
-class AccountListRequest(DomainListRequest):
+class OwnerListRequest(DomainListRequest):
+    """A list of what belongs to accounts, and not to projects."""
+
     account = Text("list what belongs to this account; needs domainid")
 
 
+class AccountListRequest(OwnerListRequest):
+    """A list of what belongs to accounts and projects."""
+
+    projectid = Ref(
+        Project,
+        "list what belongs to this project; -1 for all projects that the caller takes part in",
+        right="read",
+        instead="-1",
+    )
+
+
 class OwnedRequest(Request):
-    """A command that makes something for an account: `call.owner` is that account."""
+    """A command that makes something for an account or a project: `call.owner` is that account."""
 
     account = Text("the account that shall own it; needs domainid")
     domainid = Ref(Domain, "the domain of the account that shall own it", right="use")
+    projectid = Ref(Project, "the project that shall own it", right="use")
 
 
 @dataclass
@@ -168,5 +182,6 @@ class Page:
 
 __all__ = [
     "ADMINS", "COMMANDS", "EVERYONE", "ROOT", "STAFF", "AccountListRequest", "ApiCommand", "DomainListRequest",
-    "Given", "ListRequest", "OwnedRequest", "Page", "Request", "Response", "SuccessResponse", "command",
+    "Given", "ListRequest", "OwnedRequest", "OwnerListRequest", "Page", "Request", "Response", "SuccessResponse",
+    "command",
 ]  # fmt: skip

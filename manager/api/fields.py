@@ -210,18 +210,22 @@ class Reference:
 class Ref(Parameter):
     """The identifier of a `model`; the handler gets the entity, one that the caller may use.
 
-    `right` is READ, USE or MANAGE (manager.access); without it the command's kind decides.
+    `right` is READ, USE or MANAGE (manager.access); without it the command's kind decides. `instead` is a text that
+    may stand for the identifier, and that the handler gets as it is.
     """
 
     type_name = "uuid"
 
-    def __init__(self, model: type[Any], description: str, *, right: str = "", **options: Any) -> None:
+    def __init__(
+        self, model: type[Any], description: str, *, right: str = "", instead: str | None = None, **options: Any
+    ) -> None:
         super().__init__(description, **options)
         self.model = model
         self.right = right
+        self.instead = instead
 
-    def read(self, name: str, value: str) -> Reference:
-        return Reference(name, value)
+    def read(self, name: str, value: str) -> Reference | str:
+        return value if value == self.instead else Reference(name, value)
 
 
 class ListOf(Parameter):

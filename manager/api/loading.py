@@ -17,13 +17,13 @@ from manager.api.command import (
     Given,
     ListRequest,
     OwnedRequest,
+    OwnerListRequest,
 )
 from manager.api.errors import CS_OTHER, PARAMETER, ApiError, Denied, Invalid, bad_value, missing
 from manager.api.fields import BadParameter, ListOf, Parameter, Ref, Reference
-from manager.models import Region
+from manager.models import Account, Region
 
 FEWEST_TOGETHER = 2
-_SCOPE = ("listall", "domainid", "isrecursive", "account")
 
 
 def load(call: Call, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,8 +48,19 @@ def load(call: Call, parameters: Mapping[str, Any]) -> dict[str, Any]:
     if issubclass(schema, DomainListRequest):
         _take_scope(call, loaded, parameters)
     elif issubclass(schema, OwnedRequest):
-        call.named_owner = access.owner(call, loaded.pop("account"), loaded.pop("domainid"))
+        call.named_owner = _owner(call, loaded)
     return loaded
+
+
+def _owner(call: Call, loaded: dict[str, Any]) -> Account:
+    """The account that the caller acts for: a project's, the one named, or its own."""
+    name, domain, project = loaded.pop("account"), loaded.pop("domainid"), loaded.pop("projectid")
+    if project is None:
+        return access.owner(call, name, domain)
+    if name is not None:
+        raise Invalid("Account and projectId can't be specified together.")
+    access.demand_active(call, project)
+    return call.session.get_one(Account, project.account_id)
 
 
 _schemas: dict[type[marshmallow.Schema], marshmallow.Schema] = {}
@@ -142,9 +153,12 @@ def _take_page(call: Call, loaded: dict[str, Any]) -> None:
 
 def _take_scope(call: Call, loaded: dict[str, Any], parameters: Mapping[str, Any]) -> None:
     account = None
-    name = loaded.pop("account", None)
+    name = loaded.pop("account") if issubclass(call.api.request, OwnerListRequest) else None
     domain = loaded.pop("domainid")
-    if name is not None and issubclass(call.api.request, AccountListRequest):
+    project = loaded.pop("projectid") if issubclass(call.api.request, AccountListRequest) else None
+    if name is not None and project is not None:
+        raise Invalid("Account and projectId can't be specified together.")
+    if name is not None:
         account = access.owner(call, name, domain)
     call.scope = access.Scope(
         listall=loaded.pop("listall"),
@@ -152,6 +166,7 @@ def _take_scope(call: Call, loaded: dict[str, Any], parameters: Mapping[str, Any
         recursive=loaded.pop("isrecursive"),
         account=account,
         by_id="id" in parameters or "ids" in parameters,
+        project=project,
     )
 
 

@@ -8,26 +8,39 @@ from typing import Any
 from sqlalchemy import select
 
 from manager.api.call import Call
-from manager.models import Account, Domain, Tag
+from manager.models import Account, Domain, Project, Tag
 
 
 def owners_of(call: Call, rows: Iterable[Any], *, path: bool = False) -> dict[str | None, dict[str, Any]]:
-    """By account id: account, domainid, domain (and domainpath with `path`) of the rows' owners.
+    """By account id: account, or project and projectid; domainid, domain (and domainpath with `path`) of the owners.
 
     A row without an owner has an empty entry under None.
     """
     ids = {row.account_id for row in rows} - {None}
     found: dict[str | None, dict[str, Any]] = {None: {}}
     if ids <= {call.account.id}:
-        pairs: Iterable[Any] = [(call.account, call.domain)] if ids else []
+        owners: Iterable[Any] = [(call.account, call.domain, None)] if ids else []
     else:
-        query = select(Account, Domain).join(Domain, Domain.id == Account.domain_id).where(Account.id.in_(ids))
-        pairs = call.session.execute(query)
-    for account, domain in pairs:
-        found[account.id] = {"account": account.name, "domainid": domain.id, "domain": domain.name}
+        query = (
+            select(Account, Domain, Project)
+            .join(Domain, Domain.id == Account.domain_id)
+            .outerjoin(Project, Project.account_id == Account.id)
+        )
+        owners = call.session.execute(query.where(Account.id.in_(ids)))
+    for account, domain, project in owners:
+        found[account.id] = {
+            **owner_shown(account.name, project.id if project else None, project.name if project else None),
+            "domainid": domain.id,
+            "domain": domain.name,
+        }
         if path:
             found[account.id]["domainpath"] = domain.shown_path
     return found
+
+
+def owner_shown(account: str, project_id: str | None, project: str | None) -> dict[str, str | None]:
+    """The owner as responses show it: a project in place of the account that stands for it."""
+    return {"account": account} if project_id is None else {"projectid": project_id, "project": project}
 
 
 def tags_of(call: Call, rows: Sequence[Any]) -> dict[str, list[dict[str, Any]]]:

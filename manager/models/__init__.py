@@ -8,6 +8,8 @@ from manager.models.identity import (
     Account,
     ApiKey,
     Domain,
+    DomainLimit,
+    DomainUse,
     LoginSession,
     ResourceLimit,
     ResourceUse,
@@ -18,6 +20,7 @@ from manager.models.identity import (
 )
 from manager.models.network import Network, Router
 from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
+from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
 from manager.models.topology import (
     Agent,
     Cluster,
@@ -42,6 +45,7 @@ from manager.models.work import (
     EventRow,
     Inventory,
     LeaseRow,
+    ScopedSetting,
     WorkflowRow,
 )
 
@@ -50,10 +54,11 @@ changes.register()
 
 __all__ = [
     "Account", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base", "ClientToken", "Cluster",
-    "Configuration", "Counter", "DiskOffering", "Domain", "Entity", "EventRow", "Host", "ImageStore", "Inventory",
-    "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
-    "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "Router", "ServiceOffering", "SshKeyPair",
-    "StoragePool", "Tag", "Template", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
+    "Configuration", "Counter", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "Entity", "EventRow", "Host",
+    "ImageStore", "Inventory", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic", "OsCategory", "OsType",
+    "PhysicalNetwork", "Pod", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
+    "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "Router", "ScopedSetting", "ServiceOffering",
+    "SshKeyPair", "StoragePool", "Tag", "Template", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
     "UsageTraffic", "User", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone",
     "new_id", "utcnow",
 ]  # fmt: skip

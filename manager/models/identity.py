@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Integer, String, Text
+from sqlalchemy import BigInteger, Connection, Double, ForeignKey, Integer, String, Text, event, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity, utcnow
 from manager.secrets import Sealed
 
-USER, ROOT_ADMIN, DOMAIN_ADMIN = 0, 1, 2
+USER, ROOT_ADMIN, DOMAIN_ADMIN, PROJECT = 0, 1, 2, 5
 
 
 class Domain(Entity, Base):
@@ -45,7 +45,10 @@ class Role(Entity, Base):
 
 
 class Account(Entity, Base):
-    """`type` is 0 user, 1 root administrator, 2 domain administrator. `number` is small and shown in names."""
+    """`type` is 0 user, 1 root administrator, 2 domain administrator, 5 the account that owns a project's things.
+
+    `number` is small and shown in names.
+    """
 
     __tablename__ = "accounts"
 
@@ -102,12 +105,9 @@ class SshKeyPair(Entity, Base):
     public_key: Mapped[str] = mapped_column(Text)
 
 
-class ResourceUse(Base):
-    """What an account holds, against its limits (-1: none). Claimed by one guarded UPDATE over all columns."""
+class Counted:
+    """How much is held of each resource (manager.models.resources); memory and storage in bytes."""
 
-    __tablename__ = "resource_use"
-
-    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
     vms: Mapped[int] = mapped_column(default=0)
     cpus: Mapped[int] = mapped_column(default=0)
     memory: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -116,14 +116,56 @@ class ResourceUse(Base):
     networks: Mapped[int] = mapped_column(default=0)
     public_addresses: Mapped[int] = mapped_column(default=0)
     templates: Mapped[int] = mapped_column(default=0)
+    snapshots: Mapped[int] = mapped_column(default=0)
+    vpcs: Mapped[int] = mapped_column(default=0)
+    projects: Mapped[int] = mapped_column(default=0)
+    secondary_storage: Mapped[int] = mapped_column(BigInteger, default=0)
+    backups: Mapped[int] = mapped_column(default=0)
+    backup_storage: Mapped[int] = mapped_column(BigInteger, default=0)
+    buckets: Mapped[int] = mapped_column(default=0)
+    object_storage: Mapped[int] = mapped_column(BigInteger, default=0)
+    gpus: Mapped[int] = mapped_column(default=0)
+
+
+class ResourceUse(Counted, Base):
+    """What an account holds, against its limits (-1: none). Claimed by one guarded UPDATE over all columns."""
+
+    __tablename__ = "resource_use"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+
+
+class DomainUse(Counted, Base):
+    """What all accounts in a domain and below it hold. ROOT has none: nothing limits it."""
+
+    __tablename__ = "domain_use"
+
+    domain_id: Mapped[str] = mapped_column(ForeignKey("domains.id"), primary_key=True)
+
+
+@event.listens_for(Domain, "after_insert")
+def _count_domain(_mapper: Any, connection: Connection, domain: Domain) -> None:
+    """A domain begins with its counters, wherever it is made."""
+    if domain.parent_id is not None:
+        connection.execute(insert(DomainUse).values(domain_id=domain.id))
 
 
 class ResourceLimit(Base):
-    """A limit that differs from the global default; -1 is unlimited."""
+    """An account's limit that differs from the global default; -1 is unlimited."""
 
     __tablename__ = "resource_limits"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    resource: Mapped[str] = mapped_column(STATE, primary_key=True)
+    maximum: Mapped[int] = mapped_column(BigInteger)
+
+
+class DomainLimit(Base):
+    """A domain's limit that differs from that of the domain above it, or from the global default; -1 is unlimited."""
+
+    __tablename__ = "domain_limits"
+
+    domain_id: Mapped[str] = mapped_column(ForeignKey("domains.id"), primary_key=True)
     resource: Mapped[str] = mapped_column(STATE, primary_key=True)
     maximum: Mapped[int] = mapped_column(BigInteger)
 

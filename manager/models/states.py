@@ -111,4 +111,14 @@ TEMPLATE_MOVES = Moves(
     passing=frozenset({"Registering", "Removing"}),
 )
 
-ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES)
+PROJECT_MOVES = Moves(
+    "project",
+    {
+        "suspend": {"Active": "Suspended"},
+        "activate": {"Suspended": "Active"},
+        "delete": {"Active": "Disabled", "Suspended": "Disabled"},
+    },
+    passing=frozenset(),
+)
+
+ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES)

@@ -146,6 +146,17 @@ class Configuration(Base):
     value: Mapped[str] = mapped_column(Text)
 
 
+class ScopedSetting(Base):
+    """A setting's value for one zone, domain or account; `scope` is the table of what `scope_id` names."""
+
+    __tablename__ = "scoped_settings"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    scope: Mapped[str] = mapped_column(STATE, primary_key=True)
+    scope_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
 class Counter(Base):
     """The last number given out of a named series (account, vm, router numbers)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import secrets
+from collections import Counter
 from typing import Any
 
 from sqlalchemy import Insert, insert, select, update
@@ -14,7 +15,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Network, Nic, PhysicalNetwork, PublicAddress, TunnelKey, new_id
+from manager.models import Account, Network, Nic, PhysicalNetwork, PublicAddress, TunnelKey, new_id
+from manager.placement import limits
 
 TRIES = 12
 _random = random.SystemRandom()
@@ -111,7 +113,10 @@ def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> in
 def take_public_address(session: Session, network: Network) -> PublicAddress:
     """A free public address of the zone, as source NAT of `network`; the one it has already, if any.
 
+    It counts against the owner's limit.
+
     :raises NoAddress: none is free
+    :raises LimitReached: the owner may hold no more
     """
     held = session.scalar(select(PublicAddress).filter_by(network_id=network.id, source_nat=True))
     if held is not None:
@@ -129,14 +134,23 @@ def take_public_address(session: Session, network: Network) -> PublicAddress:
             .values(network_id=network.id, account_id=network.account_id, source_nat=True),
         )
         if taken:
+            limits.claim(session, session.get_one(Account, network.account_id), public_addresses=1)
             return session.get_one(PublicAddress, chosen)
     raise NoAddress("Public addresses are being taken by others at this moment; try again.")
 
 
 def free_public_addresses(session: Session, network_id: str) -> None:
+    """Free all public addresses of the network, and take them off the counts of their owners."""
+    query = select(PublicAddress.account_id, PublicAddress.id).filter_by(network_id=network_id).with_for_update()
+    held = Counter(row.account_id for row in session.execute(query))
+    if not held:
+        return
     write(
         session,
         update(PublicAddress)
         .where(PublicAddress.network_id == network_id)
         .values(network_id=None, account_id=None, source_nat=False),
     )
+    for account_id, count in held.items():
+        if account_id is not None:
+            limits.release(session, account_id, public_addresses=count)

@@ -74,8 +74,8 @@ def place_router(run: Run) -> Outcome:
         if nic is None:
             nic_id = add_nic(run.session, network, wanted=network.gateway, router_id=router.id)
             nic = run.session.get_one(Nic, nic_id)
-    except NoAddress as error:
-        raise StepFailed(str(error), 533) from error
+    except (NoAddress, limits.LimitReached) as error:
+        raise StepFailed(str(error), error.code) from error
     nic.host_id = router.host_id
     run.session.flush()
     return None

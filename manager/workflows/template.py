@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from agents.contract import RegisterImage, RemoveImage
-from manager.models import ImageStore, Template
+from manager.models import Account, ImageStore, Template
 from manager.models.states import TEMPLATE_MOVES
 from manager.placement import limits
-from manager.workflows.engine import Ask, Outcome, Run, Step, workflow
+from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.specs import store_spec
 from storage.types import Format, ImageFacts
 
@@ -34,6 +34,11 @@ def take_in(run: Run) -> list[Ask]:
 def record_facts(run: Run, answers: list[ImageFacts]) -> None:
     template = template_of(run)
     facts = answers[0]
+    owner = run.session.get_one(Account, template.account_id)
+    try:
+        limits.claim(run.session, owner, secondary_storage=facts.physical_size)
+    except limits.LimitReached as error:
+        raise StepFailed(str(error), error.code) from error
     template.size, template.physical_size, template.checksum = facts.size, facts.physical_size, facts.checksum
     template.status = "Download Complete"
     TEMPLATE_MOVES.move(template, "ready")
@@ -67,7 +72,7 @@ def mark_removed(run: Run) -> Outcome:
     template = template_of(run)
     if template.removed is None:
         template.remove()
-        limits.release(run.session, template.account_id, templates=1)
+        limits.release(run.session, template.account_id, templates=1, secondary_storage=template.physical_size)
     return None
 
 

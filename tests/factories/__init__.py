@@ -55,7 +55,7 @@ class Factory:
 
     def account(self, name: str, domain: Domain | None = None, *, type: int = 0) -> Account:  # noqa: A002 - a column
         place = domain or self.root
-        role = self.first(Role, name={0: "User", 1: "Root Admin", 2: "Domain Admin"}[type])
+        role = self.first(Role, name={1: "Root Admin", 2: "Domain Admin"}.get(type, "User"))
         account = self(Account, name=name, domain_id=place.id, type=type, role_id=role.id, live=f"{place.id}/{name}")
         self(ResourceUse, account_id=account.id)
         return account

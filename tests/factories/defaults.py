@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from manager import models as m
+from manager.models.identity import PROJECT
 from manager.secrets import hash_password
 
 _hashes: dict[str, str] = {}
@@ -101,6 +103,18 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     m.Nic: {
         "network_id": _of(m.Network), "mac": _mac,
         "address": lambda _factory, number: f"10.1.{number // 256}.{number % 256}",
+    },
+    m.Project: {
+        "name": _named("project"), "domain_id": lambda factory, _number: factory.root.id,
+        "account_id": lambda factory, number: factory.account(f"PrjAcct-{number}", type=PROJECT).id,
+        "owner_id": _account,
+    },
+    m.ProjectRole: {"project_id": _of(m.Project), "name": _named("role")},
+    m.ProjectRolePermission: {"role_id": _of(m.ProjectRole), "rule": "list*", "permission": "allow"},
+    m.ProjectMember: {"project_id": _of(m.Project), "account_id": _account},
+    m.ProjectInvitation: {
+        "project_id": _of(m.Project), "account_id": _account,
+        "expires": lambda _factory, _number: m.utcnow() + dt.timedelta(days=1),
     },
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from manager import db, migrate
 from manager.config import settings
@@ -35,3 +35,29 @@ def test_migrations_make_what_the_models_declare_and_go_back(empty):
     assert inspect(db.engine()).get_table_names() == ["alembic_version"]
     migrate.upgrade()
     assert "vms" in inspect(db.engine()).get_table_names()
+
+
+@pytest.mark.parametrize("empty", ["sqlite", "postgresql", "mariadb"], indirect=True)
+def test_counters_of_domains_begin_with_what_their_accounts_hold(empty):
+    migrate.upgrade()
+    migrate.downgrade("base")
+    migrate.upgrade("0001")
+    with db.engine().begin() as connection:
+        for name, values in (
+            ("roles", ("(id, created, live, name, type, description, is_default, rules) VALUES"
+             " ('r', '2026-01-01 00:00:00', 'u', 'User', 'User', '', FALSE, '[]')")),
+            ("domains", ("(id, created, live, name, parent_id, path, level, state) VALUES"
+             " ('d0', '2026-01-01 00:00:00', '/', 'ROOT', NULL, '/', 0, 'Active'),"
+             " ('d1', '2026-01-01 00:00:00', '1', 'é', 'd0', '/é/', 1, 'Active'),"
+             " ('d2', '2026-01-01 00:00:00', '2', 'a', 'd1', '/é/a/', 2, 'Active')")),
+            ("accounts", ("(id, created, live, number, name, domain_id, type, role_id, state, details) VALUES"
+             " ('a1', '2026-01-01 00:00:00', 'x', 1, 'x', 'd1', 0, 'r', 'enabled', '{}'),"
+             " ('a2', '2026-01-01 00:00:00', 'y', 2, 'y', 'd2', 0, 'r', 'enabled', '{}')")),
+            ("resource_use", ("(account_id, vms, cpus, memory, volumes, primary_storage, networks, public_addresses,"
+             " templates) VALUES ('a1', 1, 2, 3, 4, 5, 6, 7, 8), ('a2', 10, 0, 0, 0, 0, 0, 0, 0)")),
+        ):  # fmt: skip
+            connection.execute(text(f"INSERT INTO {name} {values}"))
+    migrate.upgrade()
+    with db.engine().connect() as connection:
+        rows = connection.execute(text("SELECT domain_id, vms, memory, projects FROM domain_use ORDER BY domain_id"))
+        assert [tuple(row) for row in rows] == [("d1", 11, 3, 0), ("d2", 10, 0, 0)]

@@ -7,43 +7,27 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from manager import access, configuration
+from manager import access
 from manager.api.call import Call
 from manager.api.command import ADMINS, EVERYONE, DomainListRequest, Given, Page, Request, command
 from manager.api.commands.domain import check_network_domain
 from manager.api.commands.user import NewUser, UserResponse, add_user
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Flag, Integer, MapOf, Ref, Text
-from manager.api.response import Bool, Int, Long, Many, Map, Out, Response, Shown, Str, When
+from manager.api.resource_fields import account_limits, limit_fields
+from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
 from manager.api.rows import by_id
-from manager.models import Account, Domain, ResourceLimit, ResourceUse, Role, User, Vm, WorkflowRow
+from manager.models import Account, Domain, ResourceUse, Role, User, Vm, WorkflowRow
 from manager.models.identity import DOMAIN_ADMIN, ROOT_ADMIN, USER
-from manager.placement.limits import SETTINGS, UNIT, UNLIMITED
 from manager.workflows.numbers import next_number
 
-SHOWN = {
-    "vms": "vm", "cpus": "cpu", "memory": "memory", "volumes": "volume", "primary_storage": "primarystorage",
-    "networks": "network", "public_addresses": "ip", "templates": "template",
-}  # fmt: skip
-"""Columns of ResourceUse, and what responses call them."""
-
 TYPES = {"Admin": ROOT_ADMIN, "DomainAdmin": DOMAIN_ADMIN}
-
-
-def _limit_fields() -> dict[str, Out]:
-    fields: dict[str, Out] = {}
-    for column, name in SHOWN.items():
-        what = column.replace("_", " ") + {"memory": " in MiB", "primary_storage": " in GiB"}.get(column, "")
-        fields[f"{name}limit"] = Str(f"how many {what} it may have, or Unlimited")
-        fields[f"{name}total"] = Long(f"how many {what} it has")
-        fields[f"{name}available"] = Str(f"how many {what} it may still take, or Unlimited")
-    return fields
 
 
 class AccountResponse(Response):
     object_key = "account"
     shows = Account
-    fields = _limit_fields()
+    fields = limit_fields()
     id = Str("the account's id")
     name = Str("its name")
     accounttype = Int("0 user, 1 root administrator, 2 domain administrator")
@@ -69,8 +53,8 @@ class AccountResponse(Response):
         roles = by_id(call, Role, (row.role_id for row in rows))
         users = call.session.scalars(select(User).where(User.account_id.in_(ids), User.removed.is_(None))).all()
         shown_users = UserResponse.render(call, users)
-        machines = _machines(call, ids)
-        limits = _limits(call, rows)
+        machines = machines_of(call, ids)
+        limits = account_limits(call, rows)
         return [
             {
                 **_describe(row, domains[row.domain_id], roles[row.role_id]),
@@ -102,34 +86,11 @@ def _describe(row: Account, domain: Domain, role: Role) -> Shown:
     }
 
 
-def _machines(call: Call, ids: list[str]) -> dict[tuple[str, str], int]:
+def machines_of(call: Call, ids: list[str]) -> dict[tuple[str, str], int]:
+    """By account id and state: how many virtual machines there are."""
     query = select(Vm.account_id, Vm.state, func.count()).where(Vm.account_id.in_(ids), Vm.removed.is_(None))
     rows = call.session.execute(query.group_by(Vm.account_id, Vm.state))
     return {(account_id, state): count for account_id, state, count in rows}
-
-
-def _limits(call: Call, rows: Sequence[Account]) -> dict[str, Shown]:
-    ids = [row.id for row in rows]
-    uses = {
-        use.account_id: use for use in call.session.scalars(select(ResourceUse).filter(ResourceUse.account_id.in_(ids)))
-    }
-    query = select(ResourceLimit).where(ResourceLimit.account_id.in_(ids))
-    own = {(limit.account_id, limit.resource): limit.maximum for limit in call.session.scalars(query)}
-    shown: dict[str, Shown] = {}
-    for row in rows:
-        shown[row.id] = {}
-        for column, name in SHOWN.items():
-            maximum = own.get((row.id, column), configuration.value(call.session, SETTINGS[column]))
-            if row.type == ROOT_ADMIN:
-                maximum = UNLIMITED
-            held = getattr(uses.get(row.id), column, 0) // UNIT.get(column, 1)
-            free = max(0, maximum - held)
-            shown[row.id] |= {
-                f"{name}limit": "Unlimited" if maximum == UNLIMITED else str(maximum),
-                f"{name}total": held,
-                f"{name}available": "Unlimited" if maximum == UNLIMITED else str(free),
-            }
-    return shown
 
 
 class CreateAccount(NewUser):

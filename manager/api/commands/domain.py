@@ -13,6 +13,7 @@ from manager.api.call import Call
 from manager.api.command import ADMINS, EVERYONE, ListRequest, Page, Request, command
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, Integer, Ref, Text
+from manager.api.resource_fields import domain_limits, limit_fields
 from manager.api.response import Bool, Int, Response, Shown, Str, When
 from manager.api.rows import by_id
 from manager.models import Domain
@@ -24,6 +25,7 @@ NETWORK_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Z
 class DomainResponse(Response):
     object_key = "domain"
     shows = Domain
+    fields = limit_fields()
     id = Str("the domain's id")
     name = Str("its name")
     level = Int("how many domains stand above it")
@@ -39,6 +41,7 @@ class DomainResponse(Response):
     def render(cls, call: Call, rows: Sequence[Domain]) -> list[Shown]:
         parents = by_id(call, Domain, (row.parent_id for row in rows))
         below = select(Domain.parent_id).where(Domain.parent_id.in_([row.id for row in rows]), Domain.removed.is_(None))
+        limits = domain_limits(call, rows)
         with_children = set(call.session.scalars(below.distinct()))
         return [
             {
@@ -52,6 +55,7 @@ class DomainResponse(Response):
                 "path": row.shown_path,
                 "state": row.state,
                 "created": row.created,
+                **limits[row.id],
             }
             for row in rows
         ]

@@ -29,6 +29,8 @@ class EventResponse(Response):
     description = Str("what was done, and to what")
     username = Str("who did it")
     account = Str("the account that it belongs to")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of that account's domain")
     domain = Str("that account's domain")
     domainpath = Str("the path of that account's domain")

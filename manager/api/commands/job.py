@@ -11,7 +11,7 @@ from sqlalchemy import select
 from manager import access
 from manager.api import record
 from manager.api.call import Call
-from manager.api.command import COMMANDS, EVERYONE, AccountListRequest, Page, Request, command
+from manager.api.command import COMMANDS, EVERYONE, OwnerListRequest, Page, Request, command
 from manager.api.fields import Date, Ref
 from manager.api.response import Int, Map, Response, Shown, Str, When
 from manager.models import Account, Base, Domain, WorkflowRow
@@ -118,7 +118,7 @@ def query_async_job_result(_call: Call, jobid: WorkflowRow) -> WorkflowRow:
     return jobid
 
 
-class ListJobs(AccountListRequest):
+class ListJobs(OwnerListRequest):
     startdate = Date("only jobs from this time on")
 
 

@@ -102,7 +102,7 @@ def _default_domain(call: Call, zone: Zone) -> str:
         call.domain if owner.domain_id == call.domain.id else call.session.get_one(type(call.domain), owner.domain_id)
     )
     chosen = owner.network_domain or domain.network_domain or zone.network_domain
-    return chosen or f"a{owner.number}.{configuration.value(call.session, 'guest.domain.suffix')}"
+    return chosen or f"a{owner.number}.{configuration.value(call.session, 'guest.domain.suffix', zone)}"
 
 
 def _physical_network(call: Call, zone: Zone, wanted: PhysicalNetwork | None) -> PhysicalNetwork:

@@ -38,6 +38,8 @@ class PublicAddressResponse(Response):
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")

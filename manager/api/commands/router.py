@@ -54,6 +54,8 @@ class RouterResponse(Response):
     publicmacaddress = Str("its MAC address on the public network")
     publicnetmask = Str("the netmask of the public network")
     account = Str("the account that owns the network")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")

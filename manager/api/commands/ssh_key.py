@@ -34,6 +34,8 @@ class SshKeyPairResponse(Response):
     name = Str("its name")
     fingerprint = Str("MD5 of the public key")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
 

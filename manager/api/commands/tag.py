@@ -24,7 +24,7 @@ TAGGED: dict[str, type[Any]] = {
     "PublicIpAddress": m.PublicAddress, "Zone": m.Zone, "ServiceOffering": m.ServiceOffering,
     "DiskOffering": m.DiskOffering, "NetworkOffering": m.NetworkOffering, "Domain": m.Domain, "Account": m.Account,
     "User": m.User, "Host": m.Host, "Cluster": m.Cluster, "Pod": m.Pod, "Storage": m.StoragePool,
-    "SSHKeyPair": m.SshKeyPair,
+    "SSHKeyPair": m.SshKeyPair, "Project": m.Project,
 }  # fmt: skip
 _TYPES = {name.lower(): name for name in TAGGED} | {"virtualmachine": "UserVm", "vm": "UserVm", "instance": "UserVm"}
 
@@ -48,6 +48,8 @@ class TagResponse(Response):
     resourcetype = Str("the kind of thing that it is on")
     resourceid = Str("the id of the thing that it is on")
     account = Str("the account that owns the thing")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")

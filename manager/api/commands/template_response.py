@@ -48,6 +48,8 @@ class TemplateResponse(Response):
     details = Map("details for virtual machines that start from it")
     accountid = Str("the id of the account that owns it")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")

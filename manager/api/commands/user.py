@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from manager import access
 from manager.api import sessions
 from manager.api.call import Call
-from manager.api.command import ADMINS, EVERYONE, AccountListRequest, Given, Page, Request, command
+from manager.api.command import ADMINS, EVERYONE, Given, OwnerListRequest, Page, Request, command
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Integer, Ref, Text
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse, When
@@ -135,7 +135,7 @@ def create_user(call: Call, given: Given) -> User:
     return add_user(call, access.owner(call, given.account, given.domainid or call.domain), given)
 
 
-class ListUsers(AccountListRequest):
+class ListUsers(OwnerListRequest):
     id = Ref(User, "only this user")
     username = Text("only users of this name")
     accounttype = Integer("only users of accounts of this type", most=2)

@@ -125,6 +125,7 @@ class StartVm(Request):
 def start_virtual_machine(call: Call, id: Vm, hostid: Host | None) -> WorkflowRow:
     """Start a Stopped VM."""
     VM_MOVES.demand(id, "start")
+    access.demand_active_owner(call, id)
     if hostid is not None and hostid.zone_id != id.zone_id:
         raise Invalid(f"The host {hostid.name} ({hostid.id}) is not in the zone of the virtual machine {id.id}.")
     return start_vm.start(call.session, id, call=call, host_id=hostid.id if hostid else None)
@@ -189,7 +190,7 @@ def _demand_expunging(call: Call) -> None:
 
 
 def _users_may_expunge(call: Call) -> bool:
-    return _is_set(call, USERS_MAY_EXPUNGE)
+    return bool(configuration.value(call.session, USERS_MAY_EXPUNGE, call.account))
 
 
 def _is_set(call: Call, name: str) -> bool:

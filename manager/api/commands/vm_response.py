@@ -13,8 +13,8 @@ from manager.api.call import Call
 from manager.api.commands.nic import NicResponse, for_vms
 from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
-from manager.api.rows import tags_of
-from manager.models import Account, Domain, Host, OsType, ServiceOffering, Template, Vm, WorkflowRow, Zone
+from manager.api.rows import owner_shown, tags_of
+from manager.models import Account, Domain, Host, OsType, Project, ServiceOffering, Template, Vm, WorkflowRow, Zone
 
 MIB = 2**20
 PARTS = ("all", "min", "nics", "tmpl", "servoff")
@@ -28,6 +28,8 @@ class VmResponse(Response):
     name = Str("its name, which is its host name")
     displayname = Str("the name shown to people")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")
@@ -96,9 +98,14 @@ class DeployedVmResponse(VmResponse):
         shown = super().render(call, rows)
         if call.command == "queryAsyncJobResult":
             for entry, row in zip(shown, rows, strict=True):
-                if isinstance(row, Vm) and row.account_id == call.account.id:
+                if isinstance(row, Vm) and (row.account_id == call.account.id or _deployed_in_project(call, entry)):
                     entry["password"] = row.password
         return shown
+
+
+def _deployed_in_project(call: Call, entry: Shown) -> bool:
+    """Whether the VM is a project's and the job its member's own, which is the only one that a user can ask for."""
+    return entry.get("projectid") is not None and not call.is_root_admin and not call.is_domain_admin
 
 
 @cache
@@ -121,7 +128,7 @@ def described(*, user_data: bool = False) -> Select[Any]:
         Template.format.label("template_format"), Template.password_enabled, Template.dynamically_scalable,
         ServiceOffering.name.label("offering_name"), OsType.name.label("os_name"), Account.name.label("account_name"),
         Domain.id.label("domain_id"), Domain.name.label("domain_name"), Domain.path.label("domain_path"),
-        WorkflowRow.id.label("job_id"),
+        Project.id.label("project_id"), Project.name.label("project_name"), WorkflowRow.id.label("job_id"),
     ]  # fmt: skip
     if user_data:
         columns.append(Vm.user_data)
@@ -134,6 +141,7 @@ def described(*, user_data: bool = False) -> Select[Any]:
         .join(OsType, OsType.id == Vm.os_type_id)
         .join(Account, Account.id == Vm.account_id)
         .join(Domain, Domain.id == Account.domain_id)
+        .outerjoin(Project, Project.account_id == Vm.account_id)
         .outerjoin(Host, Host.id == Vm.host_id)
         .outerjoin(WorkflowRow, open_job)
     )
@@ -144,7 +152,7 @@ def _describe(row: Any, nics: list[Shown], tags: list[Shown]) -> Shown:
         "id": row.id,
         "name": row.name,
         "displayname": row.display_name,
-        "account": row.account_name,
+        **owner_shown(row.account_name, row.project_id, row.project_name),
         "domainid": row.domain_id,
         "domain": row.domain_name,
         "domainpath": ("ROOT" + row.domain_path).rstrip("/"),

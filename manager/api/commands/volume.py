@@ -15,12 +15,13 @@ from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, Page,
 from manager.api.commands.tag import TagResponse
 from manager.api.fields import Choice, ListOf, MapOf, Ref, Text
 from manager.api.response import Bool, Long, Many, Response, Shown, Str, When
-from manager.api.rows import tags_of
+from manager.api.rows import owner_shown, tags_of
 from manager.models import (
     Account,
     DiskOffering,
     Domain,
     Host,
+    Project,
     ServiceOffering,
     StoragePool,
     Tag,
@@ -43,6 +44,8 @@ class VolumeResponse(Response):
     deviceid = Long("its place in the virtual machine; 0 is the root volume")
     created = When("when it was made")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")
@@ -88,6 +91,7 @@ def _described() -> Select[Any]:
         StoragePool.scope, ServiceOffering.id.label("offering_id"), ServiceOffering.name.label("offering_name"),
         DiskOffering.name.label("disk_offering_name"), Account.name.label("account_name"),
         Domain.id.label("domain_id"), Domain.name.label("domain_name"), Domain.path.label("domain_path"),
+        Project.id.label("project_id"), Project.name.label("project_name"),
     )  # fmt: skip
     return (
         select(Bundle("volume", *columns, single_entity=True))
@@ -95,6 +99,7 @@ def _described() -> Select[Any]:
         .join(Zone, Zone.id == Volume.zone_id)
         .join(Account, Account.id == Volume.account_id)
         .join(Domain, Domain.id == Account.domain_id)
+        .outerjoin(Project, Project.account_id == Volume.account_id)
         .outerjoin(Vm, Vm.id == Volume.vm_id)
         .outerjoin(ServiceOffering, (ServiceOffering.id == Vm.service_offering_id) & (Volume.type == "ROOT"))
         .outerjoin(Template, Template.id == Volume.template_id)
@@ -113,7 +118,7 @@ def _describe(row: Any, tags: list[Shown]) -> Shown:
         "virtualsize": row.size,
         "deviceid": row.device,
         "created": row.created,
-        "account": row.account_name,
+        **owner_shown(row.account_name, row.project_id, row.project_name),
         "domainid": row.domain_id,
         "domain": row.domain_name,
         "domainpath": ("ROOT" + row.domain_path).rstrip("/"),

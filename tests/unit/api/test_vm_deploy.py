@@ -23,7 +23,7 @@ from manager.models import (
     WorkflowRow,
     Zone,
 )
-from manager.placement.limits import LABELS
+from manager.models.resources import BY_KEY
 from tests.client import Refused
 from tests.unit.api.live_cloud import live_cloud, statements
 
@@ -351,7 +351,7 @@ def test_a_refused_deployment_leaves_nothing(refused, cloud, factory, changed, c
 @pytest.mark.parametrize(("resource", "maximum"), [("vms", 0), ("cpus", 0), ("memory", 63), ("primary_storage", 0)])
 def test_limits_hold(refused, cloud, factory, resource, maximum):
     factory(ResourceLimit, account_id=cloud.account_id, resource=resource, maximum=maximum)
-    assert refused(rf"535 .*may hold {maximum} {LABELS[resource]}; it holds 0").body["cserrorcode"] == 4370
+    assert refused(rf"535 .*may hold {maximum} {BY_KEY[resource].label}; it holds 0").body["cserrorcode"] == 4370
 
 
 def test_a_full_network_is_refused(refused, cloud, factory):

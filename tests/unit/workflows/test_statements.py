@@ -7,8 +7,8 @@ from manager.models import Vm
 from tests.unit.api.live_cloud import statements
 from tests.unit.workflows.cloud import Cloud
 
-DEPLOY = 46
-DESTROY = 43
+DEPLOY = 47
+DESTROY = 45
 
 
 def counted(sent: list[str]) -> list[str]:
