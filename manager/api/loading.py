@@ -49,7 +49,13 @@ def load(call: Call, parameters: Mapping[str, Any]) -> dict[str, Any]:
         _take_scope(call, loaded, parameters)
     elif issubclass(schema, OwnedRequest):
         call.named_owner = access.owner(call, loaded.pop("account"), loaded.pop("domainid"))
+        _demand_enabled(call)
     return loaded
+
+
+def _demand_enabled(call: Call) -> None:
+    if call.api.creates and call.owner.state == "disabled":
+        raise Denied(f"The account {call.owner.name} is disabled; nothing is made for it.")
 
 
 _schemas: dict[type[marshmallow.Schema], marshmallow.Schema] = {}

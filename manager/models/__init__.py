@@ -1,7 +1,16 @@
 """The tables. Importing this package knows them all."""
 
 from manager.models.base import Base, Entity, new_id, utcnow
-from manager.models.catalog import DiskOffering, NetworkOffering, OsCategory, OsType, ServiceOffering, Template
+from manager.models.catalog import (
+    DiskOffering,
+    NetworkOffering,
+    OfferingDomain,
+    OfferingZone,
+    OsCategory,
+    OsType,
+    ServiceOffering,
+    Template,
+)
 from manager.models.compute import Nic, Vm, Volume
 from manager.models.identity import (
     Account,
@@ -11,6 +20,7 @@ from manager.models.identity import (
     ResourceLimit,
     ResourceUse,
     Role,
+    RolePermission,
     SshKeyPair,
     Tag,
     User,
@@ -45,8 +55,8 @@ from manager.models.work import (
 __all__ = [
     "Account", "Agent", "AgentCommandRow", "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter",
     "DiskOffering", "Domain", "Entity", "EventRow", "Host", "ImageStore", "Inventory", "LeaseRow", "LoginSession",
-    "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "Router", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag",
-    "Template", "TrafficType", "TunnelKey", "User", "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone", "new_id",
-    "utcnow",
+    "Network", "NetworkOffering", "Nic", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork",
+    "Pod", "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router",
+    "ServiceOffering", "SshKeyPair", "StoragePool", "Tag", "Template", "TrafficType", "TunnelKey", "User",
+    "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip
