@@ -8,11 +8,11 @@ import secrets
 import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, update
 from sqlalchemy.orm import Session
 
-from manager.db import epoch, write
-from manager.models import Account, LoginSession, User
+from manager.db import epoch
+from manager.models import LoginSession
 
 TIMEOUT_SECONDS = 1800
 TOUCH_SECONDS = 60
@@ -66,9 +66,3 @@ def close(session: Session, token: str) -> None:
 def close_all(session: Session, user_id: str) -> None:
     """End every session of the user, as its password changed or it may no longer enter."""
     session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
-
-
-def close_those_of(session: Session, accounts: ColumnElement[bool]) -> None:
-    """End every session of the users of the accounts that meet the condition, as their rights changed."""
-    users = select(User.id).join(Account, Account.id == User.account_id).where(accounts)
-    write(session, delete(LoginSession).where(LoginSession.user_id.in_(users)))

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import delete, func, select
 
 from manager import access, roles
-from manager.api import sessions
 from manager.api.call import Call
 from manager.api.command import STAFF, Given, ListRequest, Page, Request, command
 from manager.api.errors import Denied, Invalid
@@ -17,6 +16,7 @@ from manager.api.fields import Choice, Flag, MapList, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
 from manager.db import write
 from manager.models import Account, Role, RolePermission
+from manager.workflows.account import end_sessions
 
 TYPES = ("Admin", "ResourceAdmin", "DomainAdmin", "User")
 STATES = (roles.ENABLED, roles.DISABLED)
@@ -203,7 +203,7 @@ def disable_role(call: Call, id: Role) -> bool:
     if role.id == call.role.id:
         raise Invalid(f"The role {role.name} is your own; whoever has another must disable it.")
     role.state = roles.DISABLED
-    sessions.close_those_of(call.session, Account.role_id == role.id)
+    end_sessions(call.session, Account.role_id == role.id)
     roles.changed(call.session)
     return True
 
@@ -259,6 +259,3 @@ def checked_permission(permission: str) -> str:
     if permission.lower() not in (roles.ALLOW, roles.DENY):
         raise Invalid(f"A permission is allow or deny, not {permission}.")
     return permission.lower()
-
-
-

@@ -189,14 +189,15 @@ def test_nobody_gives_what_they_do_not_have(api, factory, engine):
     narrow = make(api, ("updateZone", "deny"), ("*Role*", "allow"), ("*Account*", "allow"), ("*User*", "allow"),
                   ("listApis", "allow"), type="Admin", name="narrow")  # fmt: skip
     caller = someone(api, factory, engine, narrow, type=1)
-    mine = factory.first(Account, name="rolf")
+    friend = factory.account("friend", type=1)
+    factory.change(friend, role_id=narrow)
     wide, user = (factory.first(Role, name=name).id for name in ("Root Admin", "User"))
     refused = [
         ("createRolePermission", {"roleid": narrow, "rule": "createZone", "permission": "allow"}),
         ("createRolePermission", {"roleid": narrow, "rule": "*", "permission": "allow"}),
         ("createRole", {"name": "x", "roleid": wide}),
         ("createRole", {"name": "x", "roleid": user}),
-        ("updateAccount", {"id": mine.id, "roleid": wide}),
+        ("updateAccount", {"id": friend.id, "roleid": wide}),
         ("createAccount", {"roleid": user, "username": "x", "password": "long-enough", "firstname": "f",
                            "lastname": "l", "email": "e"}),
     ]  # fmt: skip
