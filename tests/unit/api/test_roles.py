@@ -1,10 +1,11 @@
 """Roles: their rules, who may change them, and how soon it counts."""
 
 import pytest
+from sqlalchemy import delete
 
 from manager import db, roles
 from manager.api.command import COMMANDS
-from manager.models import Account, Role
+from manager.models import Account, Role, RolePermission
 from tests.client import Caller, Refused
 
 
@@ -13,20 +14,20 @@ def rules_of(api, role_id):
     return [(row["rule"], row["permission"]) for row in rows]
 
 
-def someone(api, factory, engine, role_id, name="rolf", domain=None, type=0):
-    """A caller of a new account with that role."""
-    account = factory.account(name, domain, type=type)
-    factory.change(account, role_id=role_id)
-    factory.user(name, account)
-    return Caller.of(engine, name)
+def someone(factory, role_id, kind=0):
+    """A caller of a new account of that type with that role."""
+    account = factory.account("rolf")
+    factory.change(account, role_id=role_id, type=kind)
+    factory.user("rolf", account)
+    return Caller.of(factory.engine, "rolf")
 
 
 def may(api, caller):
     return {entry["name"] for entry in api("listApis", caller)["api"]} - {"login", "logout"}
 
 
-def make(api, *rules, type="User", name="custom"):
-    role = api("createRole", name=name, type=type)["role"]["id"]
+def make(api, *rules, kind="User", name="custom"):
+    role = api("createRole", name=name, type=kind)["role"]["id"]
     for rule, permission in rules:
         api("createRolePermission", roleid=role, rule=rule, permission=permission)
     return role
@@ -47,7 +48,7 @@ def test_default_roles_are_cloudstacks(api):
 
 
 @pytest.mark.parametrize(
-    ("role", "type", "allowed", "denied"),
+    ("role", "kind", "allowed", "denied"),
     [
         ("Read-Only Admin - Default", 1, {"listHosts", "listConfigurations", "queryAsyncJobResult"},
          {"createZone", "startVirtualMachine", "updateUser"}),
@@ -60,9 +61,8 @@ def test_default_roles_are_cloudstacks(api):
         ("Resource Admin", 3, {"listVirtualMachines", "listRoles"}, {"createAccount", "createZone"}),
     ],
 )  # fmt: skip
-def test_what_default_roles_permit(api, factory, engine, role, type, allowed, denied):
-    caller = someone(api, factory, engine, factory.first(Role, name=role).id, type=0)
-    factory.change(caller.account, type=type)
+def test_what_default_roles_permit(api, factory, role, kind, allowed, denied):  # noqa: PLR0913 - a table
+    caller = someone(factory, factory.first(Role, name=role).id, kind)
     found = may(api, caller)
     assert allowed <= found
     assert not denied & found
@@ -89,9 +89,9 @@ def test_rules_of_default_roles_are_shown_and_stay(api, factory):
         api("importRole", name="user", forced=True, params={"rules[0].rule": "*", "rules[0].permission": "allow"})
 
 
-def test_first_match_counts_and_the_rest_is_denied(api, factory, engine):
+def test_first_match_counts_and_the_rest_is_denied(api, factory):
     role = make(api, ("delete*", "deny"), ("*SSHKeyPair*", "allow"), ("LISTAPIS", "Allow"))
-    caller = someone(api, factory, engine, role)
+    caller = someone(factory, role)
     wanted = {name for name in COMMANDS if "SSHKeyPair" in name and not name.startswith("delete")}
     assert may(api, caller) == wanted | {"listApis"}
     rules = [row["id"] for row in api("listRolePermissions", roleid=role)["rolepermission"]]
@@ -133,11 +133,11 @@ def test_an_order_names_each_rule_of_the_role_once(api):
     for order in ([ids[0]], [ids[0], ids[0]], [ids[0], foreign["id"]], [*ids, foreign["id"]]):
         with pytest.raises(Refused, match="431 The parameter ruleorder must name each of the 2 rules"):
             api("updateRolePermission", roleid=role, ruleorder=",".join(order))
-    with pytest.raises(Refused, match="431 .* is none of the role custom"):
+    with pytest.raises(Refused, match=r"431 .* is none of the role custom"):
         api("updateRolePermission", roleid=role, ruleid=foreign["id"], permission="deny")
 
 
-def test_a_role_is_made_from_another_and_exported_and_imported(api, factory, engine):
+def test_a_role_is_made_from_another_and_exported_and_imported(api, factory):
     source = make(api, ("deleteSSHKeyPair", "deny"), ("*SSHKeyPair*", "allow"))
     copy = api("createRole", name="copy", roleid=source, ispublic=False)["role"]
     assert (copy["type"], copy["ispublic"]) == ("User", False)
@@ -147,21 +147,21 @@ def test_a_role_is_made_from_another_and_exported_and_imported(api, factory, eng
         exported |= {f"rules[{index}].{name}": row[name] for name in ("rule", "permission")}
     made = api("importRole", name="imported", type="User", params=exported)["role"]
     assert rules_of(api, made["id"]) == rules_of(api, source)
-    with pytest.raises(Refused, match="431 A role named imported exists already.* forced=true"):
+    with pytest.raises(Refused, match=r"431 A role named imported exists already.* forced=true"):
         api("importRole", name="imported", type="User", params=exported)
     again = api("importRole", name="Imported", forced=True, description="new",
                 params={"rules[0].rule": "listZones", "rules[0].permission": "ALLOW"})["role"]  # fmt: skip
     assert (again["id"], again["description"]) == (made["id"], "new")
     assert rules_of(api, made["id"]) == [("listZones", "allow")]
     user = api("createRole", name="as user", roleid=factory.first(Role, name="User").id)["role"]["id"]
-    caller = someone(api, factory, engine, user)
+    caller = someone(factory, user)
     assert may(api, caller) == {name for name, command in COMMANDS.items() if "User" in command.roles} - {
         "login", "logout"}  # fmt: skip
 
 
-def test_a_role_in_use_keeps_its_type_and_is_not_deleted(api, factory, engine):
+def test_a_role_in_use_keeps_its_type_and_is_not_deleted(api, factory):
     role = make(api, ("*", "allow"))
-    someone(api, factory, engine, role)
+    someone(factory, role)
     for command, given in (("deleteRole", {}), ("updateRole", {"type": "DomainAdmin"})):
         with pytest.raises(Refused, match="431 The role custom is that of 1 accounts"):
             api(command, id=role, **given)
@@ -172,9 +172,9 @@ def test_a_role_in_use_keeps_its_type_and_is_not_deleted(api, factory, engine):
     assert api("listRoles", id=role) == {}
 
 
-def test_who_has_a_disabled_role_may_do_nothing(api, factory, engine):
+def test_who_has_a_disabled_role_may_do_nothing(api, factory):
     role = make(api, ("*", "allow"))
-    caller = someone(api, factory, engine, role)
+    caller = someone(factory, role)
     assert api("listSSHKeyPairs", caller) == {}
     api("disableRole", id=role)
     assert api("listRoles", state="disabled")["role"][0]["id"] == role
@@ -184,11 +184,11 @@ def test_who_has_a_disabled_role_may_do_nothing(api, factory, engine):
     assert api("listSSHKeyPairs", caller) == {}
 
 
-def test_nobody_gives_what_they_do_not_have(api, factory, engine):
+def test_nobody_gives_what_they_do_not_have(api, factory):
     """A root administrator of a narrow role, which may change roles, accounts and users."""
     narrow = make(api, ("updateZone", "deny"), ("*Role*", "allow"), ("*Account*", "allow"), ("*User*", "allow"),
-                  ("listApis", "allow"), type="Admin", name="narrow")  # fmt: skip
-    caller = someone(api, factory, engine, narrow, type=1)
+                  ("listApis", "allow"), kind="Admin", name="narrow")  # fmt: skip
+    caller = someone(factory, narrow, 1)
     friend = factory.account("friend", type=1)
     factory.change(friend, role_id=narrow)
     wide, user = (factory.first(Role, name=name).id for name in ("Root Admin", "User"))
@@ -202,10 +202,10 @@ def test_nobody_gives_what_they_do_not_have(api, factory, engine):
                            "lastname": "l", "email": "e"}),
     ]  # fmt: skip
     for command, given in refused:
-        with pytest.raises(Refused, match="531 The role .* would permit more than your own role narrow"):
+        with pytest.raises(Refused, match=r"531 The role .* would permit more than your own role narrow"):
             api(command, caller, **given)
     for command in ("registerUserKeys", "getUserKeys", "updateUser", "deleteUser", "disableUser"):
-        with pytest.raises(Refused, match="431 .*entity does not exist"):
+        with pytest.raises(Refused, match=r"431 .*entity does not exist"):
             api(command, caller, id=api.admin.user.id)
     with pytest.raises(Refused, match="531 There is no account admin"):
         api("createUser", caller, account="admin", domainid=factory.root.id, username="x", password="long-enough",
@@ -217,12 +217,11 @@ def test_nobody_gives_what_they_do_not_have(api, factory, engine):
 
 def test_another_process_follows_within_seconds(api, factory, engine, monkeypatch):
     """The cache holds what was read; once its time is over, a change that this process did not see counts."""
-    caller = someone(api, factory, engine, make(api, ("listSSHKeyPairs", "allow")))
+    caller = someone(factory, make(api, ("listSSHKeyPairs", "allow")))
     assert api("listSSHKeyPairs", caller) == {}
     with db.transaction(engine) as session:
-        session.execute(db.Delete(roles.RolePermission.__table__))
+        session.execute(delete(RolePermission))
     assert api("listSSHKeyPairs", caller) == {}
     monkeypatch.setattr(roles, "_cache", (0.0, roles._cache[1]))
     with pytest.raises(Refused, match="432"):
         api("listSSHKeyPairs", caller)
-    assert roles.__dict__["CACHE_SECONDS"] >= 3
