@@ -148,7 +148,7 @@ def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
     if model is Account:
         return cast("ColumnElement[str]", Account.id)
     if model is Nic:
-        return select(Vm.account_id).where(Vm.id == Nic.vm_id).scalar_subquery()
+        return select(Vm.account_id).where(Vm.id == Nic.vm_id).correlate(Nic).scalar_subquery()
     column: ColumnElement[str] | None = getattr(model, "account_id", None)
     return column
 
@@ -156,17 +156,20 @@ def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
 def _accounts(call: Call) -> Select[Any]:
     """Whose things the caller reaches: its own account's, and an administrator of a domain all below that.
 
+    It stands by itself even within a statement that reads accounts, or what joins to them.
+
     Root administrators stand above that one even where they are in its domain.
     """
     if call.is_domain_admin:
         return _accounts_of(call.domain, recursive=True).where(Account.type != ROOT_ADMIN)
-    return select(Account.id).where(Account.id == call.account.id)
+    return select(Account.id).where(Account.id == call.account.id).correlate(None)
 
 
 def _accounts_of(domain: Domain, *, recursive: bool) -> Select[Any]:
     if not recursive:
-        return select(Account.id).where(Account.domain_id == domain.id)
-    return select(Account.id).join(Domain, Domain.id == Account.domain_id).where(below(domain))
+        return select(Account.id).where(Account.domain_id == domain.id).correlate(None)
+    inside = select(Account.id).join(Domain, Domain.id == Account.domain_id).where(below(domain))
+    return inside.correlate(None)
 
 
 def _role_reach(call: Call, right: str) -> Condition:
@@ -189,12 +192,13 @@ def _not_mightier(call: Call, model: type[Any]) -> Condition:
     if len(weaker) == len(known):
         return true()
     people = Account.role_id.in_(weaker)
-    return people if model is Account else User.account_id.in_(select(Account.id).where(people))
+    return people if model is Account else User.account_id.in_(select(Account.id).where(people).correlate(None))
 
 
 def offered(model: type[Any], domains: Condition) -> Condition:
     """The offerings that are for everyone, or for one of the domains that meet the condition."""
-    named = select(OfferingDomain.offering_id).where(OfferingDomain.domain_id.in_(select(Domain.id).where(domains)))
+    wanted = select(Domain.id).where(domains).correlate(None)
+    named = select(OfferingDomain.offering_id).where(OfferingDomain.domain_id.in_(wanted))
     return or_(model.id.not_in(select(OfferingDomain.offering_id)), model.id.in_(named))
 
 

@@ -102,6 +102,12 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "network_id": _of(m.Network), "mac": _mac,
         "address": lambda _factory, number: f"10.1.{number // 256}.{number % 256}",
     },
+    m.Role: {"name": _named("role"), "type": "User", "live": _named("role")},
+    m.RolePermission: {
+        "role_id": _of(m.Role), "rule": _named("command"), "permission": "allow",
+        "position": lambda _factory, number: number,
+    },
+    m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip
 DEFAULTS[m.WorkflowRow]["subject_id"] = lambda _factory, _number: m.new_id()

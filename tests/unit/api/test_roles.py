@@ -61,7 +61,7 @@ def test_default_roles_are_cloudstacks(api):
         ("Resource Admin", 3, {"listVirtualMachines", "listRoles"}, {"createAccount", "createZone"}),
     ],
 )  # fmt: skip
-def test_what_default_roles_permit(api, factory, role, kind, allowed, denied):  # noqa: PLR0913 - a table
+def test_what_default_roles_permit(api, factory, role, kind, allowed, denied):
     caller = someone(factory, factory.first(Role, name=role).id, kind)
     found = may(api, caller)
     assert allowed <= found
