@@ -158,15 +158,46 @@ def _rename(call: Call, domain: Domain, name: str) -> None:
     call.session.refresh(domain)
     if domain.parent_id is None:
         raise Invalid("The domain ROOT keeps its name.")
-    parent = call.session.get_one(Domain, domain.parent_id)
+    _place(call, domain, call.session.get_one(Domain, domain.parent_id), name)
+
+
+def _place(call: Call, domain: Domain, parent: Domain, name: str) -> None:
+    """Have the domain stand below `parent` under `name`; all below it follow. The tree is locked.
+
+    :raises Invalid: the name is taken there, or a path becomes too long
+    """
+    inside = access.below(domain)
     old, new = domain.path, f"{parent.path}{name}/"
+    deeper = parent.level + 1 - domain.level
     longest = call.session.scalar(select(func.max(func.length(Domain.path))).where(work.within(domain))) or 0
     _check_length(name, longest - len(old) + len(new))
-    moved = update(Domain).where(access.below(domain))
-    domain.name, domain.live = name, f"{parent.id}/{name.lower()}"
+    domain.name, domain.parent_id, domain.live = name, parent.id, f"{parent.id}/{name.lower()}"
     call.flush(taken=_taken(parent, name))
-    write(call.session, moved.values(path=literal(new) + func.substr(Domain.path, len(old) + 1)))
+    path = literal(new) + func.substr(Domain.path, len(old) + 1)
+    write(call.session, update(Domain).where(inside).values(path=path, level=Domain.level + deeper))
     call.session.refresh(domain)
+
+
+class MoveDomain(Request):
+    domainid = Ref(Domain, "the domain", required=True, right=access.MANAGE)
+    parentdomainid = Ref(Domain, "the domain above it from now on", required=True, right=access.USE)
+
+
+@command("moveDomain", MoveDomain, DomainResponse, event="DOMAIN.MOVE")
+def move_domain(call: Call, domainid: Domain, parentdomainid: Domain) -> Domain:
+    """Put a domain, with all below it, under another one."""
+    work.lock_tree(call.session)
+    domain, parent = domainid, open_domain(call, parentdomainid)
+    call.session.refresh(domain)
+    if domain.parent_id is None:
+        raise Invalid("The domain ROOT stays above all others.")
+    if parent.path.startswith(domain.path):
+        raise Invalid(f"The domain {domain.shown_path} cannot stand below itself, in {parent.shown_path}.")
+    if parent.id == domain.parent_id:
+        raise Invalid(f"The domain {domain.name} stands in {parent.shown_path} already.")
+    _place(call, domain, parent, domain.name)
+    call.subject = domain
+    return domain
 
 
 @command("deleteDomain", DeleteDomain, SuccessResponse, is_async=True, roles=ADMINS, event="DOMAIN.DELETE")

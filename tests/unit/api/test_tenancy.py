@@ -61,6 +61,26 @@ def test_a_renamed_domain_takes_those_below_along(api, tree, factory):
     assert "networkdomain" not in api("updateDomain", id=tree.west.id, networkdomain="")["domain"]
 
 
+def test_a_domain_moves_with_those_below_and_never_below_itself(api, tree, factory):
+    east = factory.domain("east")
+    shown = api("moveDomain", domainid=tree.west.id, parentdomainid=east.id)["domain"]
+    assert (shown["path"], shown["level"], shown["parentdomainname"]) == ("ROOT/east/west", 2, "east")
+    deep = factory.first(Domain, id=tree.deep.id)
+    assert (deep.path, deep.level) == ("/east/west/deep/", 3)
+    assert api("listUsers", tree.callers["wanda"], listall=True)["count"] == 3
+    factory.domain("west")
+    for given, text in (
+        ({"domainid": east.id, "parentdomainid": tree.deep.id}, "431 The domain ROOT/east cannot stand below itself"),
+        ({"domainid": east.id, "parentdomainid": east.id}, "431 The domain ROOT/east cannot stand below itself"),
+        ({"domainid": factory.root.id, "parentdomainid": east.id}, "431 The domain ROOT stays above all others"),
+        ({"domainid": tree.west.id, "parentdomainid": east.id}, "431 The domain west stands in ROOT/east already"),
+        ({"domainid": tree.west.id, "parentdomainid": factory.root.id}, "431 The domain ROOT has a domain west"),
+    ):
+        with pytest.raises(Refused, match=text):
+            api("moveDomain", **given)
+    assert factory.first(Domain, id=tree.deep.id).path == "/east/west/deep/"
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [
