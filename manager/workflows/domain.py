@@ -82,7 +82,6 @@ def remove_domains(run: Run) -> Outcome:
     if held:
         raise StepFailed(f"The domain {domain.shown_path} still holds {held}.")
     remove_offerings(session, OfferingDomain.domain_id.in_(ids))
-    session.refresh(domain)
     write(session, update(Domain).where(Domain.id.in_(ids)).values(removed=utcnow(), live=None))
     return None
 
