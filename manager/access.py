@@ -6,15 +6,15 @@ foreign identifier and an unknown one are answered alike.
 
 from __future__ import annotations
 
-import fnmatch
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, false, func, literal, or_, select, true
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased, object_session
 
+from manager.api.command import COMMANDS
 from manager.api.errors import Denied, Invalid, gone, unknown
 from manager.models import (
     Account,
@@ -22,6 +22,7 @@ from manager.models import (
     Domain,
     NetworkOffering,
     Nic,
+    OfferingDomain,
     OsCategory,
     OsType,
     Project,
@@ -37,8 +38,9 @@ from manager.models import (
     Vm,
     Zone,
 )
-from manager.models.identity import DOMAIN_ADMIN, PROJECT, ROOT_ADMIN
+from manager.models.identity import PROJECT, ROOT_ADMIN
 from manager.models.project import ADMIN, EVERY_USER
+from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_role, known_roles
 
 if TYPE_CHECKING:
     from manager.api.call import Call
@@ -51,9 +53,16 @@ ALL_PROJECTS = "-1"
 """In place of a project's id: all projects that the caller takes part in, or for administrators may see."""
 
 PERSONAL = frozenset({Account, User})
-"""What belongs to an account as such: taking part in a project opens nothing of it."""
-PUBLIC = frozenset({Zone, ServiceOffering, DiskOffering, NetworkOffering, OsType, OsCategory, Region})
+"""What belongs to an account as such: taking part in a project opens nothing of it, and whose rights decide, besides
+where they stand, who may manage them."""
+PUBLIC = frozenset({Zone, OsType, OsCategory, Region})
 """What everyone may read and use and only root administrators manage."""
+
+OFFERINGS = frozenset({ServiceOffering, DiskOffering, NetworkOffering})
+"""As PUBLIC, unless they are for some domains only."""
+
+RANKS = {"User": 0, "ResourceAdmin": 1, "DomainAdmin": 2, "Admin": 3}
+"""Types of roles by how much they reach."""
 
 Condition = ColumnElement[bool]
 
@@ -102,12 +111,19 @@ def entities(call: Call, model: type[Any], name: str, values: list[str], right: 
 
 def reach(call: Call, model: type[Any], right: str) -> Condition:
     """The rows of `model` on which the caller has `right`; removed ones too."""
+    if model in PERSONAL and right == MANAGE:
+        return and_(_place_reach(call, model, right), _not_mightier(call, model))
+    return _place_reach(call, model, right)
+
+
+def _place_reach(call: Call, model: type[Any], right: str) -> Condition:
+    """As `reach`, by where the caller and the rows stand."""
     if call.is_root_admin:
         return true()
     if model in _OWN_RULES:
         return _OWN_RULES[model](call, right)
-    if model in PUBLIC:
-        return false() if right == MANAGE else true()
+    if model in PUBLIC or model in OFFERINGS:
+        return false() if right == MANAGE else _open_to(call, model)
     if model is Template and right != MANAGE:
         return or_(Template.is_public, _owned(call, Template.account_id))
     column = _owner_column(model)
@@ -176,11 +192,13 @@ def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
 def _accounts(call: Call) -> Select[Any]:
     """Whose things the caller reaches: its own account's, and an administrator of a domain all below that.
 
+    It stands by itself even within a statement that reads accounts, or what joins to them.
+
     Root administrators stand above that one even where they are in its domain.
     """
     if call.is_domain_admin:
         return _accounts_of(call.domain, recursive=True).where(Account.type != ROOT_ADMIN)
-    return select(Account.id).where(Account.id == call.account.id)
+    return select(Account.id).where(Account.id == call.account.id).correlate(None)
 
 
 def member_of(call: Call, *, administers: bool = False) -> Select[Any]:
@@ -265,8 +283,46 @@ def demand_active_owner(call: Call, thing: Any) -> None:
 
 def _accounts_of(domain: Domain, *, recursive: bool) -> Select[Any]:
     if not recursive:
-        return select(Account.id).where(Account.domain_id == domain.id)
-    return select(Account.id).join(Domain, Domain.id == Account.domain_id).where(below(domain))
+        return select(Account.id).where(Account.domain_id == domain.id).correlate(None)
+    inside = select(Account.id).join(Domain, Domain.id == Account.domain_id).where(below(domain))
+    return inside.correlate(None)
+
+
+def _role_reach(call: Call, right: str) -> Condition:
+    if call.is_domain_admin and right != MANAGE:
+        return or_(Role.id == call.role.id, and_(Role.type != "Admin", Role.is_public))
+    return Role.id == call.role.id
+
+
+def _open_to(call: Call, model: type[Any]) -> Condition:
+    if model in PUBLIC:
+        return true()
+    return offered(model, related(call.domain, below_too=call.is_domain_admin))
+
+
+def _not_mightier(call: Call, model: type[Any]) -> Condition:
+    """Who has no right that the caller lacks: else keys and passwords would give the caller that right."""
+    own = known_role(call.session, call.role.id)
+    known = known_roles(call.session).values()
+    weaker = [role.id for role in known if not excess(role, own)]
+    if len(weaker) == len(known):
+        return true()
+    people = Account.role_id.in_(weaker)
+    return people if model is Account else User.account_id.in_(select(Account.id).where(people).correlate(None))
+
+
+def offered(model: type[Any], domains: Condition) -> Condition:
+    """The offerings that are for everyone, or for one of the domains that meet the condition."""
+    wanted = select(Domain.id).where(domains).correlate(None)
+    named = select(OfferingDomain.offering_id).where(OfferingDomain.domain_id.in_(wanted))
+    return or_(model.id.not_in(select(OfferingDomain.offering_id)), model.id.in_(named))
+
+
+def related(domain: Domain, *, below_too: bool) -> Condition:
+    """The domain, all above it and, if wanted, all below it."""
+    names = domain.path.strip("/").split("/") if domain.path != "/" else []
+    paths = ["/", *(f"/{'/'.join(names[:count])}/" for count in range(1, len(names) + 1))]
+    return or_(Domain.path.in_(paths), below(domain)) if below_too else Domain.path.in_(paths)
 
 
 def below(domain: Domain) -> Condition:
@@ -284,10 +340,6 @@ def _domain_reach(call: Call, right: str) -> Condition:
         inside = below(call.domain)
         return and_(inside, Domain.id != call.domain.id) if right == MANAGE else inside
     return Domain.id == call.domain.id if right != MANAGE else false()
-
-
-def _role_reach(call: Call, right: str) -> Condition:
-    return Role.type != "Admin" if call.is_domain_admin and right != MANAGE else Role.id == call.role.id
 
 
 def _project_role_reach(call: Call, right: str) -> Condition:
@@ -308,8 +360,8 @@ _OWN_RULES: dict[type[Any], Callable[[Call, str], Condition]] = {
 }
 
 
-def owner(call: Call, name: str | None, domain: Domain | None) -> Account:
-    """The account for which the call acts: the one named, else the caller's own.
+def owner(call: Call, name: str | None, domain: Domain | None, right: str = USE) -> Account:
+    """The account for which the call acts: the one named, on which the caller has `right`, else the caller's own.
 
     :raises ApiError: no such account that the caller may act for
     """
@@ -322,19 +374,45 @@ def owner(call: Call, name: str | None, domain: Domain | None) -> Account:
     query = select(Account).where(
         Account.name == name, Account.domain_id == domain.id, Account.removed.is_(None), Account.type != PROJECT
     )
-    found = call.session.scalar(query.where(reach(call, Account, USE)))
+    found = call.session.scalar(query.where(reach(call, Account, right)))
     if found is None:
         raise Denied(f"There is no account {name} in domain {domain.id} that you may act for.")
     return found
 
 
 def allows(role: Role, account: Account, command: ApiCommand) -> bool:
-    """Whether the role permits the command: a default role by the command's declaration, others by their rules."""
-    if role.is_default:
-        return role.type == "Admin" or role.type in command.roles
-    if account.type not in (ROOT_ADMIN, DOMAIN_ADMIN) and not set(command.roles) - {"Admin"}:
+    """Whether the role permits the command; what is declared for root administrators alone needs such an account."""
+    if role.state != ENABLED or (account.type != ROOT_ADMIN and set(command.roles) <= {"Admin"}):
         return False
-    for permission, pattern in role.rules:
-        if fnmatch.fnmatchcase(command.name, pattern):
-            return bool(permission == "allow")
-    return False
+    session = object_session(role)
+    if session is None:
+        raise ValueError(f"The role {role.name} belongs to no session, so its rules cannot be read.")
+    return known_role(session, role.id).permits(command.name, command.roles)
+
+
+def rights(role: KnownRole) -> frozenset[str]:
+    """The commands that the role permits."""
+    return frozenset(name for name, command in COMMANDS.items() if role.permits(name, command.roles))
+
+
+def rules_of(role: KnownRole) -> Rules:
+    """The rules that say what the role permits; those of a default role follow from the commands' declarations."""
+    if not role.is_default:
+        return role.rules
+    if role.type == "Admin":
+        return DEFAULT_ROLES[role.name].rules or (("*", ALLOW),)
+    return tuple((name, ALLOW) for name in sorted(rights(role)))
+
+
+def excess(role: KnownRole, own: KnownRole) -> str:
+    """What the role permits and `own` does not: its type or commands, as words; nothing when there is none."""
+    if RANKS[role.type] > RANKS[own.type]:
+        return f"the type {role.type}"
+    return ", ".join(sorted(rights(role) - rights(own)))
+
+
+def demand_no_excess(session: Session, role: KnownRole, own: Role) -> None:
+    """:raises Denied: the role permits more than the caller's `own`"""
+    beyond = excess(role, known_role(session, own.id))
+    if beyond:
+        raise Denied(f"The role {role.name} would permit more than your own role {own.name}: {beyond}.")

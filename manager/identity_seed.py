@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from manager.models import Account, ApiKey, Counter, Domain, ResourceUse, Role, User
 from manager.models.identity import ROOT_ADMIN
+from manager.roles import DEFAULT_ROLES, ROOT_ADMIN_ROLE, changed
 from manager.secrets import hash_password
 
 SYSTEM_NUMBER, ADMIN_NUMBER = 1, 2
@@ -17,16 +18,6 @@ SERIES = {"account": ADMIN_NUMBER, "vm": 0, "router": 0}
 """The numbers shown to people, and the last that the seed gives out of each series."""
 KEY_BYTES = 64
 PASSWORD_BYTES = 18
-
-ROOT_ADMIN_ROLE, RESOURCE_ADMIN_ROLE, DOMAIN_ADMIN_ROLE, USER_ROLE = (
-    "Root Admin", "Resource Admin", "Domain Admin", "User",
-)  # fmt: skip
-_ROLES = (
-    (ROOT_ADMIN_ROLE, "Admin", "everything"),
-    (RESOURCE_ADMIN_ROLE, "ResourceAdmin", "the things of a domain, not who is in it"),
-    (DOMAIN_ADMIN_ROLE, "DomainAdmin", "the accounts and things of a domain and those below it"),
-    (USER_ROLE, "User", "the things of the own account"),
-)
 
 
 @dataclass(frozen=True)
@@ -43,9 +34,12 @@ def seed(session: Session, *, password: str | None = None) -> Seeded:
     if root is None:
         root = Domain(name="ROOT", path="/", level=0, live="/")
         session.add(root)
-    for name, kind, description in _ROLES:
-        if session.scalar(select(Role).where(Role.live == name.lower())) is None:
-            session.add(Role(name=name, type=kind, description=description, is_default=True, live=name.lower()))
+    for role in DEFAULT_ROLES.values():
+        live = role.name.lower()
+        if session.scalar(select(Role).where(Role.live == live)) is None:
+            made = Role(name=role.name, type=role.type, description=role.description, is_default=True, live=live)
+            session.add(made)
+            changed(session)
     for series, last in SERIES.items():
         if session.get(Counter, series) is None:
             session.add(Counter(name=series, last=last))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy import Engine, delete, text
 
 from devcloud.services import MariaDB, PostgreSQL
-from manager import configuration, db, identity_seed
+from manager import configuration, db, identity_seed, roles
 from manager.app import create_app
 from manager.config import settings
 from manager.models import Base
@@ -112,6 +112,7 @@ def _fresh(request: pytest.FixtureRequest, directory: Path, kind: str) -> Iterat
 def _warm(engine: Engine) -> None:
     with db.transaction(engine) as session:
         configuration.stored(session)
+        roles.known_roles(session)
 
 
 @pytest.fixture
@@ -138,7 +139,8 @@ def _in_use(url: str) -> Iterator[Engine]:
     settings.cache_clear()
     db.engine.cache_clear()
     configuration.forget()
-    configuration.CACHE_SECONDS = 3600.0  # no test may cost a statement more because a clock went on
+    roles.forget()
+    configuration.CACHE_SECONDS = roles.CACHE_SECONDS = 3600.0  # no test may cost a statement more by a clock
     numbers._free.clear()
     yield db.engine()
     db.engine().dispose()

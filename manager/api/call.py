@@ -16,7 +16,7 @@ from manager.access import Scope
 from manager.api.command import ApiCommand, Page
 from manager.api.errors import Invalid
 from manager.models import Account, Domain, Role, User, WorkflowRow, utcnow
-from manager.models.identity import DOMAIN_ADMIN, ROOT_ADMIN
+from manager.models.identity import DOMAIN_ADMIN, RESOURCE_ADMIN, ROOT_ADMIN
 
 
 @dataclass
@@ -56,7 +56,8 @@ class Call:
 
     @property
     def is_domain_admin(self) -> bool:
-        return self.account.type == DOMAIN_ADMIN
+        """Whether the caller reaches what is in its domain and below; its role says what it may do there."""
+        return self.account.type in (DOMAIN_ADMIN, RESOURCE_ADMIN)
 
     def paged(self, query: Select[Any]) -> Page:
         """The page of `query` (of one entity) that is wanted, and how many rows it has in all.

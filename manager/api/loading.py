@@ -49,6 +49,7 @@ def load(call: Call, parameters: Mapping[str, Any]) -> dict[str, Any]:
         _take_scope(call, loaded, parameters)
     elif issubclass(schema, OwnedRequest):
         call.named_owner = _owner(call, loaded)
+        _demand_enabled(call)
     return loaded
 
 
@@ -61,6 +62,11 @@ def _owner(call: Call, loaded: dict[str, Any]) -> Account:
         raise Invalid("Account and projectId can't be specified together.")
     access.demand_active(call, project)
     return call.session.get_one(Account, project.account_id)
+
+
+def _demand_enabled(call: Call) -> None:
+    if call.api.creates and call.owner.state == "disabled":
+        raise Denied(f"The account {call.owner.name} is disabled; nothing is made for it.")
 
 
 _schemas: dict[type[marshmallow.Schema], marshmallow.Schema] = {}

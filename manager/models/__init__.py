@@ -2,7 +2,16 @@
 
 from manager.models import changes, meters
 from manager.models.base import Base, Entity, new_id, utcnow
-from manager.models.catalog import DiskOffering, NetworkOffering, OsCategory, OsType, ServiceOffering, Template
+from manager.models.catalog import (
+    DiskOffering,
+    NetworkOffering,
+    OfferingDomain,
+    OfferingZone,
+    OsCategory,
+    OsType,
+    ServiceOffering,
+    Template,
+)
 from manager.models.compute import Nic, Vm, Volume
 from manager.models.identity import (
     Account,
@@ -14,6 +23,7 @@ from manager.models.identity import (
     ResourceLimit,
     ResourceUse,
     Role,
+    RolePermission,
     SshKeyPair,
     Tag,
     User,
@@ -55,10 +65,10 @@ changes.register()
 __all__ = [
     "Account", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base", "ClientToken", "Cluster",
     "Configuration", "Counter", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "Entity", "EventRow", "Host",
-    "ImageStore", "Inventory", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic", "OsCategory", "OsType",
-    "PhysicalNetwork", "Pod", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
-    "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "Router", "ScopedSetting", "ServiceOffering",
-    "SshKeyPair", "StoragePool", "Tag", "Template", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
-    "UsageTraffic", "User", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone",
-    "new_id", "utcnow",
+    "ImageStore", "Inventory", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic", "OfferingDomain",
+    "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Project", "ProjectInvitation", "ProjectMember",
+    "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role",
+    "RolePermission", "Router", "ScopedSetting", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag", "Template",
+    "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "VlanIpRange", "Vm",
+    "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

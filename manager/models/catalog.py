@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import STATE, Base, Entity
+from manager.models.base import ID, STATE, Base, Entity
 
 
 class ServiceOffering(Entity, Base):
@@ -66,6 +66,24 @@ class NetworkOffering(Entity, Base):
     network_rate: Mapped[int | None]
     services: Mapped[dict[str, Any]] = mapped_column(default=dict)
     sort_key: Mapped[int] = mapped_column(default=0)
+
+
+class OfferingDomain(Base):
+    """An offering of any kind is for the domains named here and those below them; without a row, for all."""
+
+    __tablename__ = "offering_domains"
+
+    offering_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    domain_id: Mapped[str] = mapped_column(ForeignKey("domains.id"), primary_key=True, index=True)
+
+
+class OfferingZone(Base):
+    """An offering of any kind is for the zones named here; without a row, for all."""
+
+    __tablename__ = "offering_zones"
+
+    offering_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), primary_key=True, index=True)
 
 
 class OsCategory(Entity, Base):

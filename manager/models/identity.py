@@ -5,13 +5,24 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Double, ForeignKey, Integer, String, Text, event, insert
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Double,
+    ForeignKey,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    event,
+    insert,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import ID, STATE, Base, Entity, utcnow
+from manager.models.base import ID, STATE, Base, Entity, new_id, utcnow
 from manager.secrets import Sealed
 
-USER, ROOT_ADMIN, DOMAIN_ADMIN, PROJECT = 0, 1, 2, 5
+USER, ROOT_ADMIN, DOMAIN_ADMIN, RESOURCE_ADMIN, PROJECT = 0, 1, 2, 3, 5
 
 
 class Domain(Entity, Base):
@@ -33,7 +44,10 @@ class Domain(Entity, Base):
 
 
 class Role(Entity, Base):
-    """`type` is Admin, DomainAdmin or User; `rules` is a list of [permission, command pattern], first match wins."""
+    """`type` is Admin, ResourceAdmin, DomainAdmin or User. `manager.roles` declares what default roles permit.
+
+    `is_public` ones are seen by administrators of domains; who has a disabled one may use no command.
+    """
 
     __tablename__ = "roles"
 
@@ -41,13 +55,32 @@ class Role(Entity, Base):
     type: Mapped[str] = mapped_column(STATE)
     description: Mapped[str] = mapped_column(default="")
     is_default: Mapped[bool] = mapped_column(default=False)
-    rules: Mapped[list[Any]] = mapped_column(default=list)
+    is_public: Mapped[bool] = mapped_column(default=True)
+    state: Mapped[str] = mapped_column(STATE, default="enabled")
+
+
+class RolePermission(Base):
+    """A rule of a role: `permission` is allow or deny, `rule` a command's name or a pattern with `*`.
+
+    The first rule that matches counts, in the order of `position`; what none matches is denied.
+    """
+
+    __tablename__ = "role_permissions"
+    __table_args__ = (UniqueConstraint("role_id", "rule"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    role_id: Mapped[str] = mapped_column(ForeignKey("roles.id"))
+    rule: Mapped[str]
+    permission: Mapped[str] = mapped_column(STATE)
+    description: Mapped[str] = mapped_column(default="")
+    position: Mapped[int]
 
 
 class Account(Entity, Base):
-    """`type` is 0 user, 1 root administrator, 2 domain administrator, 5 the account that owns a project's things.
+    """`type` is 0 user, 1 root, 2 domain, 3 resource administrator, 5 the account that owns a project's things.
 
-    `number` is small and shown in names.
+    `number` is small and shown in names. `cleanup_needed` is set while the account goes away with all it holds, and
+    stays when that could not be finished. A removed account has the state `removed`.
     """
 
     __tablename__ = "accounts"
@@ -60,6 +93,8 @@ class Account(Entity, Base):
     state: Mapped[str] = mapped_column(STATE, default="enabled")
     network_domain: Mapped[str | None]
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    default_zone_id: Mapped[str | None] = mapped_column(ForeignKey("zones.id"))
+    cleanup_needed: Mapped[bool] = mapped_column(default=False)
 
 
 class User(Entity, Base):

@@ -17,7 +17,7 @@ AWAITED = Network.__tablename__
 def end(session: Session, row: WorkflowRow, status: str) -> None:
     """Close `row` as done, failed or stuck. A stuck one keeps its subject until an operator retries or gives up.
 
-    Only workflows of networks are waited for by others.
+    Workflows of networks are waited for by others; one that another workflow began rings for that.
     """
     row.status = status
     row.ended = utcnow()
@@ -27,6 +27,8 @@ def end(session: Session, row: WorkflowRow, status: str) -> None:
     session.flush()
     if row.command:
         _record(session, row, "Completed", row.ended)
+    if "parent" in row.arguments:
+        ring(session, row.arguments["parent"])
     if row.subject_type == AWAITED:
         for waiter in session.scalars(select(WorkflowRow.id).filter_by(waiting_for=row.id, status="running")):
             ring(session, waiter)

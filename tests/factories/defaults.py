@@ -116,6 +116,12 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "project_id": _of(m.Project), "account_id": _account,
         "expires": lambda _factory, _number: m.utcnow() + dt.timedelta(days=1),
     },
+    m.Role: {"name": _named("role"), "type": "User", "live": _named("role")},
+    m.RolePermission: {
+        "role_id": _of(m.Role), "rule": _named("command"), "permission": "allow",
+        "position": lambda _factory, number: number,
+    },
+    m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip
 DEFAULTS[m.WorkflowRow]["subject_id"] = lambda _factory, _number: m.new_id()

@@ -10,9 +10,10 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.commands.service_offering import STATES, STORAGE_TYPES, clean_tags
 from manager.api.errors import Invalid
-from manager.api.fields import GIB, Choice, Flag, Integer, Ref, Size, Text
+from manager.api.fields import GIB, Choice, Flag, Integer, ListOf, Ref, Size, Text
+from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, listed, restrict, shown_limits
 from manager.api.response import Bool, Long, Response, Shown, Str, SuccessResponse, When
-from manager.models import DiskOffering, Zone
+from manager.models import DiskOffering, Domain, Zone
 
 
 class DiskOfferingResponse(Response):
@@ -30,9 +31,14 @@ class DiskOfferingResponse(Response):
     tags = Str("tags that a storage pool must have")
     displayoffering = Bool("whether users see it")
     state = Str("Active or Inactive; inactive ones are not for new volumes")
+    domainid = Str("the ids of the domains that it is for; absent for all")
+    domain = Str("the paths of those domains")
+    zoneid = Str("the ids of the zones that it is for; absent for all")
+    zone = Str("the names of those zones")
 
     @classmethod
-    def render(cls, _call: Call, rows: Sequence[DiskOffering]) -> list[Shown]:
+    def render(cls, call: Call, rows: Sequence[DiskOffering]) -> list[Shown]:
+        limits = shown_limits(call, rows)
         return [
             {
                 "id": row.id,
@@ -47,6 +53,7 @@ class DiskOfferingResponse(Response):
                 "tags": row.tags or None,
                 "displayoffering": row.display,
                 "state": row.state,
+                **limits[row.id],
             }
             for row in rows
         ]
@@ -60,6 +67,8 @@ class CreateDiskOffering(Request):
     storagetype = Choice("where the volume is", STORAGE_TYPES, default="shared")
     tags = Text("tags, separated by commas, that a storage pool must have")
     displayoffering = Flag("whether users see it", default=True)
+    domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
+    zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
 
 
 @command("createDiskOffering", CreateDiskOffering, DiskOfferingResponse, creates=True, event="DISK.OFFERING.CREATE")
@@ -81,6 +90,7 @@ def create_disk_offering(call: Call, given: Given) -> DiskOffering:
         live=given.name.lower(),
     )
     made: DiskOffering = call.add(offering, taken=_taken(given.name))
+    restrict(call, made, given.domainid, given.zoneid)
     return made
 
 
@@ -91,7 +101,9 @@ def _taken(name: str) -> str:
 class ListDiskOfferings(ListRequest):
     id = Ref(DiskOffering, "only this offering")
     name = Text("only the offering of this name")
-    zoneid = Ref(Zone, "only offerings for this zone; all are for every zone")
+    zoneid = Ref(Zone, "only offerings for this zone")
+    domainid = Ref(Domain, "only offerings that this domain may use")
+    isrecursive = Flag("also those of the domains below that domain, or the caller's", default=False)
     storagetype = Choice("only offerings of this storage type", STORAGE_TYPES)
     state = Choice("only offerings of this state; all for both", [*STATES, "all"], default="Active")
 
@@ -99,7 +111,8 @@ class ListDiskOfferings(ListRequest):
 @command("listDiskOfferings", ListDiskOfferings, DiskOfferingResponse, roles=EVERYONE)
 def list_disk_offerings(call: Call, given: Given) -> Page:
     """List disk offerings."""
-    query = select(DiskOffering).where(DiskOffering.removed.is_(None))
+    scope = listed(call, DiskOffering, given, recursive=given.isrecursive)
+    query = select(DiskOffering).where(DiskOffering.removed.is_(None), *scope)
     if not call.is_root_admin:
         query = query.where(DiskOffering.display)
     if given.id is not None:
@@ -123,6 +136,8 @@ class UpdateDiskOffering(Request):
     displayoffering = Flag("whether users see it")
     tags = Text("tags, separated by commas, that a storage pool must have; empty for none")
     state = Choice("Inactive for one that is not for new volumes", STATES)
+    domainid = RefsOr(PUBLIC, Ref(Domain, ""), "the domains that it is for; public for all")
+    zoneid = RefsOr(ALL_ZONES, Ref(Zone, ""), "the zones that it is for; all for all")
 
 
 @command("updateDiskOffering", UpdateDiskOffering, DiskOfferingResponse, event="DISK.OFFERING.EDIT")
@@ -142,6 +157,7 @@ def update_disk_offering(call: Call, given: Given) -> DiskOffering:
     if given.state is not None:
         offering.state = given.state
     call.flush(taken=_taken(offering.name))
+    restrict(call, offering, given.domainid, given.zoneid)
     return offering
 
 

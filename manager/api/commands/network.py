@@ -14,6 +14,7 @@ from manager.api.commands.network_response import USABLE, NetworkResponse
 from manager.api.commands.place import network_domain, with_keyword
 from manager.api.errors import ApiError, Denied, Invalid
 from manager.api.fields import Flag, ListOf, MapOf, Ref, Text
+from manager.api.offered import demand_offered
 from manager.api.response import SuccessResponse
 from manager.models import Network, NetworkOffering, Nic, PhysicalNetwork, Tag, TrafficType, WorkflowRow, Zone, new_id
 from manager.models.states import NETWORK_MOVES
@@ -48,6 +49,7 @@ def create_network(call: Call, given: Given) -> Network:
         raise Denied(f"The zone {zone.name} is disabled.")
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    demand_offered(call, offering, call.owner, zone)
     gateway, subnet = _range(given.gateway, given.netmask, zone)
     domain = network_domain(given.networkdomain) or _default_domain(call, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid)

@@ -11,8 +11,9 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.errors import Invalid, missing
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, Ref, Text
+from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, listed, restrict, shown_limits
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse, When
-from manager.models import Network, NetworkOffering, Zone
+from manager.models import Domain, Network, NetworkOffering, Zone
 from network import catalog
 
 STATES = ("Enabled", "Disabled")
@@ -82,10 +83,15 @@ class NetworkOfferingResponse(Response):
     networkrate = Int("Mbit/s of a network")
     internetprotocol = Str("always IPv4")
     service = Many("the services and who gives them", ServiceResponse)
+    domainid = Str("the ids of the domains that it is for; absent for all")
+    domain = Str("the paths of those domains")
+    zoneid = Str("the ids of the zones that it is for; absent for all")
+    zone = Str("the names of those zones")
 
     @classmethod
-    def render(cls, _call: Call, rows: Sequence[NetworkOffering]) -> list[Shown]:
-        return [_describe(row) for row in rows]
+    def render(cls, call: Call, rows: Sequence[NetworkOffering]) -> list[Shown]:
+        limits = shown_limits(call, rows)
+        return [{**_describe(row), **limits[row.id]} for row in rows]
 
 
 def _describe(row: NetworkOffering) -> Shown:
@@ -124,6 +130,8 @@ class CreateNetworkOffering(Request):
     specifyipranges = Flag("cannot be true", default=False)
     ispersistent = Flag("cannot be true", default=False)
     forvpc = Flag("cannot be true", default=False)
+    domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
+    zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
 
 
 @command(
@@ -153,6 +161,7 @@ def create_network_offering(call: Call, given: Given) -> NetworkOffering:
         live=given.name,
     )
     made: NetworkOffering = call.add(offering, taken=_taken(given.name))
+    restrict(call, made, given.domainid, given.zoneid)
     return made
 
 
@@ -184,7 +193,8 @@ class ListNetworkOfferings(ListRequest):
     id = Ref(NetworkOffering, "only this offering")
     name = Text("only the offering of this name")
     displaytext = Text("only offerings of this display text")
-    zoneid = Ref(Zone, "only offerings for this zone; all are for every zone")
+    zoneid = Ref(Zone, "only offerings for this zone")
+    domainid = Ref(Domain, "only offerings that this domain may use")
     state = Choice("only offerings of this state", STATES)
     availability = Choice("only offerings of this availability", AVAILABILITIES)
     guestiptype = Text("only offerings of this kind of network")
@@ -202,7 +212,8 @@ def list_network_offerings(call: Call, given: Given) -> Page:
     """List network offerings."""
     if given.specifyvlan or given.specifyipranges or given.forvpc:
         return Page([], 0)
-    query = select(NetworkOffering).where(NetworkOffering.removed.is_(None), *_conditions(given))
+    scope = listed(call, NetworkOffering, given)
+    query = select(NetworkOffering).where(NetworkOffering.removed.is_(None), *scope, *_conditions(given))
     query = query.order_by(NetworkOffering.sort_key, NetworkOffering.name, NetworkOffering.id)
     if given.supportedservices is None and given.sourcenatsupported is None:
         return call.paged(query)
@@ -243,6 +254,8 @@ class UpdateNetworkOffering(Request):
     state = Choice("Enabled or Disabled", STATES)
     availability = Choice("Optional or Required", AVAILABILITIES)
     sortkey = Integer("its place in lists, from the smallest", least=-(2**31))
+    domainid = RefsOr(PUBLIC, Ref(Domain, ""), "the domains that it is for; public for all")
+    zoneid = RefsOr(ALL_ZONES, Ref(Zone, ""), "the zones that it is for; all for all")
 
 
 @command("updateNetworkOffering", UpdateNetworkOffering, NetworkOfferingResponse, event="NETWORK.OFFERING.EDIT")
@@ -265,6 +278,7 @@ def update_network_offering(call: Call, given: Given) -> NetworkOffering:
     if given.sortkey is not None:
         offering.sort_key = given.sortkey
     call.flush(taken=_taken(offering.name))
+    restrict(call, offering, given.domainid, given.zoneid)
     return offering
 
 

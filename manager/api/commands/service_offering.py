@@ -10,9 +10,10 @@ from sqlalchemy import Select, false, select
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.errors import Invalid
-from manager.api.fields import GIB, MIB, Choice, Flag, Integer, Ref, Size, Text
+from manager.api.fields import GIB, MIB, Choice, Flag, Integer, ListOf, Ref, Size, Text
+from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, listed, restrict, shown_limits
 from manager.api.response import Bool, Int, Long, Response, Shown, Str, SuccessResponse, When
-from manager.models import ServiceOffering, Vm, Zone
+from manager.models import Domain, ServiceOffering, Vm, Zone
 
 MOST_CPUS, MOST_MHZ = 512, 10_000
 STORAGE_TYPES = ("shared", "local")
@@ -42,10 +43,15 @@ class ServiceOfferingResponse(Response):
     defaultuse = Bool("always false")
     dynamicscalingenabled = Bool("always false")
     state = Str("Active or Inactive; inactive ones are not for new virtual machines")
+    domainid = Str("the ids of the domains that it is for; absent for all")
+    domain = Str("the paths of those domains")
+    zoneid = Str("the ids of the zones that it is for; absent for all")
+    zone = Str("the names of those zones")
 
     @classmethod
-    def render(cls, _call: Call, rows: Sequence[ServiceOffering]) -> list[Shown]:
-        return [_describe(row) for row in rows]
+    def render(cls, call: Call, rows: Sequence[ServiceOffering]) -> list[Shown]:
+        limits = shown_limits(call, rows)
+        return [{**_describe(row), **limits[row.id]} for row in rows]
 
 
 def _describe(row: ServiceOffering) -> Shown:
@@ -86,6 +92,8 @@ class CreateServiceOffering(Request):
     offerha = Flag("whether virtual machines of it start elsewhere when their host fails", default=False)
     limitcpuuse = Flag("whether CPU use is capped at what the offering says", default=False)
     rootdisksize = Size("the size of the root disk in GiB")
+    domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
+    zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
 
 
 @command(
@@ -114,6 +122,7 @@ def create_service_offering(call: Call, given: Given) -> ServiceOffering:
         live=given.name.lower(),
     )
     made: ServiceOffering = call.add(offering, taken=_taken(given.name))
+    restrict(call, made, given.domainid, given.zoneid)
     return made
 
 
@@ -145,7 +154,9 @@ class ListServiceOfferings(ListRequest):
     id = Ref(ServiceOffering, "only this offering")
     name = Text("only the offering of this name")
     virtualmachineid = Ref(Vm, "only offerings to which this virtual machine could change")
-    zoneid = Ref(Zone, "only offerings for this zone; all are for every zone")
+    zoneid = Ref(Zone, "only offerings for this zone")
+    domainid = Ref(Domain, "only offerings that this domain may use")
+    isrecursive = Flag("also those of the domains below that domain, or the caller's", default=False)
     cpunumber = Integer("only offerings of at least as many CPUs")
     cpuspeed = Integer("only offerings of at least as many MHz")
     memory = Integer("only offerings of at least as many MiB of memory")
@@ -157,7 +168,8 @@ class ListServiceOfferings(ListRequest):
 @command("listServiceOfferings", ListServiceOfferings, ServiceOfferingResponse, roles=EVERYONE)
 def list_service_offerings(call: Call, given: Given) -> Page:
     """List service offerings."""
-    query = select(ServiceOffering).where(ServiceOffering.removed.is_(None))
+    scope = listed(call, ServiceOffering, given, recursive=given.isrecursive)
+    query = select(ServiceOffering).where(ServiceOffering.removed.is_(None), *scope)
     if given.id is not None:
         query = query.where(ServiceOffering.id == given.id.id)
     elif given.state != "all":
@@ -202,6 +214,8 @@ class UpdateServiceOffering(Request):
     hosttags = Text("tags, separated by commas, that a host must have; empty for none")
     storagetags = Text("tags, separated by commas, that a storage pool must have; empty for none")
     state = Choice("Inactive for one that is not for new virtual machines", STATES)
+    domainid = RefsOr(PUBLIC, Ref(Domain, ""), "the domains that it is for; public for all")
+    zoneid = RefsOr(ALL_ZONES, Ref(Zone, ""), "the zones that it is for; all for all")
 
 
 @command("updateServiceOffering", UpdateServiceOffering, ServiceOfferingResponse, event="SERVICE.OFFERING.EDIT")
@@ -221,6 +235,7 @@ def update_service_offering(call: Call, given: Given) -> ServiceOffering:
     if given.state is not None:
         offering.state = given.state
     call.flush(taken=_taken(offering.name))
+    restrict(call, offering, given.domainid, given.zoneid)
     return offering
 
 

@@ -9,14 +9,16 @@ from sqlalchemy import delete, select
 
 from manager import access
 from manager.api import sessions
+from manager.api.administrators import demand_another
 from manager.api.call import Call
-from manager.api.command import ADMINS, EVERYONE, Given, OwnerListRequest, Page, Request, command
+from manager.api.command import ADMINS, EVERYONE, ROOT, Given, OwnerListRequest, Page, Request, command
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Integer, Ref, Text
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse, When
 from manager.api.rows import by_id
 from manager.identity_seed import new_keys
 from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow
+from manager.models.identity import RESOURCE_ADMIN
 from manager.secrets import hash_password, password_matches
 
 SHORTEST_PASSWORD = 4
@@ -31,10 +33,10 @@ class UserResponse(Response):
     lastname = Str("the last name")
     email = Str("the address for mail")
     created = When("when the user was made")
-    state = Str("enabled or disabled")
+    state = Str("enabled, disabled or locked")
     accountid = Str("the id of the user's account")
     account = Str("the user's account")
-    accounttype = Int("0 user, 1 root administrator, 2 domain administrator")
+    accounttype = Int("0 user, 1 root administrator, 2 domain administrator, 3 resource administrator")
     usersource = Str("native: the password is kept here")
     roleid = Str("the id of the account's role")
     roletype = Str("the type of the account's role")
@@ -132,14 +134,15 @@ class CreateUser(NewUser):
 @command("createUser", CreateUser, UserResponse, creates=True, roles=ADMINS, event="USER.CREATE")
 def create_user(call: Call, given: Given) -> User:
     """Make a user of an account."""
-    return add_user(call, access.owner(call, given.account, given.domainid or call.domain), given)
+    return add_user(call, access.owner(call, given.account, given.domainid or call.domain, access.MANAGE), given)
 
 
 class ListUsers(OwnerListRequest):
     id = Ref(User, "only this user")
     username = Text("only users of this name")
-    accounttype = Integer("only users of accounts of this type", most=2)
+    accounttype = Integer("only users of accounts of this type", most=RESOURCE_ADMIN)
     state = Choice("only users in this state", ("enabled", "disabled", "locked"))
+    usersource = Choice("only users whose password is kept there", ("native",))
 
 
 @command("listUsers", ListUsers, UserResponse, roles=EVERYONE)
@@ -195,9 +198,8 @@ def update_user(call: Call, given: Given) -> User:
     if given.password is not None:
         _change_password(call, user, given.password, given.currentpassword)
     if given.username is not None:
-        account = call.session.get_one(Account, user.account_id)
         user.username = given.username
-        user.live = f"{account.domain_id}/{given.username.lower()}"
+        user.live = f"{_account_of(call, user).domain_id}/{given.username.lower()}"
     call.flush(taken=f"The account's domain has a user {given.username} already.")
     return user
 
@@ -221,8 +223,9 @@ class OneUser(Request):
 @command("deleteUser", OneUser, SuccessResponse, roles=ADMINS, event="USER.DELETE")
 def delete_user(call: Call, id: User) -> bool:
     """Remove a user and its keys."""
-    _not_oneself(call, id)
-    _shut_out(call, id)
+    _demand_dispensable(call, id)
+    sessions.close_all(call.session, id.id)
+    call.session.execute(delete(ApiKey).where(ApiKey.user_id == id.id))
     id.remove()
     return True
 
@@ -230,10 +233,15 @@ def delete_user(call: Call, id: User) -> bool:
 @command("disableUser", OneUser, UserResponse, is_async=True, roles=ADMINS, event="USER.DISABLE")
 def disable_user(call: Call, id: User) -> WorkflowRow:
     """Keep a user out."""
-    _not_oneself(call, id)
-    sessions.close_all(call.session, id.id)
-    id.state = "disabled"
-    return call.job_done(id)
+    return call.job_done(_keep_out(call, id, "disabled"))
+
+
+@command("lockUser", OneUser, UserResponse, roles=ADMINS, event="USER.LOCK")
+def lock_user(call: Call, id: User) -> User:
+    """Keep a user out for a while."""
+    if id.state == "disabled":
+        raise Invalid(f"The user {id.username} is disabled; only an enabled user can be locked.")
+    return _keep_out(call, id, "locked")
 
 
 @command("enableUser", OneUser, UserResponse, roles=ADMINS, event="USER.ENABLE")
@@ -243,14 +251,44 @@ def enable_user(_call: Call, id: User) -> User:
     return id
 
 
-def _not_oneself(call: Call, user: User) -> None:
+def _keep_out(call: Call, user: User, state: str) -> User:
+    _demand_dispensable(call, user)
+    sessions.close_all(call.session, user.id)
+    user.state = state
+    return user
+
+
+def _demand_dispensable(call: Call, user: User) -> None:
+    """:raises Invalid: the user is the caller, or the last one that can administer the cloud"""
     if user.id == call.user.id:
         raise Invalid(f"The user {user.username} is yourself; another administrator must do that.")
+    demand_another(call, User.id == user.id)
 
 
-def _shut_out(call: Call, user: User) -> None:
-    sessions.close_all(call.session, user.id)
-    call.session.execute(delete(ApiKey).where(ApiKey.user_id == user.id))
+class MoveUser(Request):
+    id = Ref(User, "the user", required=True)
+    account = Text("the name of the account in the same domain, unless accountid is given")
+    accountid = Ref(Account, "the account in the same domain", right=access.MANAGE)
+
+
+@command("moveUser", MoveUser, SuccessResponse, roles=ROOT, event="USER.MOVE")
+def move_user(call: Call, id: User, account: str | None, accountid: Account | None) -> bool:
+    """Move a user, with its keys, to another account of the same domain; its sessions end."""
+    if (account is None) == (accountid is None):
+        raise Invalid("Give either the account's name or its accountid, and not both.")
+    _demand_dispensable(call, id)
+    (domain,) = by_id(call, Domain, [_account_of(call, id).domain_id]).values()
+    target = accountid or access.owner(call, account, domain, access.MANAGE)
+    if target.domain_id != domain.id:
+        raise Invalid(f"The account {target.name} is not in {domain.shown_path}, the domain of {id.username}.")
+    id.account_id = target.id
+    sessions.close_all(call.session, id.id)
+    return True
+
+
+def _account_of(call: Call, user: User) -> Account:
+    found: Account = by_id(call, Account, [user.account_id])[user.account_id]
+    return found
 
 
 class UserKeysResponse(Response):

@@ -17,6 +17,7 @@ from manager.api.command import EVERYONE, Given, OwnedRequest, command
 from manager.api.commands.vm_response import DeployedVmResponse
 from manager.api.errors import Denied, Invalid, missing
 from manager.api.fields import Flag, ListOf, MapList, MapOf, Ref, Size, Text
+from manager.api.offered import demand_offered
 from manager.models import (
     Host,
     Network,
@@ -88,6 +89,7 @@ def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     """Deploy a virtual machine of a template and start it."""
     template = usable_template(call, given.templateid, given.zoneid)
     _check_place(call, given, template)
+    demand_offered(call, given.serviceofferingid, call.owner, given.zoneid)
     shape = shape_of(given.serviceofferingid, given.details)
     networks = _networks(call, given)
     keys = _public_keys(call, given)

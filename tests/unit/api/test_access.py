@@ -6,7 +6,7 @@ from manager import access
 from manager.api.command import COMMANDS
 from manager.api.commands import load_all
 from manager.api.fields import Date, Integer, ListOf, MapList, Ref, Uuid
-from manager.models import Account, Domain, Role, SshKeyPair, User, Zone, new_id
+from manager.models import Account, Domain, Role, RolePermission, SshKeyPair, User, Zone, new_id
 from tests.client import Caller, Refused
 
 load_all()
@@ -184,7 +184,9 @@ def test_who_is_shut_out_gets_401(api, people, factory, change):
 
 def test_custom_roles_are_rules_of_which_the_first_match_counts(api, people, factory):
     rules = [["deny", "deleteSSHKeyPair"], ["allow", "*SSHKeyPair*"], ["allow", "updateConfiguration"]]
-    role = factory(Role, name="keys", type="User", rules=rules, live="keys")
+    role = factory(Role, name="keys", type="User", live="keys")
+    for position, (permission, rule) in enumerate(rules):
+        factory(RolePermission, role_id=role.id, rule=rule, permission=permission, position=position)
     factory.change(people.callers["will"].account, role_id=role.id)
     will = people.callers["will"]
     assert api("listSSHKeyPairs", will)["count"] == 1

@@ -1,0 +1,75 @@
+"""Workflows of accounts: their VMs are stopped when they are disabled, and all they hold goes when they are deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from manager.db import write
+from manager.models import Account, ApiKey, LoginSession, ResourceLimit, ResourceUse, Tag, User, utcnow
+from manager.workflows.clearing import ROWS, STOPPING, WAYS, demand_cleared
+from manager.workflows.engine import Outcome, Run, Step, workflow
+
+PEOPLE_AND_ROWS: tuple[type[Any], ...] = (User, *ROWS)
+FORGOTTEN: tuple[type[Any], ...] = (Tag, ResourceLimit)
+
+
+def end_sessions(session: Session, accounts: ColumnElement[bool]) -> None:
+    """End the login sessions of all users of the accounts that meet the condition."""
+    users = select(User.id).join(Account, Account.id == User.account_id).where(accounts)
+    write(session, delete(LoginSession).where(LoginSession.user_id.in_(users)))
+
+
+def account_of(run: Run) -> Account:
+    account: Account = run.subject(Account)
+    return account
+
+
+def shut_out(run: Run) -> Outcome:
+    """Nobody enters any more. No undo: the account stays disabled, and says so, until an administrator enables it."""
+    account = account_of(run)
+    account.state = "disabled"
+    end_sessions(run.session, Account.id == account.id)
+    return None
+
+
+disable_account = workflow("account.disable", Account, [Step(shut_out), STOPPING.step()])
+
+
+def begin_deleting(run: Run) -> Outcome:
+    """No undo: where the deletion fails, the account stays disabled and shows that it is to be cleaned up."""
+    shut_out(run)
+    account_of(run).cleanup_needed = True
+    return None
+
+
+def remove_account(run: Run) -> Outcome:
+    """Remove the account with its users, keys and tags, once nothing else is left.
+
+    Whoever still claims something for the account has done so before its counter is deleted here, or cannot any more.
+    """
+    session, account = run.session, account_of(run)
+    if account.removed is not None:
+        return None
+    write(session, delete(ResourceUse).where(ResourceUse.account_id == account.id))
+    demand_cleared(session, account.id, PEOPLE_AND_ROWS)
+    users = select(User.id).where(User.account_id == account.id)
+    write(session, delete(ApiKey).where(ApiKey.user_id.in_(users)))
+    end_sessions(session, Account.id == account.id)
+    for model in PEOPLE_AND_ROWS:
+        mine = update(model).where(model.account_id == account.id, model.removed.is_(None))
+        write(session, mine.values(removed=utcnow(), live=None))
+    for kind in FORGOTTEN:
+        write(session, delete(kind).where(kind.account_id == account.id))
+    account.state, account.cleanup_needed = "removed", False
+    account.remove()
+    return None
+
+
+delete_account = workflow(
+    "account.delete",
+    Account,
+    [Step(begin_deleting), *(way.step() for way in WAYS), Step(remove_account)],
+)
