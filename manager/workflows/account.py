@@ -8,12 +8,26 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Account, ApiKey, LoginSession, ResourceLimit, ResourceUse, Tag, User, utcnow
-from manager.workflows.clearing import ROWS, STOPPING, WAYS, demand_cleared
+from manager.models import (
+    Account,
+    ApiKey,
+    LoginSession,
+    Project,
+    ProjectInvitation,
+    ProjectMember,
+    ResourceLimit,
+    ResourceUse,
+    Tag,
+    User,
+    WorkflowRow,
+    utcnow,
+)
+from manager.workflows.clearing import ROWS, STOPPING, WAYS, demand_cleared, end_all
 from manager.workflows.engine import Outcome, Run, Step, workflow
+from manager.workflows.project import delete_project
 
 PEOPLE_AND_ROWS: tuple[type[Any], ...] = (User, *ROWS)
-FORGOTTEN: tuple[type[Any], ...] = (Tag, ResourceLimit)
+FORGOTTEN: tuple[type[Any], ...] = (Tag, ResourceLimit, ProjectMember, ProjectInvitation)
 
 
 def end_sessions(session: Session, accounts: ColumnElement[bool]) -> None:
@@ -45,6 +59,17 @@ def begin_deleting(run: Run) -> Outcome:
     return None
 
 
+def remove_projects(run: Run) -> Outcome:
+    """A project ends with the account that owns it; who is to go on with it makes another account its owner first."""
+    mine = select(Project).where(Project.owner_id == run.row.subject_id, Project.removed.is_(None))
+    projects = list(run.session.scalars(mine.order_by(Project.created, Project.id)))
+    return end_all(run, remove_projects.__name__, _delete_project, projects)
+
+
+def _delete_project(session: Session, project: Project, parent: str) -> WorkflowRow:
+    return delete_project.start(session, project, parent=parent)
+
+
 def remove_account(run: Run) -> Outcome:
     """Remove the account with its users, keys and tags, once nothing else is left.
 
@@ -71,5 +96,5 @@ def remove_account(run: Run) -> Outcome:
 delete_account = workflow(
     "account.delete",
     Account,
-    [Step(begin_deleting), *(way.step() for way in WAYS), Step(remove_account)],
+    [Step(begin_deleting), Step(remove_projects), *(way.step() for way in WAYS), Step(remove_account)],
 )

@@ -20,6 +20,10 @@ Begin = Callable[[Session, Any, str], WorkflowRow]
 """Starts the workflow that ends one thing. The last argument is the workflow that waits for it."""
 
 
+def _subject_id(run: Run) -> str:
+    return run.row.subject_id
+
+
 @dataclass(frozen=True)
 class Way:
     """How things of a kind end: `begin` for each that is `due`; it is not due any more once that is done."""
@@ -33,11 +37,11 @@ class Way:
         query = select(self.model).where(self.model.account_id == account_id, self.model.removed.is_(None))
         return list(session.scalars(query.where(self.due()).order_by(self.model.created, self.model.id)))
 
-    def step(self) -> Step:
-        """No undo: what is gone stays gone."""
+    def step(self, owner: Callable[[Run], str] = _subject_id) -> Step:
+        """For the account whose id `owner` gives. No undo: what is gone stays gone."""
 
         def clear(run: Run) -> Outcome:
-            return end_all(run, self.name, self.begin, self.things(run.session, run.row.subject_id))
+            return end_all(run, self.name, self.begin, self.things(run.session, owner(run)))
 
         clear.__name__ = self.name
         return Step(clear)
@@ -119,6 +123,12 @@ def owned_models() -> Iterator[Any]:
         model = mapper.class_
         if hasattr(model, "account_id") and hasattr(model, "removed"):
             yield model
+
+
+def held_by(session: Session, account_id: str) -> dict[str, int]:
+    """How many living things with workflows of their own the account owns, by the table's name; only what there is."""
+    counts = {way.model.__tablename__: len(way.things(session, account_id)) for way in WAYS}
+    return {table: count for table, count in counts.items() if count}
 
 
 def demand_cleared(session: Session, account_id: str, but: tuple[type[Any], ...]) -> None:

@@ -19,6 +19,7 @@ from manager.models import (
     WorkflowRow,
     utcnow,
 )
+from manager.models.identity import PROJECT
 from manager.workflows.account import delete_account, end_sessions
 from manager.workflows.clearing import end_all
 from manager.workflows.engine import Outcome, Run, Step, StepFailed, workflow
@@ -62,7 +63,7 @@ def reopen(run: Run) -> Outcome:
 def remove_accounts(run: Run) -> Outcome:
     """No undo: an account that is gone stays gone."""
     places = select(Domain.id).where(within(domain_of(run)))
-    query = select(Account).where(Account.domain_id.in_(places), Account.removed.is_(None))
+    query = select(Account).where(Account.domain_id.in_(places), Account.removed.is_(None), Account.type != PROJECT)
     accounts = list(run.session.scalars(query.order_by(Account.created, Account.id)))
     return end_all(run, remove_accounts.__name__, _delete_account, accounts)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from manager.db import write
-from manager.models import Account, Project, ProjectInvitation, ProjectMember
+from manager.models import Account, Project, ProjectInvitation, ProjectMember, Tag, utcnow
 from manager.models.states import PROJECT_MOVES
 from manager.placement import limits
-from manager.workflows.belongings import remove_all, stop_all
+from manager.workflows.clearing import ROWS, STOPPING, WAYS, demand_cleared
 from manager.workflows.engine import Outcome, Run, Step, workflow
 
 
@@ -17,13 +17,13 @@ def project_of(run: Run) -> Project:
     return project
 
 
+def account_of(run: Run) -> str:
+    return project_of(run).account_id
+
+
 def begin_suspending(run: Run) -> Outcome:
     PROJECT_MOVES.move(project_of(run), "suspend")
     return None
-
-
-def stop_vms(run: Run) -> Outcome:
-    return stop_all(run, project_of(run).account_id)
 
 
 suspend_project = workflow(
@@ -31,7 +31,7 @@ suspend_project = workflow(
     Project,
     [
         Step(begin_suspending),  # no undo: that a VM could not be stopped is no reason to let new ones in
-        Step(stop_vms),
+        STOPPING.step(account_of),
     ],
 )
 
@@ -41,10 +41,6 @@ def begin_deleting(run: Run) -> Outcome:
     return None
 
 
-def remove_belongings(run: Run) -> Outcome:
-    return remove_all(run, project_of(run).account_id)
-
-
 def mark_deleted(run: Run) -> Outcome:
     """Remove the project, its account, and who takes part; the owner's count goes down with it."""
     project = project_of(run)
@@ -52,6 +48,11 @@ def mark_deleted(run: Run) -> Outcome:
         return None
     for model in (ProjectMember, ProjectInvitation):
         write(run.session, delete(model).where(model.project_id == project.id))
+    demand_cleared(run.session, project.account_id, ROWS)
+    for kind in ROWS:
+        mine = update(kind).where(kind.account_id == project.account_id, kind.removed.is_(None))
+        write(run.session, mine.values(removed=utcnow(), live=None))
+    write(run.session, delete(Tag).where(Tag.account_id == project.account_id))
     project.remove()
     run.session.get_one(Account, project.account_id).remove()
     run.session.flush()
@@ -64,7 +65,7 @@ delete_project = workflow(
     Project,
     [
         Step(begin_deleting),  # no undo: a project whose things were begun to be removed takes no new ones
-        Step(remove_belongings),
+        *(way.step(account_of) for way in WAYS),
         Step(mark_deleted),
     ],
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import func, literal, or_, select, update
 
 from manager import access
 from manager.api.call import Call
@@ -18,6 +18,7 @@ from manager.api.response import Bool, Int, Response, Shown, Str, SuccessRespons
 from manager.api.rows import by_id
 from manager.db import write
 from manager.models import Domain, WorkflowRow
+from manager.placement import holdings
 from manager.workflows import domain as work
 
 LONGEST_PATH = 400
@@ -199,7 +200,12 @@ def move_domain(call: Call, domainid: Domain, parentdomainid: Domain) -> Domain:
         raise Invalid(f"The domain {domain.shown_path} cannot stand below itself, in {parent.shown_path}.")
     if parent.id == domain.parent_id:
         raise Invalid(f"The domain {domain.name} stands in {parent.shown_path} already.")
+    left = call.session.get_one(Domain, domain.parent_id)
     _place(call, domain, parent, domain.name)
+    call.session.flush()
+    above = or_(access.related(left, below_too=False), access.related(parent, below_too=False))
+    counted = select(Domain.id).where(above, Domain.removed.is_(None)).order_by(Domain.level.desc(), Domain.id)
+    holdings.count_anew(call.session, [], list(call.session.scalars(counted)))
     call.subject = domain
     return domain
 

@@ -33,7 +33,7 @@ from manager.models.identity import PROJECT
 from manager.models.project import ADMIN, EVERY_USER, REGULAR
 from manager.models.states import PROJECT_MOVES
 from manager.placement import limits
-from manager.workflows.belongings import held_by
+from manager.workflows.clearing import held_by
 from manager.workflows.numbers import next_number
 from manager.workflows.project import delete_project as removal
 from manager.workflows.project import suspend_project as suspension
