@@ -118,7 +118,7 @@ def _accounts(session: Session) -> Iterator[Finding]:
     def number(model: Any) -> Any:
         return select(func.count()).select_from(model).where(*living(model)).correlate(ResourceUse).scalar_subquery()
 
-    names = ("vms", "cpus", "memory", "volumes", "primary_storage", "networks", "templates")
+    names = ("vms", "cpus", "memory", "volumes", "primary_storage", "networks", "templates", "public_addresses")
     values = (
         select(func.count()).select_from(Vm).where(*counted).correlate(ResourceUse).scalar_subquery(),
         _sum(Vm.cpus, *counted),
@@ -127,6 +127,10 @@ def _accounts(session: Session) -> Iterator[Finding]:
         _sum(Volume.size, *living(Volume)),
         number(Network),
         number(Template),
+        select(func.count(PublicAddress.id))
+        .where(PublicAddress.account_id == ResourceUse.account_id)
+        .correlate(ResourceUse)
+        .scalar_subquery(),
     )
     columns = [getattr(ResourceUse, name) for name in names]
     labelled = [value.label(f"{name}_counted") for name, value in zip(names, values, strict=True)]

@@ -15,7 +15,8 @@ from manager.api.errors import ApiError, Invalid
 from manager.models import ClientToken, EventRow, WorkflowRow
 from manager.secrets import seal, unseal
 
-RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic"}
+RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic",
+                  "NetworkRule": "FirewallRule", "PublicAddress": "IpAddress"}  # fmt: skip
 _UNSIGNED = frozenset({"signature", "apikey", "expires", "signatureversion", "sessionkey", "response", "_"})
 
 

@@ -2,7 +2,7 @@
 
 from manager.models.base import Base, Entity, new_id, utcnow
 from manager.models.catalog import DiskOffering, NetworkOffering, OsCategory, OsType, ServiceOffering, Template
-from manager.models.compute import Nic, Vm, Volume
+from manager.models.compute import Nic, NicAddress, Vm, Volume
 from manager.models.identity import (
     Account,
     ApiKey,
@@ -15,7 +15,15 @@ from manager.models.identity import (
     Tag,
     User,
 )
-from manager.models.network import Network, Router
+from manager.models.network import Network, Router, ServiceProvider, VirtualRouterElement
+from manager.models.rules import (
+    EgressRule,
+    FirewallRule,
+    IpForwardingRule,
+    NetworkRule,
+    PortForwardingRule,
+    StaticNatRule,
+)
 from manager.models.topology import (
     Agent,
     Cluster,
@@ -44,9 +52,10 @@ from manager.models.work import (
 
 __all__ = [
     "Account", "Agent", "AgentCommandRow", "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter",
-    "DiskOffering", "Domain", "Entity", "EventRow", "Host", "ImageStore", "Inventory", "LeaseRow", "LoginSession",
-    "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "Router", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag",
-    "Template", "TrafficType", "TunnelKey", "User", "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone", "new_id",
-    "utcnow",
+    "DiskOffering", "Domain", "EgressRule", "Entity", "EventRow", "FirewallRule", "Host", "ImageStore", "Inventory",
+    "IpForwardingRule", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "NetworkRule", "Nic", "NicAddress",
+    "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "PublicAddress", "Region", "ResourceLimit",
+    "ResourceUse", "Role", "Router", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool",
+    "Tag", "Template", "TrafficType", "TunnelKey", "User", "VirtualRouterElement", "VlanIpRange", "Vm", "Volume",
+    "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

@@ -111,4 +111,14 @@ TEMPLATE_MOVES = Moves(
     passing=frozenset({"Registering", "Removing"}),
 )
 
-ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES)
+RULE_MOVES = Moves(
+    "rule",
+    {
+        "apply": {"Add": "Active"},
+        "revoke": {"Add": "Revoke", "Active": "Revoke"},
+        "keep": {"Revoke": "Active"},
+    },
+    passing=frozenset({"Add", "Revoke"}),
+)
+
+ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, RULE_MOVES)

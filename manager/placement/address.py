@@ -7,14 +7,25 @@ import random
 import secrets
 from typing import Any
 
-from sqlalchemy import Insert, insert, select, update
+from sqlalchemy import ColumnElement, Insert, Select, func, insert, select, update
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Network, Nic, PhysicalNetwork, PublicAddress, TunnelKey, new_id
+from manager.models import (
+    Account,
+    Network,
+    Nic,
+    PhysicalNetwork,
+    PublicAddress,
+    TunnelKey,
+    VlanIpRange,
+    new_id,
+    utcnow,
+)
+from manager.placement import limits
 
 TRIES = 12
 _random = random.SystemRandom()
@@ -108,35 +119,66 @@ def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> in
     raise NoAddress(f"All GRE keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
 
 
-def take_public_address(session: Session, network: Network) -> PublicAddress:
-    """A free public address of the zone, as source NAT of `network`; the one it has already, if any.
+def source_nat_of(session: Session, network_id: str) -> PublicAddress | None:
+    return session.scalar(select(PublicAddress).filter_by(network_id=network_id, source_nat=True))
 
-    :raises NoAddress: none is free
+
+def take_public_address(session: Session, network: Network, *, source_nat: bool, wanted: str = "") -> PublicAddress:
+    """A free public address of the zone (`wanted`, when given), now the network's and counted on its account.
+
+    All addresses of a network are on the physical network of its source NAT: its router has one public interface.
+
+    :raises NoAddress: none is free, or the wanted one is not
+    :raises LimitReached: the account may hold no more
     """
-    held = session.scalar(select(PublicAddress).filter_by(network_id=network.id, source_nat=True))
-    if held is not None:
-        return held
+    limits.claim(session, session.get_one(Account, network.account_id), public_addresses=1)
     for _ in range(TRIES):
-        query = select(PublicAddress.id).filter_by(zone_id=network.zone_id, network_id=None).limit(32)
-        free = session.scalars(query).all()
+        free = session.scalars(_free_public(network, wanted).limit(32)).all()
         if not free:
-            raise NoAddress("The zone has no free public address; add a VLAN IP range or release an address.")
+            raise NoAddress(_none_free(wanted))
         chosen = _random.choice(free)
+        values = {"network_id": network.id, "account_id": network.account_id, "allocated": utcnow()}
         taken = write(
             session,
             update(PublicAddress)
             .where(PublicAddress.id == chosen, PublicAddress.network_id.is_(None))
-            .values(network_id=network.id, account_id=network.account_id, source_nat=True),
+            .values(source_nat=source_nat, releasing=False, display=True, **values),
         )
         if taken:
-            return session.get_one(PublicAddress, chosen)
+            return session.get_one(PublicAddress, chosen, populate_existing=True)
     raise NoAddress("Public addresses are being taken by others at this moment; try again.")
 
 
-def free_public_addresses(session: Session, network_id: str) -> None:
-    write(
-        session,
-        update(PublicAddress)
-        .where(PublicAddress.network_id == network_id)
-        .values(network_id=None, account_id=None, source_nat=False),
+def _free_public(network: Network, wanted: str) -> Select[Any]:
+    query = select(PublicAddress.id).where(PublicAddress.zone_id == network.zone_id, PublicAddress.network_id.is_(None))
+    held = (
+        select(VlanIpRange.physical_network_id)
+        .join(PublicAddress, PublicAddress.range_id == VlanIpRange.id)
+        .where(PublicAddress.network_id == network.id, PublicAddress.source_nat)
+        .scalar_subquery()
     )
+    beside = select(VlanIpRange.id).where(
+        VlanIpRange.physical_network_id == func.coalesce(held, VlanIpRange.physical_network_id)
+    )
+    query = query.where(PublicAddress.range_id.in_(beside))
+    return query.where(PublicAddress.address == wanted) if wanted else query
+
+
+def _none_free(wanted: str) -> str:
+    if wanted:
+        return f"The public address {wanted} is not free, or not one of the network's zone and physical network."
+    return "The zone has no free public address; add a VLAN IP range or release an address."
+
+
+def free_public_addresses(session: Session, *which: ColumnElement[bool]) -> None:
+    """Give the addresses of these conditions back to the zone, and take them off their accounts' counts."""
+    held = session.execute(select(PublicAddress.id, PublicAddress.account_id).where(*which)).all()
+    for address_id, account_id in held:
+        freed = write(
+            session,
+            update(PublicAddress)
+            .where(PublicAddress.id == address_id, PublicAddress.network_id.is_not(None))
+            .values(network_id=None, account_id=None, source_nat=False, allocated=None, releasing=False, display=True),
+        )
+        if freed:
+            limits.release(session, str(account_id), public_addresses=1)

@@ -130,11 +130,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Workflow:
-    """`subject` is the table of what the workflow is about; one workflow a subject is open at a time."""
+    """`subject` is the table of what the workflow is about; one workflow a subject is open at a time.
+
+    With a `lane`, one in that lane: beside another workflow of the subject that has another lane or none.
+    """
 
     name: str
     subject: type[Any]
     steps: tuple[Step, ...]
+    lane: str = ""
+
+    def holds(self, subject_id: str) -> str:
+        """The unique key that an open workflow of the subject has."""
+        return f"{self.lane or self.subject.__tablename__}:{subject_id}"
 
     def start(self, session: Session, subject: Any, *, call: Any = None, **arguments: Any) -> WorkflowRow:
         """Store the workflow and ring for it after commit.
@@ -143,7 +151,7 @@ class Workflow:
 
         :raises Busy: another workflow is open for the subject
         """
-        holds = f"{self.subject.__tablename__}:{subject.id}"
+        holds = self.holds(subject.id)
         row = WorkflowRow(
             name=self.name,
             subject_type=self.subject.__tablename__,
@@ -168,9 +176,9 @@ class Workflow:
 WORKFLOWS: dict[str, Workflow] = {}
 
 
-def workflow(name: str, subject: type[Any], steps: Sequence[Step]) -> Workflow:
+def workflow(name: str, subject: type[Any], steps: Sequence[Step], *, lane: str = "") -> Workflow:
     """Declare a workflow."""
-    WORKFLOWS[name] = Workflow(name, subject, tuple(steps))
+    WORKFLOWS[name] = Workflow(name, subject, tuple(steps), lane)
     return WORKFLOWS[name]
 
 

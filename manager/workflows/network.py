@@ -5,15 +5,27 @@ from __future__ import annotations
 from sqlalchemy import delete, func, select
 
 from manager.db import write
-from manager.models import Host, Network, NetworkOffering, Nic, Router, WorkflowRow, Zone, utcnow
+from manager.models import (
+    Host,
+    Network,
+    NetworkOffering,
+    NetworkRule,
+    Nic,
+    PublicAddress,
+    Router,
+    WorkflowRow,
+    Zone,
+    utcnow,
+)
 from manager.models.states import NETWORK_MOVES, ROUTER_MOVES
 from manager.placement import limits
-from manager.placement.address import NoAddress, add_nic, free_public_addresses, take_public_address
+from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
 from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.numbers import next_number
+from manager.workflows.rule_rows import forget_rules
 from manager.workflows.views import picture
 
-SERVED_BY_ROUTER = {"Dhcp", "Dns", "SourceNat", "UserData"}
+SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData"}
 
 
 def network_of(run: Run) -> Network:
@@ -68,8 +80,8 @@ def place_router(run: Run) -> Outcome:
     router.state = "Starting"
     router.generation += 1
     try:
-        if "SourceNat" in offering.services:
-            take_public_address(run.session, network)
+        if "SourceNat" in offering.services and source_nat_of(run.session, network.id) is None:
+            run.note(taken=take_public_address(run.session, network, source_nat=True).id)
         nic = run.session.scalar(select(Nic).filter_by(router_id=router.id))
         if nic is None:
             nic_id = add_nic(run.session, network, wanted=network.gateway, router_id=router.id)
@@ -115,13 +127,30 @@ def _host_for_router(run: Run, network: Network) -> str:
 
 
 def remove_router(run: Run) -> Outcome:
-    """Take the router and its addresses back in the database, once no host runs it any more."""
+    """Take the router back in the database, once no host runs it, and the public address that was taken for it.
+
+    Addresses that the network was given before stay.
+    """
+    forget_router(run)
+    if run.recall("taken") is not None:
+        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"))
+    return None
+
+
+def forget_router(run: Run) -> Outcome:
     router = router_of(run)
     if router is not None:
         write(run.session, delete(Nic).where(Nic.router_id == router.id))
         router.state, router.host_id = "Stopped", None
         router.remove()
-    free_public_addresses(run.session, run.row.subject_id)
+    return None
+
+
+def give_up_addresses(run: Run) -> Outcome:
+    """The network goes: its router in the database, its rules, and its public addresses."""
+    forget_router(run)
+    forget_rules(run.session, NetworkRule.network_id == run.row.subject_id)
+    free_public_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
     return None
 
 
@@ -231,7 +260,7 @@ delete_network = workflow(
     [
         Step(begin_deleting, undo=keep_network),
         Step(stop_router, undo=start_router),
-        Step(remove_router),
+        Step(give_up_addresses),
         Step(mark_deleted),
     ],
 )

@@ -10,11 +10,10 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from network.elements.router_rules import GUEST_DEVICE, check_rules
 from network.errors import InvalidViewError
 from network.types import Lease, RouterSpec
 
-GUEST_DEVICE = "eth0"
-PUBLIC_DEVICE = "eth1"
 METADATA_ADDRESS = "169.254.169.254"
 LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 HOSTNAME = re.compile(LABEL)
@@ -51,6 +50,7 @@ def check_spec(spec: RouterSpec) -> None:
         raise InvalidViewError(f"Router {spec.id} has a wrong address or user data: {error}.") from error
     if len(set(inside)) != len(inside) or any(address not in network for address in inside):
         raise InvalidViewError(f"The addresses of router {spec.id} are not distinct ones of {spec.cidr}.")
+    check_rules(spec)
 
 
 def _check_text(router_id: str, value: Any, name: str = "") -> None:
@@ -111,42 +111,6 @@ def dns_hosts(spec: RouterSpec) -> str:
     """Names both ways; `data-server` is where CloudStack's guests look for their metadata."""
     own = f"{spec.nic.address} data-server.{spec.domain} data-server\n"
     return own + "".join(f"{e.address} {e.hostname}.{spec.domain} {e.hostname}\n" for e in _ordered(spec))
-
-
-def nft_rules(spec: RouterSpec) -> str:
-    """One file that replaces all rules at once. Nothing that comes from outside is let in but answers."""
-    outward = translate = ""
-    if spec.public is not None:
-        outward = f'iifname "{GUEST_DEVICE}" oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} accept'
-        translate = f'oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} snat to {spec.public.address}'
-    return NFT.format(guest=GUEST_DEVICE, outward=outward, translate=translate)
-
-
-NFT = """table inet pileus
-delete table inet pileus
-table inet pileus {{
-  chain input {{
-    type filter hook input priority filter; policy drop;
-    iif lo accept
-    ct state invalid drop
-    ct state established,related accept
-    iifname "{guest}" udp dport {{ 53, 67 }} accept
-    iifname "{guest}" tcp dport {{ 53, 80, 8080 }} accept
-    iifname "{guest}" icmp type echo-request accept
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy drop;
-    ct state invalid drop
-    ct state established,related accept
-    ip daddr 169.254.0.0/16 drop
-    {outward}
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    {translate}
-  }}
-}}
-"""
 
 
 def metadata_state(spec: RouterSpec) -> str:

@@ -102,6 +102,9 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "network_id": _of(m.Network), "mac": _mac,
         "address": lambda _factory, number: f"10.1.{number // 256}.{number % 256}",
     },
+    m.NetworkRule: {"account_id": _account, "network_id": _of(m.Network), "protocol": "tcp"},
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip
 DEFAULTS[m.WorkflowRow]["subject_id"] = lambda _factory, _number: m.new_id()
+for _kind in (m.FirewallRule, m.EgressRule, m.PortForwardingRule, m.StaticNatRule, m.IpForwardingRule):
+    DEFAULTS[_kind] = DEFAULTS[m.NetworkRule]

@@ -22,6 +22,8 @@ OWN_PARAMETERS = {
 }
 LOOSER = {("login", "domainId")}
 """Parameters that CloudStack declares narrower than it takes them: a number or a uuid."""
+OTHER_TYPES = {("ipforwardingrule", "ipaddressid")}
+"""Fields that CloudStack declares as numbers and fills with uuids."""
 OWN_FIELDS = {"virtualmachine": {"reason"}}
 """Fields of our own, by the key of the answer."""
 JSON_TYPES = {
@@ -84,5 +86,7 @@ def test_response_fields(name):
     unknown = set(ours) - set(theirs) - OWN_FIELDS.get(COMMANDS[name].object_key, set())
     assert not unknown
     for field, out in ours.items():
+        if (COMMANDS[name].object_key, field) in OTHER_TYPES:
+            continue
         if field in theirs and field != "jobresult":
             assert JSON_TYPES[out.kind] == theirs[field], field

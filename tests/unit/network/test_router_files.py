@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from network.elements import router_files as files
+from network.elements.router_rules import nft_rules
 from network.errors import InvalidViewError
 from network.types import Lease, PublicLeg, RouterSpec
 from tests.unit.network.routers import router
@@ -20,8 +21,8 @@ TEXTS = {
     "dnsmasq.conf": files.dnsmasq_conf(SPEC, Path("/state")),
     "dhcp-hosts": files.dhcp_hosts(SPEC),
     "hosts": files.dns_hosts(SPEC),
-    "nft": files.nft_rules(SPEC),
-    "nft-private": files.nft_rules(dataclasses.replace(SPEC, public=None)),
+    "nft": nft_rules(SPEC),
+    "nft-private": nft_rules(dataclasses.replace(SPEC, public=None)),
     "metadata.json": files.metadata_state(SPEC),
 }
 
