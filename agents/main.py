@@ -27,7 +27,13 @@ from agents.host.build import build_host
 from agents.host.host import Host
 from agents.runner import Runner
 
-HANDLER_MODULES = ("agents.host.vm", "agents.host.network", "agents.host.volume", "agents.images.handlers")
+HANDLER_MODULES = (
+    "agents.host.vm",
+    "agents.host.nic",
+    "agents.host.network",
+    "agents.host.volume",
+    "agents.images.handlers",
+)
 STORE_FACTS_SECONDS = 15.0
 
 RESTORE_ATTEMPTS = 10

@@ -15,6 +15,7 @@ class NicView:
 
     `mac` is lower-case and colon-separated, `address` is IPv4 without a prefix length, `host_id` names the
     hypervisor host that runs it. A `router` NIC is the virtual router's leg: it may send from any source address.
+    `further` are more addresses that a guest may have by itself.
     """
 
     id: str
@@ -22,6 +23,7 @@ class NicView:
     address: str
     host_id: str
     role: Literal["guest", "router"] = "guest"
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Lease:
     """What the router tells one guest NIC by DHCP and about it by DNS and metadata.
 
     `user_data` is base64, `password` is handed out once by the password service, `public_keys` is the
-    text of an authorized_keys file. `vm_id` is the instance id.
+    text of an authorized_keys file. `vm_id` is the instance id. A guest gets its default route from the one NIC
+    that `leads_out`.
     """
 
     nic_id: str
@@ -83,6 +86,7 @@ class Lease:
     public_keys: str = ""
     user_data: str = ""
     password: str = ""
+    leads_out: bool = True
 
 
 @dataclass(frozen=True, slots=True)

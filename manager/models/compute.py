@@ -70,7 +70,10 @@ class Nic(Base):
 
 
 class NicAddress(Base):
-    """A further address of a VM's NIC, which the guest sets by itself. It goes with its NIC."""
+    """A further address of a VM's NIC, which the guest sets by itself. It goes with its NIC.
+
+    While `removing`, hosts are told to forget it; then it is free.
+    """
 
     __tablename__ = "nic_addresses"
     __table_args__ = (UniqueConstraint("network_id", "address"),)
@@ -79,6 +82,7 @@ class NicAddress(Base):
     nic_id: Mapped[str] = mapped_column(ForeignKey("nics.id", ondelete="CASCADE"), index=True)
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
     address: Mapped[str] = mapped_column(STATE)
+    removing: Mapped[bool] = mapped_column(default=False)
 
 
 class Volume(Entity, Base):

@@ -87,6 +87,7 @@ ROUTER_MOVES = Moves(
         "started": {"Starting": "Running"},
         "stop": {"Running": "Stopping"},
         "stopped": {"Stopping": "Stopped", "Starting": "Stopped"},
+        "stay": {"Stopping": "Running"},
     },
     passing=frozenset({"Starting", "Stopping"}),
 )

@@ -18,6 +18,7 @@ from manager.models import (
     Account,
     Network,
     Nic,
+    NicAddress,
     PhysicalNetwork,
     PublicAddress,
     TunnelKey,
@@ -50,7 +51,11 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
     pool = ipaddress.IPv4Network(network.cidr)
     if wanted is not None:
         _check_wanted(network, pool, wanted)
-    taken = {ipaddress.IPv4Address(network.gateway)} if "router_id" not in owner else set()
+    taken = lock_addresses(session, network.id)
+    if "router_id" not in owner:
+        taken.add(ipaddress.IPv4Address(network.gateway))
+    if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
+        raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
     for _ in range(TRIES):
         address = wanted or _free_address(network, pool, taken)
         nic_id = new_id()
@@ -62,6 +67,36 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
         held = session.scalars(select(Nic.address).filter_by(network_id=network.id))  # asked for only when unlucky
         taken |= {ipaddress.IPv4Address(address), *map(ipaddress.IPv4Address, held)}
     raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
+
+
+def lock_addresses(session: Session, network_id: str) -> set[ipaddress.IPv4Address]:
+    """The further addresses of NICs in the network, whose row is locked: no other is added until the transaction ends.
+
+    The addresses that NICs have by themselves are unique by their own key, and these by theirs.
+    """
+    query = (
+        select(NicAddress.address)
+        .select_from(Network)
+        .outerjoin(NicAddress, NicAddress.network_id == Network.id)
+        .where(Network.id == network_id)
+        .with_for_update(of=Network)
+    )
+    return {ipaddress.IPv4Address(address) for address in session.scalars(query) if address is not None}
+
+
+def free_address(session: Session, network: Network, wanted: str | None) -> str:
+    """A free address of the network, or `wanted`, for a NIC that is there; the network stays locked.
+
+    :raises NoAddress: all are taken, or the wanted one is
+    """
+    pool = ipaddress.IPv4Network(network.cidr)
+    if wanted is not None:
+        _check_wanted(network, pool, wanted)
+    taken = lock_addresses(session, network.id) | {ipaddress.IPv4Address(network.gateway)}
+    taken |= set(map(ipaddress.IPv4Address, session.scalars(select(Nic.address).filter_by(network_id=network.id))))
+    if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
+        raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
+    return wanted or _free_address(network, pool, taken)
 
 
 def _check_wanted(network: Network, pool: ipaddress.IPv4Network, wanted: str) -> None:

@@ -27,6 +27,7 @@ from manager.workflows.ending import end
 RESEND_SECONDS = 5.0
 RING_SECONDS = 5.0
 UNDO_ATTEMPTS = 6
+INTERNAL = 530
 
 log = structlog.get_logger()
 
@@ -338,7 +339,9 @@ def _record_failure(session: Session, workflow_id: str, failure: _StepRaised) ->
     row.position, row.asked, row.waiting_for = failure.position, 0, None
     row.trace = [*row.trace, _entry(step, row.undoing, "failed", row.attempts, reason=reason)]
     if not row.undoing:
-        row.undoing, row.error, row.error_code, row.attempts = True, reason, getattr(error, "code", 530), 0
+        code = getattr(error, "code", None)  # others than ours may have one, which is no number
+        row.undoing, row.error, row.attempts = True, reason, 0
+        row.error_code = code if isinstance(code, int) else INTERNAL
         row.wake_at = now + RING_SECONDS
         ring(session, row.id)
     elif row.attempts + 1 < UNDO_ATTEMPTS:

@@ -12,8 +12,6 @@ from manager.models import (
     FirewallRule,
     Network,
     NetworkRule,
-    Nic,
-    NicAddress,
     PortForwardingRule,
     PublicAddress,
     StaticNatRule,
@@ -34,9 +32,7 @@ def published(session: Session, network: Network, guests: set[tuple[str | None, 
     held = session.scalars(select(PublicAddress).filter_by(network_id=network.id, releasing=False)).all()
     at: dict[str | None, str] = {row.id: row.address for row in held}
     rules = _rules(session, network, at)
-    further = select(Nic.vm_id, NicAddress.address).join(Nic, Nic.id == NicAddress.nic_id)
-    known = guests | {(row.vm_id, row.address) for row in session.execute(further.where(Nic.network_id == network.id))}
-    leading = [rule for rule in rules if (rule.vm_id, rule.guest_address) in known]
+    leading = [rule for rule in rules if (rule.vm_id, rule.guest_address) in guests]
     return {
         "addresses": tuple(sorted(row.address for row in held if not row.source_nat)),
         "openings": tuple(Opening(at[r.address_id], _traffic(r)) for r in rules if isinstance(r, FirewallRule)),

@@ -17,6 +17,7 @@ from manager.models import (
     Network,
     NetworkOffering,
     Nic,
+    NicAddress,
     PublicAddress,
     Router,
     ServiceOffering,
@@ -64,13 +65,15 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     facts = _facts(session, network_id)
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)
+    further = _further(session, facts.Network)
     nics = tuple(
-        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST)
+        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()))
         for nic, _ in rows
         if nic.host_id
     )
     here = {nic.host_id for nic in nics}
-    router = _router_spec(session, facts, rows, nics)
+    guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
+    router = _router_spec(facts, rows, nics, published(session, facts.Network, guests))
     commands = {}
     for host_id in places:
         if of_router and (router is None or router.nic.host_id != host_id):
@@ -90,6 +93,19 @@ def _places(session: Session, rows: Sequence[Any], leaving: Iterable[str]) -> di
         query = select(Host.id, Host.agent_id, Host.underlay_address).where(Host.id.in_(others))
         places |= {host.id: (host.agent_id, host.underlay_address) for host in session.execute(query)}
     return places
+
+
+def _further(session: Session, network: Network) -> dict[str, tuple[str, ...]]:
+    """By NIC id: its further addresses. Who gives a NIC one counts it as a change of the network's rules."""
+    if not network.rules_wanted:
+        return {}
+    query = select(NicAddress.nic_id, NicAddress.address).where(
+        NicAddress.network_id == network.id, NicAddress.removing.is_(False)
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for row in session.execute(query.order_by(NicAddress.address)):
+        found[row.nic_id] = (*found.get(row.nic_id, ()), row.address)
+    return found
 
 
 def _facts(session: Session, network_id: str) -> Any:
@@ -145,7 +161,9 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> Net
     )
 
 
-def _router_spec(session: Session, facts: Any, rows: Sequence[Any], nics: tuple[NicView, ...]) -> RouterSpec | None:
+def _router_spec(
+    facts: Any, rows: Sequence[Any], nics: tuple[NicView, ...], rules: dict[str, Any]
+) -> RouterSpec | None:
     router, network, zone = facts.Router, facts.Network, facts.Zone
     nic = next((nic for nic in nics if nic.role == ROUTER), None)
     if router is None or nic is None:
@@ -162,7 +180,7 @@ def _router_spec(session: Session, facts: Any, rows: Sequence[Any], nics: tuple[
         leases=tuple(_lease(nic, row, zone.name) for nic, row in rows if nic.vm_id and nic.host_id),
         nameservers=tuple(server for server in (zone.dns1, zone.dns2) if server),
         egress_open=facts.egress_default,
-        **published(session, network, {(nic.vm_id, nic.address) for nic, _ in rows}),
+        **rules,
     )
 
 
@@ -187,4 +205,5 @@ def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
         public_keys=row.public_keys,
         user_data=row.user_data,
         password=row.password or "",
+        leads_out=nic.is_default,
     )

@@ -88,6 +88,7 @@ def _make_nic_addresses() -> None:
         sa.Column("nic_id", sa.String(length=36), nullable=False),
         sa.Column("network_id", sa.String(length=36), nullable=False),
         sa.Column("address", sa.String(length=32), nullable=False),
+        sa.Column("removing", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["nic_id"], ["nics.id"], name=op.f("fk_nic_addresses_nic_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["network_id"], ["networks.id"], name=op.f("fk_nic_addresses_network_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nic_addresses")),

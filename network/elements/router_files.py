@@ -23,6 +23,8 @@ DEVICE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 PROBLEM = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 MAY_HAVE_LINES = "public_keys"
 LEASE_HOURS = 12
+INSIDE = "inside"
+"""Marks guests that leave by another NIC; an option of theirs without a value is not sent."""
 
 
 def check_spec(spec: RouterSpec) -> None:
@@ -94,17 +96,23 @@ def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
         f"dhcp-range={network.network_address},static,{network.netmask},{LEASE_HOURS}h",
         "dhcp-authoritative",
         "dhcp-ignore=tag:!known",
-        f"dhcp-option=option:router,{gateway}",
+        f"dhcp-option=tag:!{INSIDE},option:router,{gateway}",
+        f"dhcp-option=tag:{INSIDE},option:router",
         f"dhcp-option=option:dns-server,{gateway}",
         f"dhcp-option=option:mtu,{spec.mtu}",
-        f"dhcp-option=option:classless-static-route,{classless}",
+        f"dhcp-option=tag:!{INSIDE},option:classless-static-route,{classless}",
+        f"dhcp-option=tag:{INSIDE},option:classless-static-route,{METADATA_ADDRESS}/32,{gateway}",
         *(f"server={address}" for address in spec.nameservers),
     ]
     return "\n".join(lines) + "\n"
 
 
 def dhcp_hosts(spec: RouterSpec) -> str:
-    return "".join(f"{lease.mac},{lease.address},{lease.hostname}\n" for lease in _ordered(spec))
+    return "".join(f"{_tagged(lease)},{lease.address},{lease.hostname}\n" for lease in _ordered(spec))
+
+
+def _tagged(lease: Lease) -> str:
+    return lease.mac if lease.leads_out else f"{lease.mac},set:{INSIDE}"
 
 
 def dns_hosts(spec: RouterSpec) -> str:

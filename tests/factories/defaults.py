@@ -102,6 +102,8 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "network_id": _of(m.Network), "mac": _mac,
         "address": lambda _factory, number: f"10.1.{number // 256}.{number % 256}",
     },
+    m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
+    m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},
     m.NetworkRule: {"account_id": _account, "network_id": _of(m.Network), "protocol": "tcp"},
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip
