@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
@@ -53,11 +53,13 @@ def carry(run: Run) -> Outcome:
     waited_for = run.recall("carrier")
     if waited_for is not None:
         row = run.session.get_one(WorkflowRow, waited_for)
-        if row.status not in ("running", "done") and row.memory.get("revision", 0) >= revision:
+        had_mine = run.recall("started") or row.memory.get("revision", 0) >= revision
+        if row.status not in ("running", "done") and had_mine:
             raise StepFailed(f"The router of network {network.name} was not told: {row.error}", row.error_code)
     query = select(WorkflowRow).filter_by(holds=carry_rules.holds(network.id))
-    carrier = run.session.scalar(query) or carry_rules.start(run.session, network)
-    run.note(carrier=carrier.id)
+    open_one = run.session.scalar(query)
+    carrier = open_one or carry_rules.start(run.session, network)
+    run.note(carrier=carrier.id, started=open_one is None)
     return Await(carrier.id)
 
 
@@ -100,6 +102,7 @@ def restore_rule(run: Run) -> list[Ask]:
 
 add_rules = workflow("rule.add", NetworkRule, [Step(carry, undo=take_back), Step(mark_active)])
 remove_rules = workflow("rule.remove", NetworkRule, [Step(carry, undo=keep_rules), Step(drop_rules)])
+tell_of_retired = workflow("rule.retire", NetworkRule, [Step(carry)], lane="retired-rules")
 change_rule = workflow("rule.change", NetworkRule, [Step(carry, undo=restore_rule)])
 
 
@@ -142,22 +145,15 @@ def start_for(
     return job.start(session, first, call=call, network_id=first.network_id, revision=revision, rules=named, **more)
 
 
-def revoke_rules_of_vm(session: Session, vm_id: str) -> None:
-    """The VM gives up its addresses: what leads to it goes, by a job for each network that nobody asked for.
+def retire_rules_of_vm(session: Session, vm_id: str) -> None:
+    """The VM gives up its addresses: what leads to it is gone at once, and a job of our own tells the router.
 
-    Rules that other jobs are at work on lead nowhere from now on, as every picture of the network tells.
+    There is no way back: should the router not be told now, then with the next change of its network.
     """
-    rules = [rule for rule in living(session, NetworkRule.vm_id == vm_id) if rule.state != "Revoke"]
+    rules = living(session, NetworkRule.vm_id == vm_id)
     for network_id in sorted({rule.network_id for rule in rules}):
         mine = [rule for rule in rules if rule.network_id == network_id]
         revision = next_revision(session, network_id)
-        mine += living(session, NetworkRule.related_id.in_([rule.id for rule in mine]))
-        move_all(mine, "revoke")
-        session.flush()
-        jobs = select(WorkflowRow.subject_id).where(WorkflowRow.holds.in_([remove_rules.holds(r.id) for r in mine]))
-        busy = set(session.scalars(jobs))
-        free = sorted(mine, key=lambda rule: rule.id in busy)
-        if free[0].id in busy:
-            forget_rules(session, NetworkRule.id.in_([rule.id for rule in mine]))
-        else:
-            start_for(session, remove_rules, free, revision)
+        named = [rule.id for rule in mine]
+        forget_rules(session, or_(NetworkRule.id.in_(named), NetworkRule.related_id.in_(named)))
+        start_for(session, tell_of_retired, mine, revision)

@@ -25,7 +25,7 @@ from manager.models import (
 from manager.placement import host as placement
 from manager.placement import limits
 from manager.workflows.engine import Ask, Run
-from manager.workflows.rules import revoke_rules_of_vm
+from manager.workflows.rules import retire_rules_of_vm
 from manager.workflows.views import picture
 
 
@@ -148,7 +148,7 @@ def forget_holdings(run: Run, vm: Vm, *, counted: bool = False) -> None:
             placement.release_pool(run.session, volume.pool_id, volume.size)
         volume.state, volume.removed, volume.live = "Expunged", utcnow(), None
     if any(network.rules_wanted for _, network in plugs_of(run)):
-        revoke_rules_of_vm(run.session, vm.id)
+        retire_rules_of_vm(run.session, vm.id)
     write(run.session, delete(Nic).where(Nic.vm_id == vm.id))
     held = {"volumes": len(volumes), "primary_storage": sum(volume.size for volume in volumes)}
     if not counted:

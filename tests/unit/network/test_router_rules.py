@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from network.types import Forwarding, Opening, RouterSpec, StaticNat, Traffic
-from tests.unit.network.lab import inside, ping, reaches
+from tests.unit.network.lab import inside, ping, reaches, sh
 from tests.unit.network.routers import OUTSIDE
 from tests.unit.network.sites import PUBLIC, Site
 
@@ -200,3 +200,23 @@ def test_an_address_that_moves_to_another_router_is_found_there_at_once(site, ad
     assert ping(PUBLIC, FIRST, wait=0.5) == 1
     assert reaches(addressed["b1"], OUTSIDE)
     assert reaches(addressed["a1"], OUTSIDE)
+
+
+def test_a_further_address_of_a_guest_is_its_own_and_nobody_elses(site, addressed):
+    ns = addressed["a1"]
+    sh("ip", "-n", ns, "address", "add", "10.1.1.50/24", "dev", "eth0")
+    lab = site.lab
+    views = [view for view in site.views if view.id == "net-a"]
+    assert ping(addressed["a2"], "10.1.1.50", wait=0.5) == 0
+    allowed = [
+        replace(view, generation=2, nics=tuple(replace(one, further=("10.1.1.50",)) if one.id == "nic-a1" else one
+                                               for one in view.nics)) for view in views
+    ]  # fmt: skip
+    try:
+        lab.apply([*allowed, *(view for view in site.views if view.id != "net-a")])
+        assert reaches(addressed["a2"], "10.1.1.50")
+        changed(site, static_nats=(StaticNat(FIRST, "10.1.1.50"),), openings=(Opening(FIRST, Traffic("icmp")),))
+        assert reaches(PUBLIC, FIRST)
+    finally:
+        lab.apply(site.views)
+    assert ping(addressed["a2"], "10.1.1.50", wait=0.5) == 0

@@ -10,6 +10,7 @@ from manager.models import (
     Host,
     Network,
     NetworkRule,
+    Nic,
     PortForwardingRule,
     PublicAddress,
     ResourceUse,
@@ -219,3 +220,29 @@ def test_a_host_that_is_down_fails_the_job_and_owes_what_was_taken_back(running)
     cloud.pass_time()
     cloud.settle()
     assert ports_of(cloud) == []
+
+
+def test_what_led_to_a_vm_is_gone_even_if_the_router_cannot_be_told(running, monkeypatch):
+    cloud, vm_id = running
+    address = associate(cloud)
+    with transaction() as s:
+        guest = s.scalars(rules.select(Nic.address).filter_by(vm_id=vm_id)).one()
+        revision = next_revision(s, cloud.network_id)
+        lead = PortForwardingRule(
+            account_id=cloud.account_id, network_id=cloud.network_id, address_id=address, vm_id=vm_id, protocol="tcp",
+            guest_address=guest, first_port=80, last_port=80, guest_port=80,
+        )  # fmt: skip
+        s.add(lead)
+        s.flush()
+        rules.start_for(s, rules.add_rules, [lead], revision)
+    cloud.settle()
+    assert len(router_of(cloud).forwardings) == 1
+    with monkeypatch.context() as patch:
+        patch.setitem(WORKFLOWS, "network.rules", breaking(WORKFLOWS["network.rules"], 0, after=False))
+        cloud.destroy(vm_id)
+        cloud.settle()
+    assert cloud.get(NetworkRule, lead.id).removed is not None
+    assert cloud.workflow(lead.id, "rule.retire").status == "failed"
+    open_ports(cloud, address, 81)
+    cloud.settle()
+    assert router_of(cloud).forwardings == ()

@@ -7,7 +7,7 @@ from manager.models import Vm
 from tests.unit.api.live_cloud import statements
 from tests.unit.workflows.cloud import Cloud
 
-DEPLOY = 41
+DEPLOY = 42
 DESTROY = 41
 
 
