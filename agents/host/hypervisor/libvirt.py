@@ -50,6 +50,9 @@ POLL_SECONDS = 0.2
 BOOT_SECONDS = 60.0
 POWER_OFF_SECONDS = 30.0
 DETACH_SECONDS = 30.0
+DETACH_CALL_SECONDS = 20.0
+"""libvirt itself waits for some seconds whether the guest lets go."""
+UNPLUGGING = "in the process of unplug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,11 @@ class LibvirtHypervisor:
         text = interface_xml(nic, self._platform)
         live, stored = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
         if self._state(domain) in {"running", "paused"} and self._has_nic(domain, nic, live):
-            self._connection.run("detach a NIC", lambda: domain.detachDeviceFlags(text, live))
+            try:
+                self._connection.run("detach a NIC", lambda: domain.detachDeviceFlags(text, live), DETACH_CALL_SECONDS)
+            except DomainRefused as error:
+                if UNPLUGGING not in str(error):  # asked before, and not answered yet
+                    raise
             self._await_detached(domain, nic)
         if self._has_nic(domain, nic, stored):
             self._connection.run("detach a NIC", lambda: domain.detachDeviceFlags(text, stored))

@@ -73,7 +73,7 @@ def _describe(nic: Nic, network: Network) -> Shown:
 
 
 def for_vms(call: Call, vm_ids: Iterable[str]) -> dict[str, list[Shown]]:
-    """By VM id: its NICs as `NicResponse` shows them to this caller, the default one first. At most three statements."""
+    """By VM id: its NICs as `NicResponse` shows them to the caller, the default one first. Three statements at most."""
     return _shown_by(call, Nic.vm_id, vm_ids)
 
 
