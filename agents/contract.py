@@ -171,6 +171,42 @@ class RebootVm(Command):
 
 
 @dataclass(frozen=True)
+class PlugNic(Command):
+    """Give the running domain the NIC `nic_id` of `vm`, which is the domain as it shall be; one it has is left alone.
+
+    `networks` are views with the NIC.
+    """
+
+    name: ClassVar[str] = "nic.plug"
+    timeout: ClassVar[int] = 60
+    vm: VmSpec
+    nic_id: str
+    networks: tuple[ApplyNetwork, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return f"vm:{self.vm.id}"
+
+
+@dataclass(frozen=True)
+class UnplugNic(Command):
+    """Take `nic` from the domain, once its guest lets go of it; `vm` is the domain as it shall be, without it.
+
+    `networks` are views without the NIC. One that is gone is no error.
+    """
+
+    name: ClassVar[str] = "nic.unplug"
+    timeout: ClassVar[int] = 90
+    vm: VmSpec
+    nic: NicSpec
+    networks: tuple[ApplyNetwork, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return f"vm:{self.vm.id}"
+
+
+@dataclass(frozen=True)
 class ReadConsole(Command):
     """The last `limit` bytes that the guest wrote to its serial console."""
 

@@ -26,7 +26,13 @@ from agents.host.host import Host
 from agents.outbox import Outbox, post
 from agents.runner import Runner
 
-HANDLER_MODULES = ("agents.host.vm", "agents.host.network", "agents.host.volume", "agents.images.handlers")
+HANDLER_MODULES = (
+    "agents.host.vm",
+    "agents.host.nic",
+    "agents.host.network",
+    "agents.host.volume",
+    "agents.images.handlers",
+)
 STORE_FACTS_SECONDS = 15.0
 
 RESTORE_ATTEMPTS = 10

@@ -22,6 +22,7 @@ from manager.models import (
     Domain,
     NetworkOffering,
     Nic,
+    NicAddress,
     OfferingDomain,
     OsCategory,
     OsType,
@@ -185,6 +186,9 @@ def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
         return cast("ColumnElement[str]", Account.id)
     if model is Nic:
         return select(Vm.account_id).where(Vm.id == Nic.vm_id).correlate(Nic).scalar_subquery()
+    if model is NicAddress:
+        owner_of_nic = select(Vm.account_id).join(Nic, Nic.vm_id == Vm.id).where(Nic.id == NicAddress.nic_id)
+        return owner_of_nic.correlate(NicAddress).scalar_subquery()
     column: ColumnElement[str] | None = getattr(model, "account_id", None)
     return column
 

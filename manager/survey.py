@@ -108,7 +108,15 @@ def facts_of(session: Session) -> Facts:
     nics = session.execute(select(Nic.id, Nic.vm_id, Nic.router_id, Nic.network_id, Nic.host_id))
     pool_host = select(StoragePool.host_id).where(StoragePool.id == Volume.pool_id).scalar_subquery().label("host_id")
     return Facts(
-        networks=living(Network, Network.name, Network.key, Network.generation, Network.account_id, Network.zone_id),
+        networks=living(
+            Network,
+            Network.name,
+            Network.key,
+            Network.generation,
+            Network.shared_generation,
+            Network.account_id,
+            Network.zone_id,
+        ),
         nics={row.id: row for row in nics},
         vms=living(Vm, Vm.name, Vm.state, Vm.host_id, Vm.generation, Vm.account_id),
         routers=living(Router, Router.name, Router.state, Router.host_id, Router.network_id),

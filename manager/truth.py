@@ -121,7 +121,7 @@ def _networks(facts: Facts, survey: Survey) -> Iterator[Finding]:
             told = ("network.unwanted", "holds a view without a NIC there of network", ("no view", "a view"))
         elif view.key != network.key:
             told = ("network.key", "has another GRE key for network", (str(network.key), str(view.key)))
-        elif view.generation != network.generation:
+        elif not network.shared_generation <= view.generation <= network.generation:
             told = ("network.generation", "holds another generation of network", _pair(network, view))
         else:
             continue

@@ -29,11 +29,24 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         {
             "Dhcp": {},
             "Dns": {"AllowDnsSuffixModification": "true"},
+            "Firewall": {
+                "MultipleIps": "true",
+                "SupportedEgressProtocols": "tcp,udp,icmp, all",
+                "SupportedProtocols": "tcp,udp,icmp",
+                "SupportedTrafficDirection": "ingress, egress",
+                "TrafficStatistics": "none",
+            },
+            "PortForwarding": {},
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
+            "StaticNat": {},
             "UserData": {},
         },
     ),
 }
+
+
+NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat")
+"""Services of public addresses: the provider has a public side by SourceNat alone."""
 
 
 class UnsuitableService(ValueError):  # noqa: N818 - it names what is wrong
@@ -71,7 +84,7 @@ def check(wanted: Iterable[str], chosen: Iterable[tuple[str, str]]) -> dict[str,
     `chosen` are pairs of service and provider; when nothing is `wanted`, they say which services there are.
 
     :raises UnsuitableService: a name is unknown, a provider lacks the service it was chosen for, a service is chosen
-        that is not wanted or has two providers, or nobody gives it
+        that is not wanted or has two providers, nobody gives it, or one is wanted without that which it needs
     """
     services = list(dict.fromkeys(service_named(name) for name in wanted))
     found: dict[str, str] = {}
@@ -82,7 +95,11 @@ def check(wanted: Iterable[str], chosen: Iterable[tuple[str, str]]) -> dict[str,
             raise UnsuitableService(f"{service} has two providers, {found[service]} and {provider}; choose one.")
         if service not in PROVIDERS[provider].services:
             raise UnsuitableService(_lacking(service, provider))
-    return {service: found.get(service) or _default(service) for service in services or found}
+    given = {service: found.get(service) or _default(service) for service in services or found}
+    lame = [service for service in NEED_PUBLIC_SIDE if service in given and "SourceNat" not in given]
+    if lame:
+        raise UnsuitableService(f"The service {lame[0]} needs SourceNat, which is not among the services.")
+    return given
 
 
 def _lacking(service: str, provider: str) -> str:

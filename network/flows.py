@@ -112,15 +112,15 @@ def check_view(view: NetworkView) -> None:
             raise InvalidViewError(f"Gateway {view.gateway} of network {view.id} is not inside {view.cidr}.")
         for peer in view.peers:
             _address(peer.underlay_address)
-        for nic in view.nics:
-            _address(nic.address)
+        for address in _addresses(view):
+            _address(address)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise InvalidViewError(f"Network {view.id} has a wrong address: {error}.") from error
     for nic in view.nics:
         if not MAC.fullmatch(nic.mac) or int(nic.mac[:2], 16) & MULTICAST_BIT:
             raise InvalidViewError(f"NIC {nic.id} of network {view.id} has the wrong MAC address {nic.mac!r}.")
-    for field in ("id", "mac", "address"):
-        values = [getattr(nic, field) for nic in view.nics]
+    every = {"id": [nic.id for nic in view.nics], "mac": [nic.mac for nic in view.nics], "address": _addresses(view)}
+    for field, values in every.items():
         if len(set(values)) != len(values):
             raise InvalidViewError(f"Two NICs of network {view.id} have the same {field}.")
 
@@ -132,6 +132,10 @@ def _address(text: str) -> IPv4Address:
     :raises AddressValueError: it is none
     """
     return IPv4Address(text)
+
+
+def _addresses(view: NetworkView) -> list[str]:
+    return [address for nic in view.nics for address in (nic.address, *nic.further)]
 
 
 def _check_keys(views: list[NetworkView]) -> None:

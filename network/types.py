@@ -15,6 +15,7 @@ class NicView:
 
     `mac` is lower-case and colon-separated, `address` is IPv4 without a prefix length, `host_id` names the
     hypervisor host that runs it. A `router` NIC is the virtual router's leg: it may send from any source address.
+    `further` are more addresses that a guest may have by itself.
     """
 
     id: str
@@ -22,6 +23,7 @@ class NicView:
     address: str
     host_id: str
     role: Literal["guest", "router"] = "guest"
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Lease:
     """What the router tells one guest NIC by DHCP and about it by DNS and metadata.
 
     `user_data` is base64, `password` is handed out once by the password service, `public_keys` is the
-    text of an authorized_keys file. `vm_id` is the instance id.
+    text of an authorized_keys file. `vm_id` is the instance id. A guest gets its default route from the one NIC
+    that `leads_out`.
     """
 
     nic_id: str
@@ -83,11 +86,65 @@ class Lease:
     public_keys: str = ""
     user_data: str = ""
     password: str = ""
+    leads_out: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Packets that open a connection. `protocol` is tcp, udp, icmp, all, or a protocol number (RFC 5237).
+
+    `first_port`..`last_port` are the destination ports of tcp and udp, `icmp_type` and `icmp_code` those of icmp;
+    None stands for any. `sources` and `destinations` are IPv4 networks with prefix lengths; none stand for all.
+    """
+
+    protocol: str
+    first_port: int | None = None
+    last_port: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Traffic from outside that may reach what the public `address` leads to."""
+
+    address: str
+    traffic: Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Ports of the public `address` that lead to as many ports of `guest`, the first to `guest_port`.
+
+    Only for `sources` (as in Traffic). Nothing of it comes in that no Opening allows.
+    """
+
+    address: str
+    protocol: Literal["tcp", "udp"]
+    first_port: int
+    last_port: int
+    guest: str
+    guest_port: int
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaticNat:
+    """The public `address` stands for `guest`, both ways; what may come in, Openings say."""
+
+    address: str
+    guest: str
 
 
 @dataclass(frozen=True, slots=True)
 class RouterSpec:
-    """The whole wanted state of one virtual router; replaces every older one. `nameservers` are its upstreams."""
+    """The whole wanted state of one virtual router; replaces every older one. `nameservers` are its upstreams.
+
+    `addresses` are the public addresses that it has besides that of `public`. Guests may reach all that is outside
+    but `egress` when `egress_open`, else nothing but that.
+    """
 
     id: str
     network_id: str
@@ -100,3 +157,9 @@ class RouterSpec:
     leases: tuple[Lease, ...] = ()
     nameservers: tuple[str, ...] = ()
     redundant_state: str = ""
+    addresses: tuple[str, ...] = ()
+    openings: tuple[Opening, ...] = ()
+    forwardings: tuple[Forwarding, ...] = ()
+    static_nats: tuple[StaticNat, ...] = ()
+    egress: tuple[Traffic, ...] = ()
+    egress_open: bool = True

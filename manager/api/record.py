@@ -17,7 +17,8 @@ from manager.models import ClientToken, EventRow, WorkflowRow
 from manager.models.changes import HIDDEN, SECRET, changes_of
 from manager.secrets import seal, unseal
 
-RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic"}
+RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic",
+                  "NetworkRule": "FirewallRule", "PublicAddress": "IpAddress"}  # fmt: skip
 LONGEST_VALUE = 255
 LONGEST_AGENT = 255
 MOST_PARAMETERS = 100

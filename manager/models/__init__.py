@@ -12,7 +12,7 @@ from manager.models.catalog import (
     ServiceOffering,
     Template,
 )
-from manager.models.compute import Nic, Vm, Volume
+from manager.models.compute import Nic, NicAddress, Vm, Volume
 from manager.models.identity import (
     Account,
     ApiKey,
@@ -28,9 +28,17 @@ from manager.models.identity import (
     Tag,
     User,
 )
-from manager.models.network import Network, Router
+from manager.models.network import Network, Router, ServiceProvider, VirtualRouterElement
 from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
 from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
+from manager.models.rules import (
+    EgressRule,
+    FirewallRule,
+    IpForwardingRule,
+    NetworkRule,
+    PortForwardingRule,
+    StaticNatRule,
+)
 from manager.models.topology import (
     Agent,
     Cluster,
@@ -64,11 +72,13 @@ changes.register()
 
 __all__ = [
     "Account", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base", "ClientToken", "Cluster",
-    "Configuration", "Counter", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "Entity", "EventRow", "Host",
-    "ImageStore", "Inventory", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic", "OfferingDomain",
-    "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Project", "ProjectInvitation", "ProjectMember",
+    "Configuration", "Counter", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity",
+    "EventRow", "FirewallRule", "Host", "ImageStore", "Inventory", "IpForwardingRule", "LeaseRow", "LoginSession",
+    "Network", "NetworkOffering", "NetworkRule", "Nic", "NicAddress", "OfferingDomain", "OfferingZone", "OsCategory",
+    "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember",
     "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role",
-    "RolePermission", "Router", "ScopedSetting", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag", "Template",
-    "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "VlanIpRange", "Vm",
-    "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
+    "RolePermission", "Router", "ScopedSetting", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule",
+    "StoragePool", "Tag", "Template", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
+    "UsageTraffic", "User", "VirtualRouterElement", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery",
+    "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

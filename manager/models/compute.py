@@ -69,6 +69,22 @@ class Nic(Base):
     is_default: Mapped[bool] = mapped_column(default=True)
 
 
+class NicAddress(Base):
+    """A further address of a VM's NIC, which the guest sets by itself. It goes with its NIC.
+
+    While `removing`, hosts are told to forget it; then it is free.
+    """
+
+    __tablename__ = "nic_addresses"
+    __table_args__ = (UniqueConstraint("network_id", "address"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    nic_id: Mapped[str] = mapped_column(ForeignKey("nics.id", ondelete="CASCADE"), index=True)
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
+    address: Mapped[str] = mapped_column(STATE)
+    removing: Mapped[bool] = mapped_column(default=False)
+
+
 class Volume(Entity, Base):
     """A volume. `size` in bytes; `pool_id` is set once its space is claimed."""
 

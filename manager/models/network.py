@@ -9,7 +9,12 @@ from manager.models.base import STATE, Base, Entity
 
 
 class Network(Entity, Base):
-    """A tenant network. `generation` grows with every change of what hosts must know about it."""
+    """A tenant network. `generation` grows with every change of what hosts must know about it.
+
+    `shared_generation` is the last that all its hosts were told: later ones concern its router alone.
+    `rules_wanted` grows with each change of its rules or public addresses; its router has those up to
+    `rules_applied`.
+    """
 
     __tablename__ = "networks"
 
@@ -27,6 +32,9 @@ class Network(Entity, Base):
     mtu: Mapped[int] = mapped_column(default=1458)
     state: Mapped[str] = mapped_column(STATE, default="Allocated")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    shared_generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    rules_wanted: Mapped[int] = mapped_column(BigInteger, default=0)
+    rules_applied: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Router(Entity, Base):
@@ -42,3 +50,22 @@ class Router(Entity, Base):
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
     state: Mapped[str] = mapped_column(STATE, default="Stopped")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class ServiceProvider(Entity, Base):
+    """Who gives services to the tenant networks of a physical network."""
+
+    __tablename__ = "service_providers"
+
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"), index=True)
+    name: Mapped[str]
+    state: Mapped[str] = mapped_column(STATE, default="Enabled")
+
+
+class VirtualRouterElement(Entity, Base):
+    """The virtual routers of one provider; new ones are made while it is enabled."""
+
+    __tablename__ = "virtual_router_elements"
+
+    provider_id: Mapped[str] = mapped_column(ForeignKey("service_providers.id"), index=True)
+    enabled: Mapped[bool] = mapped_column(default=True)

@@ -87,6 +87,7 @@ ROUTER_MOVES = Moves(
         "started": {"Starting": "Running"},
         "stop": {"Running": "Stopping"},
         "stopped": {"Stopping": "Stopped", "Starting": "Stopped"},
+        "stay": {"Stopping": "Running"},
     },
     passing=frozenset({"Starting", "Stopping"}),
 )
@@ -121,4 +122,15 @@ PROJECT_MOVES = Moves(
     passing=frozenset(),
 )
 
-ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES)
+
+RULE_MOVES = Moves(
+    "rule",
+    {
+        "apply": {"Add": "Active"},
+        "revoke": {"Add": "Revoke", "Active": "Revoke"},
+        "keep": {"Revoke": "Active"},
+    },
+    passing=frozenset({"Add", "Revoke"}),
+)
+
+ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES, RULE_MOVES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from sqlalchemy import BigInteger, Double, Float, ForeignKey, Integer, UniqueConstraint
@@ -183,7 +184,10 @@ class VlanIpRange(Entity, Base):
 
 
 class PublicAddress(Base):
-    """One public IPv4 address of a range; free while `network_id` is NULL, taken by one guarded UPDATE."""
+    """One public IPv4 address of a range; free while `network_id` is NULL, taken by one guarded UPDATE.
+
+    While `releasing`, a job takes it back from its network, and no new rule can be made on it.
+    """
 
     __tablename__ = "public_addresses"
     __table_args__ = (UniqueConstraint("zone_id", "address"),)
@@ -196,6 +200,9 @@ class PublicAddress(Base):
     account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
     network_id: Mapped[str | None] = mapped_column(ForeignKey("networks.id"), index=True)
     source_nat: Mapped[bool] = mapped_column(default=False)
+    allocated: Mapped[dt.datetime | None]
+    releasing: Mapped[bool] = mapped_column(default=False)
+    display: Mapped[bool] = mapped_column(default=True)
 
 
 class TunnelKey(Base):

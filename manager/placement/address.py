@@ -5,17 +5,27 @@ from __future__ import annotations
 import ipaddress
 import random
 import secrets
-from collections import Counter
 from typing import Any
 
-from sqlalchemy import Insert, insert, select, update
+from sqlalchemy import ColumnElement, Insert, Select, func, insert, select, update
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Account, Network, Nic, PhysicalNetwork, PublicAddress, TunnelKey, new_id
+from manager.models import (
+    Account,
+    Network,
+    Nic,
+    NicAddress,
+    PhysicalNetwork,
+    PublicAddress,
+    TunnelKey,
+    VlanIpRange,
+    new_id,
+    utcnow,
+)
 from manager.placement import limits
 
 TRIES = 12
@@ -41,7 +51,11 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
     pool = ipaddress.IPv4Network(network.cidr)
     if wanted is not None:
         _check_wanted(network, pool, wanted)
-    taken = {ipaddress.IPv4Address(network.gateway)} if "router_id" not in owner else set()
+    taken = lock_addresses(session, network.id)
+    if "router_id" not in owner:
+        taken.add(ipaddress.IPv4Address(network.gateway))
+    if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
+        raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
     for _ in range(TRIES):
         address = wanted or _free_address(network, pool, taken)
         nic_id = new_id()
@@ -53,6 +67,36 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
         held = session.scalars(select(Nic.address).filter_by(network_id=network.id))  # asked for only when unlucky
         taken |= {ipaddress.IPv4Address(address), *map(ipaddress.IPv4Address, held)}
     raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
+
+
+def lock_addresses(session: Session, network_id: str) -> set[ipaddress.IPv4Address]:
+    """The further addresses of NICs in the network, whose row is locked: no other is added until the transaction ends.
+
+    The addresses that NICs have by themselves are unique by their own key, and these by theirs.
+    """
+    query = (
+        select(NicAddress.address)
+        .select_from(Network)
+        .outerjoin(NicAddress, NicAddress.network_id == Network.id)
+        .where(Network.id == network_id)
+        .with_for_update(of=Network)
+    )
+    return {ipaddress.IPv4Address(address) for address in session.scalars(query) if address is not None}
+
+
+def free_address(session: Session, network: Network, wanted: str | None) -> str:
+    """A free address of the network, or `wanted`, for a NIC that is there; the network stays locked.
+
+    :raises NoAddress: all are taken, or the wanted one is
+    """
+    pool = ipaddress.IPv4Network(network.cidr)
+    if wanted is not None:
+        _check_wanted(network, pool, wanted)
+    taken = lock_addresses(session, network.id) | {ipaddress.IPv4Address(network.gateway)}
+    taken |= set(map(ipaddress.IPv4Address, session.scalars(select(Nic.address).filter_by(network_id=network.id))))
+    if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
+        raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
+    return wanted or _free_address(network, pool, taken)
 
 
 def _check_wanted(network: Network, pool: ipaddress.IPv4Network, wanted: str) -> None:
@@ -110,47 +154,66 @@ def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> in
     raise NoAddress(f"All GRE keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
 
 
-def take_public_address(session: Session, network: Network) -> PublicAddress:
-    """A free public address of the zone, as source NAT of `network`; the one it has already, if any.
+def source_nat_of(session: Session, network_id: str) -> PublicAddress | None:
+    return session.scalar(select(PublicAddress).filter_by(network_id=network_id, source_nat=True))
 
-    It counts against the owner's limit.
 
-    :raises NoAddress: none is free
-    :raises LimitReached: the owner may hold no more
+def take_public_address(session: Session, network: Network, *, source_nat: bool, wanted: str = "") -> PublicAddress:
+    """A free public address of the zone (`wanted`, when given), now the network's and counted on its account.
+
+    All addresses of a network are on the physical network of its source NAT: its router has one public interface.
+
+    :raises NoAddress: none is free, or the wanted one is not
+    :raises LimitReached: the account may hold no more
     """
-    held = session.scalar(select(PublicAddress).filter_by(network_id=network.id, source_nat=True))
-    if held is not None:
-        return held
+    limits.claim(session, session.get_one(Account, network.account_id), public_addresses=1)
     for _ in range(TRIES):
-        query = select(PublicAddress.id).filter_by(zone_id=network.zone_id, network_id=None).limit(32)
-        free = session.scalars(query).all()
+        free = session.scalars(_free_public(network, wanted).limit(32)).all()
         if not free:
-            raise NoAddress("The zone has no free public address; add a VLAN IP range or release an address.")
+            raise NoAddress(_none_free(wanted))
         chosen = _random.choice(free)
+        values = {"network_id": network.id, "account_id": network.account_id, "allocated": utcnow()}
         taken = write(
             session,
             update(PublicAddress)
             .where(PublicAddress.id == chosen, PublicAddress.network_id.is_(None))
-            .values(network_id=network.id, account_id=network.account_id, source_nat=True),
+            .values(source_nat=source_nat, releasing=False, display=True, **values),
         )
         if taken:
-            limits.claim(session, session.get_one(Account, network.account_id), public_addresses=1)
-            return session.get_one(PublicAddress, chosen)
+            return session.get_one(PublicAddress, chosen, populate_existing=True)
     raise NoAddress("Public addresses are being taken by others at this moment; try again.")
 
 
-def free_public_addresses(session: Session, network_id: str) -> None:
-    """Free all public addresses of the network, and take them off the counts of their owners."""
-    query = select(PublicAddress.account_id, PublicAddress.id).filter_by(network_id=network_id).with_for_update()
-    held = Counter(row.account_id for row in session.execute(query))
-    if not held:
-        return
-    write(
-        session,
-        update(PublicAddress)
-        .where(PublicAddress.network_id == network_id)
-        .values(network_id=None, account_id=None, source_nat=False),
+def _free_public(network: Network, wanted: str) -> Select[Any]:
+    query = select(PublicAddress.id).where(PublicAddress.zone_id == network.zone_id, PublicAddress.network_id.is_(None))
+    held = (
+        select(VlanIpRange.physical_network_id)
+        .join(PublicAddress, PublicAddress.range_id == VlanIpRange.id)
+        .where(PublicAddress.network_id == network.id, PublicAddress.source_nat)
+        .scalar_subquery()
     )
-    for account_id, count in held.items():
-        if account_id is not None:
-            limits.release(session, account_id, public_addresses=count)
+    beside = select(VlanIpRange.id).where(
+        VlanIpRange.physical_network_id == func.coalesce(held, VlanIpRange.physical_network_id)
+    )
+    query = query.where(PublicAddress.range_id.in_(beside))
+    return query.where(PublicAddress.address == wanted) if wanted else query
+
+
+def _none_free(wanted: str) -> str:
+    if wanted:
+        return f"The public address {wanted} is not free, or not one of the network's zone and physical network."
+    return "The zone has no free public address; add a VLAN IP range or release an address."
+
+
+def free_public_addresses(session: Session, *which: ColumnElement[bool]) -> None:
+    """Give the addresses of these conditions back to the zone, and take them off their accounts' counts."""
+    held = session.execute(select(PublicAddress.id, PublicAddress.account_id).where(*which)).all()
+    for address_id, account_id in held:
+        freed = write(
+            session,
+            update(PublicAddress)
+            .where(PublicAddress.id == address_id, PublicAddress.network_id.is_not(None))
+            .values(network_id=None, account_id=None, source_nat=False, allocated=None, releasing=False, display=True),
+        )
+        if freed:
+            limits.release(session, str(account_id), public_addresses=1)

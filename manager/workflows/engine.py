@@ -28,6 +28,7 @@ from manager.workflows.ending import end, note_start
 RESEND_SECONDS = 5.0
 RING_SECONDS = 5.0
 UNDO_ATTEMPTS = 6
+INTERNAL = 530
 
 log = structlog.get_logger()
 
@@ -131,11 +132,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Workflow:
-    """`subject` is the table of what the workflow is about; one workflow a subject is open at a time."""
+    """`subject` is the table of what the workflow is about; one workflow a subject is open at a time.
+
+    With a `lane`, one in that lane: beside another workflow of the subject that has another lane or none.
+    """
 
     name: str
     subject: type[Any]
     steps: tuple[Step, ...]
+    lane: str = ""
+
+    def holds(self, subject_id: str) -> str:
+        """The unique key that an open workflow of the subject has."""
+        return f"{self.lane or self.subject.__tablename__}:{subject_id}"
 
     def start(self, session: Session, subject: Any, *, call: Any = None, **arguments: Any) -> WorkflowRow:
         """Store the workflow and ring for it after commit.
@@ -144,7 +153,7 @@ class Workflow:
 
         :raises Busy: another workflow is open for the subject
         """
-        holds = f"{self.subject.__tablename__}:{subject.id}"
+        holds = self.holds(subject.id)
         row = WorkflowRow(
             name=self.name,
             subject_type=self.subject.__tablename__,
@@ -169,9 +178,9 @@ class Workflow:
 WORKFLOWS: dict[str, Workflow] = {}
 
 
-def workflow(name: str, subject: type[Any], steps: Sequence[Step]) -> Workflow:
+def workflow(name: str, subject: type[Any], steps: Sequence[Step], *, lane: str = "") -> Workflow:
     """Declare a workflow."""
-    WORKFLOWS[name] = Workflow(name, subject, tuple(steps))
+    WORKFLOWS[name] = Workflow(name, subject, tuple(steps), lane)
     return WORKFLOWS[name]
 
 
@@ -337,7 +346,9 @@ def _record_failure(session: Session, workflow_id: str, failure: _StepRaised) ->
     row.position, row.asked, row.waiting_for = failure.position, 0, None
     row.trace = [*row.trace, _entry(step, row.undoing, "failed", row.attempts, reason=reason)]
     if not row.undoing:
-        row.undoing, row.error, row.error_code, row.attempts = True, reason, getattr(error, "code", 530), 0
+        code = getattr(error, "code", None)  # others than ours may have one, which is no number
+        row.undoing, row.error, row.attempts = True, reason, 0
+        row.error_code = code if isinstance(code, int) else INTERNAL
         row.wake_at = now + RING_SECONDS
         ring(session, row.id)
     elif row.attempts + 1 < UNDO_ATTEMPTS:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import delete, func, select
 
 from manager.db import write
-from manager.models import Host, Network, NetworkOffering, Nic, Router, WorkflowRow, Zone, utcnow
+from manager.models import (
+    Host,
+    Network,
+    NetworkOffering,
+    NetworkRule,
+    Nic,
+    PublicAddress,
+    Router,
+    ServiceProvider,
+    VirtualRouterElement,
+    WorkflowRow,
+    Zone,
+    utcnow,
+)
 from manager.models.states import NETWORK_MOVES, ROUTER_MOVES
 from manager.placement import limits
-from manager.placement.address import NoAddress, add_nic, free_public_addresses, take_public_address
+from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
 from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.numbers import next_number
+from manager.workflows.rule_rows import forget_rules
 from manager.workflows.views import picture
+from network.catalog import VIRTUAL_ROUTER
 
-SERVED_BY_ROUTER = {"Dhcp", "Dns", "SourceNat", "UserData"}
+SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData"}
 
 
 def network_of(run: Run) -> Network:
@@ -60,16 +77,16 @@ def back_to_allocated(run: Run) -> Outcome:
 def place_router(run: Run) -> Outcome:
     """Give the network its router: a row, the gateway address, a public address, and the host with fewest routers."""
     network = network_of(run)
-    offering = run.session.get_one(NetworkOffering, network.offering_id)
-    if not SERVED_BY_ROUTER & set(offering.services):
+    services = _services_of(run, network)
+    if not SERVED_BY_ROUTER & set(services):
         return None
     router = router_of(run) or _new_router(run, network)
     router.host_id = _host_for_router(run, network)
     router.state = "Starting"
     router.generation += 1
     try:
-        if "SourceNat" in offering.services:
-            take_public_address(run.session, network)
+        if "SourceNat" in services and source_nat_of(run.session, network.id) is None:
+            run.note(taken=take_public_address(run.session, network, source_nat=True).id)
         nic = run.session.scalar(select(Nic).filter_by(router_id=router.id))
         if nic is None:
             nic_id = add_nic(run.session, network, wanted=network.gateway, router_id=router.id)
@@ -79,6 +96,27 @@ def place_router(run: Run) -> Outcome:
     nic.host_id = router.host_id
     run.session.flush()
     return None
+
+
+def _services_of(run: Run, network: Network) -> dict[str, Any]:
+    """The services of the network's offering.
+
+    :raises StepFailed: its physical network has no new virtual routers
+    """
+    router = (ServiceProvider.name == VIRTUAL_ROUTER) & ServiceProvider.removed.is_(None)
+    query = (
+        select(NetworkOffering, ServiceProvider.state, VirtualRouterElement.enabled)
+        .select_from(NetworkOffering)
+        .outerjoin(ServiceProvider, (ServiceProvider.physical_network_id == network.physical_network_id) & router)
+        .outerjoin(VirtualRouterElement, VirtualRouterElement.provider_id == ServiceProvider.id)
+        .where(NetworkOffering.id == network.offering_id)
+    )
+    offering, state, is_enabled = run.session.execute(query).one()
+    if state == "Disabled" or is_enabled is False:
+        raise StepFailed(f"Network {network.name} can have no router: the provider VirtualRouter of its physical "
+                         "network, or the element of that, is disabled.", 534)  # fmt: skip
+    services: dict[str, Any] = offering.services
+    return services
 
 
 def _new_router(run: Run, network: Network) -> Router:
@@ -115,13 +153,30 @@ def _host_for_router(run: Run, network: Network) -> str:
 
 
 def remove_router(run: Run) -> Outcome:
-    """Take the router and its addresses back in the database, once no host runs it any more."""
+    """Take the router back in the database, once no host runs it, and the public address that was taken for it.
+
+    Addresses that the network was given before stay.
+    """
+    forget_router(run)
+    if run.recall("taken") is not None:
+        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"))
+    return None
+
+
+def forget_router(run: Run) -> Outcome:
     router = router_of(run)
     if router is not None:
         write(run.session, delete(Nic).where(Nic.router_id == router.id))
         router.state, router.host_id = "Stopped", None
         router.remove()
-    free_public_addresses(run.session, run.row.subject_id)
+    return None
+
+
+def give_up_addresses(run: Run) -> Outcome:
+    """The network goes: its router in the database, its rules, and its public addresses."""
+    forget_router(run)
+    forget_rules(run.session, NetworkRule.network_id == run.row.subject_id)
+    free_public_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
     return None
 
 
@@ -141,6 +196,16 @@ def stop_router(run: Run) -> list[Ask]:
     run.session.flush()
     leaving = {host for host in {*hosts, router.host_id} if host}
     return picture(run.session, run.row.subject_id, leaving=leaving).asks()
+
+
+def put_router_back(run: Run) -> list[Ask]:
+    """The router is again where it was before `stop_router`, if it was anywhere."""
+    router = router_of(run)
+    if router is not None:
+        for nic in run.session.scalars(select(Nic).filter_by(router_id=router.id)):
+            nic.host_id = router.host_id
+        run.session.flush()
+    return start_router(run)
 
 
 def mark_implemented(run: Run) -> Outcome:
@@ -198,6 +263,58 @@ restart_network = workflow(
 )
 
 
+def set_values(run: Run) -> Outcome:
+    network = network_of(run)
+    for name, value in run.arguments["values"].items():
+        run.note(**{name: getattr(network, name)})
+        setattr(network, name, value)
+    return None
+
+
+def set_back(run: Run) -> list[Ask]:
+    network = network_of(run)
+    for name in run.arguments["values"]:
+        if run.recall(name) is not None:
+            setattr(network, name, run.recall(name))
+    run.session.flush()
+    return start_router(run)
+
+
+def place_missing_router(run: Run) -> Outcome:
+    """The new offering may be the first with services of a router."""
+    if network_of(run).state != "Implemented" or router_of(run) is not None:
+        return None
+    run.note(placed=True)
+    return place_router(run)
+
+
+def stop_placed_router(run: Run) -> Outcome:
+    return stop_router(run) if run.recall("placed") else None
+
+
+def drop_placed_router(run: Run) -> Outcome:
+    return remove_router(run) if run.recall("placed") else None
+
+
+def mark_changed(run: Run) -> Outcome:
+    router = router_of(run)
+    if router is not None and router.state == "Starting":
+        ROUTER_MOVES.move(router, "started")
+    return None
+
+
+change_network = workflow(
+    "network.change",
+    Network,
+    [
+        Step(set_values, undo=set_back),
+        Step(place_missing_router, undo=drop_placed_router),
+        Step(start_router, undo=stop_placed_router),
+        Step(mark_changed),
+    ],
+)
+
+
 def begin_deleting(run: Run) -> Outcome:
     network = network_of(run)
     vm_nics = run.session.scalar(
@@ -230,8 +347,8 @@ delete_network = workflow(
     Network,
     [
         Step(begin_deleting, undo=keep_network),
-        Step(stop_router, undo=start_router),
-        Step(remove_router),
+        Step(stop_router, undo=put_router_back),
+        Step(give_up_addresses),
         Step(mark_deleted),
     ],
 )

@@ -18,6 +18,7 @@ from manager.models import (
     Network,
     NetworkOffering,
     Nic,
+    NicAddress,
     PublicAddress,
     Router,
     ServiceOffering,
@@ -27,6 +28,7 @@ from manager.models import (
     Zone,
 )
 from manager.workflows.engine import Ask
+from manager.workflows.published import published
 from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, PublicLeg, RouterSpec
 
 PUBLIC_BRIDGE = "br-public"
@@ -48,25 +50,35 @@ class Picture:
         ]
 
 
-def picture(session: Session, network_id: str, *, leaving: Iterable[str] = ()) -> Picture:
+def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), of_router: bool = False) -> Picture:
     """A new generation of the network. The network's row stays locked until this transaction ends, so generations
     are computed one after the other and a later one knows all that an earlier one knew.
 
-    `leaving` names hosts that held a part and may hold none now.
+    `leaving` names hosts that held a part and may hold none now. With `of_router`, what changed concerns the router
+    alone, and only its host is told.
     """
-    write(session, update(Network).where(Network.id == network_id).values(generation=Network.generation + 1))
+    next_one = Network.generation + 1
+    # MariaDB takes assignments one after the other, so generation comes last.
+    values = [(Network.generation, next_one)]
+    if not of_router:
+        values.insert(0, (Network.shared_generation, next_one))
+    write(session, update(Network).where(Network.id == network_id).ordered_values(*values))
     facts = _facts(session, network_id)
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)
+    further = _further(session, facts.Network)
     nics = tuple(
-        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST)
+        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()))
         for nic, _ in rows
         if nic.host_id
     )
     here = {nic.host_id for nic in nics}
-    router = _router_spec(facts, rows, nics)
+    guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
+    router = _router_spec(facts, rows, nics, published(session, facts.Network, guests))
     commands = {}
     for host_id in places:
+        if of_router and (router is None or router.nic.host_id != host_id):
+            continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
         view = _view(facts, nics if host_id in here else (), peers)
         mine = router if router is not None and router.nic.host_id == host_id else None
@@ -82,6 +94,19 @@ def _places(session: Session, rows: Sequence[Any], leaving: Iterable[str]) -> di
         query = select(Host.id, Host.agent_id, Host.underlay_address).where(Host.id.in_(others))
         places |= {host.id: (host.agent_id, host.underlay_address) for host in session.execute(query)}
     return places
+
+
+def _further(session: Session, network: Network) -> dict[str, tuple[str, ...]]:
+    """By NIC id: its further addresses. Who gives a NIC one counts it as a change of the network's rules."""
+    if not network.rules_wanted:
+        return {}
+    query = select(NicAddress.nic_id, NicAddress.address).where(
+        NicAddress.network_id == network.id, NicAddress.removing.is_(False)
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for row in session.execute(query.order_by(NicAddress.address)):
+        found[row.nic_id] = (*found.get(row.nic_id, ()), row.address)
+    return found
 
 
 def _facts(session: Session, network_id: str) -> Any:
@@ -140,11 +165,14 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> Net
         nics=nics,
         peers=peers,
         broadcast=facts.broadcast,
-        egress_open=facts.egress_default,
+        # A router knows the exceptions, so it is the one to stop what may not leave.
+        egress_open=facts.egress_default or facts.Router is not None,
     )
 
 
-def _router_spec(facts: Any, rows: Sequence[Any], nics: tuple[NicView, ...]) -> RouterSpec | None:
+def _router_spec(
+    facts: Any, rows: Sequence[Any], nics: tuple[NicView, ...], rules: dict[str, Any]
+) -> RouterSpec | None:
     router, network, zone = facts.Router, facts.Network, facts.Zone
     nic = next((nic for nic in nics if nic.role == ROUTER), None)
     if router is None or nic is None:
@@ -160,6 +188,8 @@ def _router_spec(facts: Any, rows: Sequence[Any], nics: tuple[NicView, ...]) -> 
         public=_public_leg(facts),
         leases=tuple(_lease(nic, row, zone.name) for nic, row in rows if nic.vm_id and nic.host_id),
         nameservers=tuple(server for server in (zone.dns1, zone.dns2) if server),
+        egress_open=facts.egress_default,
+        **rules,
     )
 
 
@@ -184,4 +214,5 @@ def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
         public_keys=row.public_keys,
         user_data=row.user_data,
         password=row.password or "",
+        leads_out=nic.is_default,
     )

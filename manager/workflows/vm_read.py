@@ -11,10 +11,22 @@ from sqlalchemy.orm import defer
 
 from agents.contract import ApplyNetwork, command_from, to_plain
 from manager.db import write
-from manager.models import Host, ImageStore, Network, Nic, ServiceOffering, StoragePool, Template, Vm, Volume, utcnow
+from manager.models import (
+    Host,
+    ImageStore,
+    Network,
+    Nic,
+    ServiceOffering,
+    StoragePool,
+    Template,
+    Vm,
+    Volume,
+    utcnow,
+)
 from manager.placement import host as placement
 from manager.placement import limits
 from manager.workflows.engine import Ask, Run
+from manager.workflows.rules import retire_rules_of_vm
 from manager.workflows.views import picture
 
 
@@ -146,6 +158,8 @@ def forget_holdings(run: Run, vm: Vm, *, counted: bool = False) -> None:
         if volume.pool_id is not None:
             placement.release_pool(run.session, volume.pool_id, volume.size)
         volume.state, volume.removed, volume.live = "Expunged", utcnow(), None
+    if any(network.rules_wanted for _, network in plugs_of(run)):
+        retire_rules_of_vm(run.session, vm.id)
     write(run.session, delete(Nic).where(Nic.vm_id == vm.id))
     held = {"volumes": len(volumes), "primary_storage": sum(volume.size for volume in volumes)}
     if not counted:

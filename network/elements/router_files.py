@@ -10,11 +10,10 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from network.elements.router_rules import GUEST_DEVICE, check_rules
 from network.errors import InvalidViewError
 from network.types import Lease, RouterSpec
 
-GUEST_DEVICE = "eth0"
-PUBLIC_DEVICE = "eth1"
 METADATA_ADDRESS = "169.254.169.254"
 LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 HOSTNAME = re.compile(LABEL)
@@ -24,6 +23,8 @@ DEVICE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 PROBLEM = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 MAY_HAVE_LINES = "public_keys"
 LEASE_HOURS = 12
+INSIDE = "inside"
+"""Marks guests that leave by another NIC; an option of theirs without a value is not sent."""
 
 
 def check_spec(spec: RouterSpec) -> None:
@@ -51,6 +52,7 @@ def check_spec(spec: RouterSpec) -> None:
         raise InvalidViewError(f"Router {spec.id} has a wrong address or user data: {error}.") from error
     if len(set(inside)) != len(inside) or any(address not in network for address in inside):
         raise InvalidViewError(f"The addresses of router {spec.id} are not distinct ones of {spec.cidr}.")
+    check_rules(spec)
 
 
 def _check_text(router_id: str, value: Any, name: str = "") -> None:
@@ -94,59 +96,29 @@ def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
         f"dhcp-range={network.network_address},static,{network.netmask},{LEASE_HOURS}h",
         "dhcp-authoritative",
         "dhcp-ignore=tag:!known",
-        f"dhcp-option=option:router,{gateway}",
+        f"dhcp-option=tag:!{INSIDE},option:router,{gateway}",
+        f"dhcp-option=tag:{INSIDE},option:router",
         f"dhcp-option=option:dns-server,{gateway}",
         f"dhcp-option=option:mtu,{spec.mtu}",
-        f"dhcp-option=option:classless-static-route,{classless}",
+        f"dhcp-option=tag:!{INSIDE},option:classless-static-route,{classless}",
+        f"dhcp-option=tag:{INSIDE},option:classless-static-route,{METADATA_ADDRESS}/32,{gateway}",
         *(f"server={address}" for address in spec.nameservers),
     ]
     return "\n".join(lines) + "\n"
 
 
 def dhcp_hosts(spec: RouterSpec) -> str:
-    return "".join(f"{lease.mac},{lease.address},{lease.hostname}\n" for lease in _ordered(spec))
+    return "".join(f"{_tagged(lease)},{lease.address},{lease.hostname}\n" for lease in _ordered(spec))
+
+
+def _tagged(lease: Lease) -> str:
+    return lease.mac if lease.leads_out else f"{lease.mac},set:{INSIDE}"
 
 
 def dns_hosts(spec: RouterSpec) -> str:
     """Names both ways; `data-server` is where CloudStack's guests look for their metadata."""
     own = f"{spec.nic.address} data-server.{spec.domain} data-server\n"
     return own + "".join(f"{e.address} {e.hostname}.{spec.domain} {e.hostname}\n" for e in _ordered(spec))
-
-
-def nft_rules(spec: RouterSpec) -> str:
-    """One file that replaces all rules at once. Nothing that comes from outside is let in but answers."""
-    outward = translate = ""
-    if spec.public is not None:
-        outward = f'iifname "{GUEST_DEVICE}" oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} accept'
-        translate = f'oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} snat to {spec.public.address}'
-    return NFT.format(guest=GUEST_DEVICE, outward=outward, translate=translate)
-
-
-NFT = """table inet pileus
-delete table inet pileus
-table inet pileus {{
-  chain input {{
-    type filter hook input priority filter; policy drop;
-    iif lo accept
-    ct state invalid drop
-    ct state established,related accept
-    iifname "{guest}" udp dport {{ 53, 67 }} accept
-    iifname "{guest}" tcp dport {{ 53, 80, 8080 }} accept
-    iifname "{guest}" icmp type echo-request accept
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy drop;
-    ct state invalid drop
-    ct state established,related accept
-    ip daddr 169.254.0.0/16 drop
-    {outward}
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    {translate}
-  }}
-}}
-"""
 
 
 def metadata_state(spec: RouterSpec) -> str:

@@ -18,7 +18,8 @@ from network import links
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
-from network.elements.router_files import GUEST_DEVICE, METADATA_ADDRESS, PUBLIC_DEVICE
+from network.elements.router_files import METADATA_ADDRESS
+from network.elements.router_rules import GUEST_DEVICE, PUBLIC_DEVICE, nft_rules
 from network.errors import CommandFailedError, NetworkError
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
@@ -32,6 +33,9 @@ SYSCTLS = (
     # A device that comes up tells its neighbours who has its address now.
     "net.ipv4.conf.all.arp_notify=1",
     "net.ipv4.conf.default.arp_notify=1",
+    # A guest that reaches another by a public address must not be told to go there by itself.
+    "net.ipv4.conf.all.send_redirects=0",
+    f"net.ipv4.conf.{GUEST_DEVICE}.send_redirects=0",
 )
 PACKAGES = Path(__file__).resolve().parents[2]
 OTHERS_MAY_PASS = 0o001
@@ -67,7 +71,7 @@ class VirtualRouter:
             self._ensure_guest_leg(spec, namespace)
             _ensure_public_leg(spec, namespace)
             run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
-            run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=files.nft_rules(spec))
+            run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=nft_rules(spec))
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
 
@@ -185,10 +189,19 @@ def _ensure_veth(device: str, inner: str, namespace: str, mac: str) -> bool:
     return not is_whole
 
 
-def _ensure_addresses(namespace: str, device: str, address: str, mtu: int = 1500) -> None:
-    """Give the device just this address, before it comes up, so that coming up announces it."""
+def _ensure_addresses(
+    namespace: str, device: str, address: str, mtu: int = 1500, *, more: tuple[str, ...] = ()
+) -> None:
+    """Give the device just `address`, before it comes up, so that coming up announces it, and then those of `more`.
+
+    The kernel announces all addresses of a device again when its MAC address is set, even to what it is.
+    """
     there = links.links(namespace)[device]
-    lines = [f"address del {old} dev {device}" for old in there.addresses if old != address]
+    wanted = [address, *(f"{one}/32" for one in more)]
+    lines = [f"address del {old} dev {device}" for old in there.addresses if old not in wanted]
+    lines += [f"address add {one} dev {device}" for one in wanted[1:] if one not in there.addresses]
+    if lines:
+        lines.append(f"link set dev {device} address {there.mac}")
     if address not in there.addresses:
         lines += [f"link set dev {device} down", f"address add {address} dev {device}"]
     if lines or not there.up or there.mtu != mtu:
@@ -203,7 +216,7 @@ def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
     _ensure_veth(device, PUBLIC_DEVICE, namespace, public.mac)
     lines = [f"link set dev {device} addrgenmode none", f"link set dev {device} master {public.bridge}"]
     links.change([*lines, f"link set dev {device} up"])
-    _ensure_addresses(namespace, PUBLIC_DEVICE, f"{public.address}/{public.prefix_length}")
+    _ensure_addresses(namespace, PUBLIC_DEVICE, f"{public.address}/{public.prefix_length}", more=spec.addresses)
     links.change([f"route replace default via {public.gateway} dev {PUBLIC_DEVICE}"], namespace)
 
 

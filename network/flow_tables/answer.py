@@ -20,7 +20,7 @@ from network.flow_tables.layout import (
 
 def arp_flows(place: Place) -> Iterator[Flow]:
     """An answer for every address of the network, also those on other hosts, and for the gateway."""
-    owners = {nic.address: (nic.mac, nic.id) for nic in place.view.nics}
+    owners = {address: (nic.mac, nic.id) for nic in place.view.nics for address in (nic.address, *nic.further)}
     if place.router is not None:
         owners.setdefault(place.view.gateway, (place.router.mac, place.router.id))
     for address, (mac, nic_id) in owners.items():

@@ -60,19 +60,20 @@ def _guest_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:
     yield 110, DHCP_REPLY, 0
     yield 105, f"{DHCP_REQUEST},dl_src={nic.mac},nw_src=0.0.0.0,nw_dst=255.255.255.255", DHCP
     yield 105, f"{DHCP_REQUEST},dl_src={nic.mac},nw_src={nic.address}", DHCP
-    yield 100, _own_arp(nic), ARP_ANSWER
-    # Silence is the answer that the guest's own address is free.
-    yield 100, f"arp,dl_src={nic.mac},arp_sha={nic.mac},arp_spa=0.0.0.0,arp_tpa={nic.address}", 0
-    yield 90, f"ip,dl_src={nic.mac},nw_src={nic.address}", EGRESS
+    for address in (nic.address, *nic.further):
+        yield 100, _own_arp(nic, address), ARP_ANSWER
+        # Silence is the answer that the guest's own address is free.
+        yield 100, f"arp,dl_src={nic.mac},arp_sha={nic.mac},arp_spa=0.0.0.0,arp_tpa={address}", 0
+        yield 90, f"ip,dl_src={nic.mac},nw_src={address}", EGRESS
 
 
 def _router_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:
     yield 105, f"{DHCP_REPLY},dl_src={nic.mac},nw_src={nic.address}", DHCP
     # Nobody behind the router, which forwards any source address, is a DHCP server here.
     yield 104, DHCP_REPLY, 0
-    yield 100, _own_arp(nic), ARP_ANSWER
+    yield 100, _own_arp(nic, nic.address), ARP_ANSWER
     yield 90, f"ip,dl_src={nic.mac}", EGRESS
 
 
-def _own_arp(nic: NicView) -> str:
-    return f"arp,dl_src={nic.mac},arp_sha={nic.mac},arp_spa={nic.address}"
+def _own_arp(nic: NicView, address: str) -> str:
+    return f"arp,dl_src={nic.mac},arp_sha={nic.mac},arp_spa={address}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ import psutil
 import pytest
 
 from agents.contract import DiskSpec, DomainFacts, NicSpec, VmSpec
+from agents.host.hypervisor import libvirt as libvirt_driver
 from agents.host.hypervisor import open_hypervisor
 from agents.host.hypervisor.base import (
     DomainNotRunning,
@@ -244,6 +247,65 @@ def test_reboot_needs_a_running_domain(lab: Lab) -> None:
     lab.crash(vm.id)
     with pytest.raises(DomainNotRunning):
         lab.hypervisor.reboot(vm.id, True, 0)
+
+
+def more_nic(lab: Lab) -> NicSpec:
+    """A second NIC, whose tap is there."""
+    nic = NicSpec(str(uuid.uuid4()), "network", "02:00:00:00:00:02", 1450)
+    if lab.cell is not None:
+        lab.cell.add_tap(tap_name(nic.id))
+    return nic
+
+
+def test_a_nic_is_attached_once_and_only_to_what_runs(lab: Lab) -> None:
+    vm, disks = lab.vm()
+    nic = more_nic(lab)
+    with pytest.raises(DomainNotRunning):
+        lab.hypervisor.attach(vm.id, nic)
+    lab.hypervisor.start(vm, disks)
+    lab.hypervisor.attach(vm.id, nic)
+    lab.hypervisor.attach(vm.id, nic)
+    assert lab.facts(vm.id).state == "running"
+    lab.hypervisor.start(vm, disks)
+    lab.crash(vm.id)
+    with pytest.raises(DomainNotRunning):
+        lab.hypervisor.attach(vm.id, nic)
+    lab.hypervisor.detach(vm.id, nic)
+
+
+def test_detaching_what_is_gone_is_no_error(lab: Lab) -> None:
+    vm, disks = lab.vm()
+    lab.hypervisor.detach(vm.id, more_nic(lab))
+    lab.hypervisor.start(vm, disks)
+    lab.hypervisor.detach(vm.id, more_nic(lab))
+
+
+def macs_of(lab: Lab, vm_id: str, flags: int = 0) -> list[str]:
+    connection = libvirt.open(lab.cell.uri)
+    text = connection.lookupByUUIDString(vm_id).XMLDesc(flags)
+    connection.close()
+    return re.findall(r"<mac address='([^']+)'", text)
+
+
+def test_a_nic_is_in_the_running_and_in_the_stored_domain_until_the_guest_lets_go(libvirt_lab, monkeypatch) -> None:
+    lab, stored = libvirt_lab, libvirt.VIR_DOMAIN_XML_INACTIVE
+    vm, disks = lab.vm()
+    nic = more_nic(lab)
+    lab.hypervisor.start(vm, disks)
+    lab.hypervisor.attach(vm.id, nic)
+    both = [vm.nics[0].mac, nic.mac]
+    assert macs_of(lab, vm.id) == macs_of(lab, vm.id, stored) == both
+    with monkeypatch.context() as patch:
+        patch.setattr(libvirt_driver, "DETACH_SECONDS", 0.5)
+        with pytest.raises(DomainRefused, match="did not let go of the NIC 02:00:00:00:00:02"):
+            lab.hypervisor.detach(vm.id, nic)
+    assert macs_of(lab, vm.id) == macs_of(lab, vm.id, stored) == both
+    # QEMU takes away what it was asked for when the machine is reset.
+    resetting = threading.Timer(1.0, lab.hypervisor.reboot, (vm.id, True, 0))
+    resetting.start()
+    lab.hypervisor.detach(vm.id, nic)
+    resetting.join()
+    assert macs_of(lab, vm.id) == macs_of(lab, vm.id, stored) == [vm.nics[0].mac]
 
 
 def test_foreign_domains_are_shown_and_never_touched(lab: Lab) -> None:

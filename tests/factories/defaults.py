@@ -122,6 +122,11 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "position": lambda _factory, number: number,
     },
     m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
+    m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
+    m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},
+    m.NetworkRule: {"account_id": _account, "network_id": _of(m.Network), "protocol": "tcp"},
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip
 DEFAULTS[m.WorkflowRow]["subject_id"] = lambda _factory, _number: m.new_id()
+for _kind in (m.FirewallRule, m.EgressRule, m.PortForwardingRule, m.StaticNatRule, m.IpForwardingRule):
+    DEFAULTS[_kind] = DEFAULTS[m.NetworkRule]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from agents.contract import DomainFacts, HostFacts, VmSpec
+from agents.contract import DomainFacts, HostFacts, NicSpec, VmSpec
 from storage.types import DiskSource
 
 
@@ -57,6 +57,18 @@ class Hypervisor(Protocol):
         """Restart the guest by ACPI; when it is not off within `grace` seconds, or `forced`, reset it.
 
         :raises DomainNotRunning: there is no such running domain
+        """
+
+    def attach(self, vm_id: str, nic: NicSpec) -> None:
+        """Give the running domain a NIC whose tap is plugged already; one it has is left alone.
+
+        :raises DomainNotRunning: there is no such running domain
+        """
+
+    def detach(self, vm_id: str, nic: NicSpec) -> None:
+        """Take the NIC from the domain; it lacks one that is gone, or is gone itself.
+
+        :raises DomainRefused: the guest does not let go of it
         """
 
     def domains(self) -> list[DomainFacts]:

@@ -12,7 +12,7 @@ from lxml import etree
 
 from agents.contract import NicSpec, VmSpec
 from agents.host.hypervisor.elements import E
-from agents.host.hypervisor.metadata import DomainMark, mark_element
+from agents.host.hypervisor.metadata import PARSER, DomainMark, mark_element
 from network.names import tap_name
 from storage.types import DiskSource
 
@@ -181,6 +181,17 @@ def _interface(nic: NicSpec, platform: Platform) -> etree._Element:
         E.rom(enabled="no"),
         type="ethernet",
     )
+
+
+def interface_xml(nic: NicSpec, platform: Platform) -> str:
+    """A NIC by itself, as it is attached to a running domain."""
+    return etree.tostring(_interface(nic, platform), encoding="unicode")
+
+
+def has_interface(text: str, nic: NicSpec) -> bool:
+    """Whether the domain of this XML has the NIC."""
+    root = etree.fromstring(text.encode(), PARSER)
+    return any(mac.get("address") == nic.mac for mac in root.iterfind("devices/interface/mac"))
 
 
 def _console(vm_id: str, platform: Platform) -> list[etree._Element]:

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import libvirt
 
-from agents.contract import DomainFacts, HostFacts, VmSpec
+from agents.contract import DomainFacts, HostFacts, NicSpec, VmSpec
 from agents.host.hypervisor.base import (
     DomainNotRunning,
     DomainRefused,
@@ -26,7 +26,7 @@ from agents.host.hypervisor.base import (
 )
 from agents.host.hypervisor.connection import Connection
 from agents.host.hypervisor.console_log import ConsoleLogs
-from agents.host.hypervisor.domain_xml import AttachedDisk, Platform, domain_xml
+from agents.host.hypervisor.domain_xml import AttachedDisk, Platform, domain_xml, has_interface, interface_xml
 from agents.host.hypervisor.metadata import DomainMark, read_mark
 from agents.host.hypervisor.probe import boot_id, proven_virt_type
 from storage.types import DiskSource
@@ -49,6 +49,10 @@ UNDEFINE = (
 POLL_SECONDS = 0.2
 BOOT_SECONDS = 60.0
 POWER_OFF_SECONDS = 30.0
+DETACH_SECONDS = 30.0
+DETACH_CALL_SECONDS = 20.0
+"""libvirt itself waits for some seconds whether the guest lets go."""
+UNPLUGGING = "in the process of unplug"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,48 @@ class LibvirtHypervisor:
         self._connection.run("reset the domain", domain.reset)
         if self._state(domain) == "paused":
             self._connection.run("resume the domain", domain.resume)
+
+    def attach(self, vm_id: str, nic: NicSpec) -> None:
+        found = self._find(vm_id)
+        if found is None or self._state(found[0]) not in {"running", "paused"}:
+            raise DomainNotRunning(f"VM {vm_id} does not run on this host.")
+        domain, _ = found
+        text = interface_xml(nic, self._platform)
+        for flag in (libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG):
+            if not self._has_nic(domain, nic, flag):
+                self._connection.run("attach a NIC", partial(domain.attachDeviceFlags, text, flag))
+
+    def detach(self, vm_id: str, nic: NicSpec) -> None:
+        found = self._find(vm_id)
+        if found is None:
+            return
+        domain, _ = found
+        text = interface_xml(nic, self._platform)
+        live, stored = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        if self._state(domain) in {"running", "paused"} and self._has_nic(domain, nic, live):
+            try:
+                self._connection.run("detach a NIC", lambda: domain.detachDeviceFlags(text, live), DETACH_CALL_SECONDS)
+            except DomainRefused as error:
+                if UNPLUGGING not in str(error):  # asked before, and not answered yet
+                    raise
+            self._await_detached(domain, nic)
+        if self._has_nic(domain, nic, stored):
+            self._connection.run("detach a NIC", lambda: domain.detachDeviceFlags(text, stored))
+
+    def _await_detached(self, domain: libvirt.virDomain, nic: NicSpec) -> None:
+        """The guest is asked by ACPI and takes its time; one without ACPI never answers."""
+        due = time.monotonic() + DETACH_SECONDS
+        while self._has_nic(domain, nic, libvirt.VIR_DOMAIN_AFFECT_LIVE):
+            if time.monotonic() > due:
+                raise DomainRefused(
+                    f"The guest did not let go of the NIC {nic.mac} within {DETACH_SECONDS:g} seconds; its operating "
+                    "system must know PCI hot-plug. Stop the virtual machine to remove the NIC."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _has_nic(self, domain: libvirt.virDomain, nic: NicSpec, flag: int) -> bool:
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE if flag == libvirt.VIR_DOMAIN_AFFECT_CONFIG else 0
+        return has_interface(self._connection.run("read the domain", lambda: domain.XMLDesc(flags)), nic)
 
     def domains(self) -> list[DomainFacts]:
         connection = self._connection.ready()

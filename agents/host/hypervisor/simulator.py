@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from agents.contract import DomainFacts, HostFacts, VmSpec
+from agents.contract import DomainFacts, HostFacts, NicSpec, VmSpec
 from agents.host.hypervisor.base import (
     DomainNotRunning,
     DomainRefused,
@@ -136,6 +136,21 @@ class SimulatorHypervisor:
             if row is None or row.state != "running":
                 raise DomainNotRunning(f"VM {vm_id} does not run on this host.")
             self._execute("update domain set boots = boots + 1 where vm_id = ?", (vm_id,))
+        if fail_after is not None:
+            raise fail_after
+
+    def attach(self, vm_id: str, nic: NicSpec) -> None:
+        """Simulated domains do not keep their NICs; the call fails as a libvirt one would."""
+        fail_after = self._delay_or_fail(f"attach NIC {nic.id} to")
+        with self._guard:
+            row = self._row(vm_id)
+        if row is None or row.state != "running":
+            raise DomainNotRunning(f"VM {vm_id} does not run on this host.")
+        if fail_after is not None:
+            raise fail_after
+
+    def detach(self, vm_id: str, nic: NicSpec) -> None:  # noqa: ARG002 - simulated guests let go at once
+        fail_after = self._delay_or_fail(f"detach NIC {nic.id} from")
         if fail_after is not None:
             raise fail_after
 

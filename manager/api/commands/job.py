@@ -54,7 +54,7 @@ def _owners(call: Call, rows: Sequence[WorkflowRow]) -> dict[str | None, tuple[A
 
 
 def _models() -> dict[str, type[Any]]:
-    return {mapper.class_.__tablename__: mapper.class_ for mapper in Base.registry.mappers}
+    return {mapper.class_.__tablename__: mapper.class_ for mapper in Base.registry.mappers if mapper.inherits is None}
 
 
 def _results(call: Call, rows: Sequence[WorkflowRow]) -> dict[str, Shown]:

@@ -16,10 +16,22 @@ from manager.api.errors import ApiError, Denied, Invalid
 from manager.api.fields import Flag, ListOf, MapOf, Ref, Text
 from manager.api.offered import demand_offered
 from manager.api.response import SuccessResponse
-from manager.models import Network, NetworkOffering, Nic, PhysicalNetwork, Tag, TrafficType, WorkflowRow, Zone, new_id
+from manager.models import (
+    Network,
+    NetworkOffering,
+    NetworkRule,
+    Nic,
+    PhysicalNetwork,
+    Tag,
+    TrafficType,
+    WorkflowRow,
+    Zone,
+    new_id,
+)
 from manager.models.states import NETWORK_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, take_key
+from manager.workflows.network import change_network as change
 from manager.workflows.network import delete_network as removal
 from manager.workflows.network import restart_network as restart
 
@@ -27,6 +39,11 @@ PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16
 """RFC 1918 and RFC 6598."""
 LONGEST_PREFIX, SHORTEST_PREFIX = 29, 16
 QUOTA, CAPACITY = 535, 533
+RULE_SERVICES = {
+    "Firewall": "Firewall", "Egress": "Firewall", "PortForwarding": "PortForwarding", "StaticNat": "StaticNat",
+    "IpForwarding": "StaticNat",
+}  # fmt: skip
+"""Which service a kind of rule needs."""
 
 
 class CreateNetwork(OwnedRequest):
@@ -189,16 +206,39 @@ class UpdateNetwork(Request):
     id = Ref(Network, "the network", required=True)
     name = Text("its new name")
     displaytext = Text("what it is")
+    networkdomain = Text("the DNS suffix of its virtual machines, which they learn when they ask anew")
+    networkofferingid = Ref(NetworkOffering, "another offering, with the services that the network uses")
 
 
 @command("updateNetwork", UpdateNetwork, NetworkResponse, is_async=True, roles=EVERYONE, event="NETWORK.UPDATE")
-def update_network(call: Call, id: Network, name: str | None, displaytext: str | None) -> WorkflowRow:
-    """Change what a network is called."""
-    if name:
-        id.name = name
-    if displaytext:
-        id.display_text = displaytext
-    return call.job_done(id)
+def update_network(call: Call, given: Given) -> WorkflowRow:
+    """Change what a network is called, its DNS suffix, or its offering."""
+    network: Network = given.id
+    network.name = given.name or network.name
+    network.display_text = given.displaytext or network.display_text
+    values = {}
+    domain = network_domain(given.networkdomain)
+    if domain and domain != network.network_domain:
+        values["network_domain"] = domain
+    offering = given.networkofferingid
+    if offering is not None and offering.id != network.offering_id:
+        _check_change(call, network, offering)
+        values["offering_id"] = offering.id
+    if not values:
+        return call.job_done(network)
+    return change.start(call.session, network, call=call, values=values)
+
+
+def _check_change(call: Call, network: Network, offering: NetworkOffering) -> None:
+    """:raises Invalid: the offering cannot be had, or lacks a service of the network that is not just unused rules'"""
+    if offering.state != "Enabled":
+        raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    old = call.session.get_one(NetworkOffering, network.offering_id)
+    query = select(NetworkRule.purpose).where(NetworkRule.network_id == network.id, NetworkRule.removed.is_(None))
+    used = {RULE_SERVICES[purpose] for purpose in call.session.scalars(query)}
+    lost = sorted((set(old.services) - set(RULE_SERVICES.values()) | used) - set(offering.services))
+    if lost:
+        raise Invalid(f"The network {network.name} uses {', '.join(lost)}, which the offering {offering.name} lacks.")
 
 
 class RestartNetwork(Request):

@@ -12,7 +12,7 @@ from manager.api.command import EVERYONE, ListRequest, Page, command
 from manager.api.fields import Ref
 from manager.api.response import Bool, Int, Many, Response, Shown, Str
 from manager.api.rows import by_id
-from manager.models import Network, Nic, Vm
+from manager.models import Network, Nic, NicAddress, Vm
 
 
 class NicResponse(Response):
@@ -32,13 +32,23 @@ class NicResponse(Response):
     isdefault = Bool("whether the default route is by this NIC")
     broadcasturi = Str("the tunnel of the network: gre:// and its key", root_only=True)
     isolationuri = Str("the same as broadcasturi", root_only=True)
-    secondaryip = Many("further addresses: none")
+    secondaryip = Many("its further addresses: id and ipaddress of each")
     virtualmachineid = Str("the id of its virtual machine")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Nic]) -> list[Shown]:
         networks = by_id(call, Network, (row.network_id for row in rows))
-        return [_describe(row, networks[row.network_id]) for row in rows]
+        further = _further(call, rows) if any(network.rules_wanted for network in networks.values()) else {}
+        return [{**_describe(row, networks[row.network_id]), "secondaryip": further.get(row.id, [])} for row in rows]
+
+
+def _further(call: Call, rows: Sequence[Nic]) -> dict[str, list[Shown]]:
+    """By NIC id. Networks that never had a rule have no further addresses either."""
+    query = select(NicAddress).where(NicAddress.nic_id.in_([row.id for row in rows])).order_by(NicAddress.address)
+    found: dict[str, list[Shown]] = {}
+    for one in call.session.scalars(query):
+        found.setdefault(one.nic_id, []).append({"id": one.id, "ipaddress": one.address})
+    return found
 
 
 def _describe(nic: Nic, network: Network) -> Shown:
@@ -58,13 +68,12 @@ def _describe(nic: Nic, network: Network) -> Shown:
         "isdefault": nic.is_default,
         "broadcasturi": uri,
         "isolationuri": uri,
-        "secondaryip": [],
         "virtualmachineid": nic.vm_id,
     }
 
 
 def for_vms(call: Call, vm_ids: Iterable[str]) -> dict[str, list[Shown]]:
-    """By VM id: its NICs as `NicResponse` shows them to this caller, the default one first. At most two statements."""
+    """By VM id: its NICs as `NicResponse` shows them to the caller, the default one first. Three statements at most."""
     return _shown_by(call, Nic.vm_id, vm_ids)
 
 

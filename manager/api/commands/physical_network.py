@@ -19,10 +19,12 @@ from manager.api.commands.place import (
     refuse_while,
     with_keyword,
 )
+from manager.api.commands.service_provider import add_provider, remove_providers
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, ListOf, Ref, Text
 from manager.api.response import Response, Shown, Str, SuccessResponse
 from manager.models import Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
+from network import catalog
 
 LARGEST_KEY = 2**32 - 1
 """RFC 2890: a GRE key has 32 bits; 0 is what a tunnel without a key shows."""
@@ -123,6 +125,8 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
         live=f"{zone.id}/{name.lower()}",
     )
     call.subject = call.add(network, taken=f"The zone {zone.name} has a physical network named {name} already.")
+    for provider in catalog.PROVIDERS:
+        add_provider(call, network, provider)
     return call.job_done(network)
 
 
@@ -185,5 +189,6 @@ def delete_physical_network(call: Call, id: PhysicalNetwork) -> WorkflowRow:
     own = select(TrafficType).where(TrafficType.physical_network_id == id.id, TrafficType.removed.is_(None))
     for kind in call.session.scalars(own):
         kind.remove()
+    remove_providers(call, id)
     id.remove()
     return call.job_done(id)

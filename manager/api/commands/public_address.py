@@ -1,4 +1,4 @@
-"""Public addresses: which there are, and which networks have them."""
+"""Public addresses: which there are, which networks have them, how networks get and give them back."""
 
 from __future__ import annotations
 
@@ -8,28 +8,54 @@ from sqlalchemy import ColumnElement, false, or_, select
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import EVERYONE, AccountListRequest, Given, Page, command
+from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.commands import ipv4
 from manager.api.commands.place import with_keyword
+from manager.api.commands.rule import network_of
 from manager.api.commands.tag import TagResponse
+from manager.api.errors import CAPACITY, PARAMETER, ApiError, Invalid, missing, unknown
 from manager.api.fields import Choice, Flag, MapOf, Ref, Text
-from manager.api.response import Bool, Many, Response, Shown, Str
+from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse, When
 from manager.api.rows import by_id, owners_of, tags_of
-from manager.models import Network, PhysicalNetwork, PublicAddress, Tag, VlanIpRange, Zone
+from manager.models import (
+    Network,
+    NetworkOffering,
+    NetworkRule,
+    PhysicalNetwork,
+    PublicAddress,
+    Tag,
+    VlanIpRange,
+    Vm,
+    WorkflowRow,
+    Zone,
+)
+from manager.placement.address import NoAddress, source_nat_of, take_public_address
+from manager.workflows.rule_rows import living, move_all, next_revision
+from manager.workflows.rules import associate_address, release_address
 
-STATES = ("Free", "Allocated")
+STATES = ("Free", "Allocated", "Releasing")
 
 
 class PublicAddressResponse(Response):
     object_key = "publicipaddress"
     shows = PublicAddress
+    has_jobs = True
     id = Str("the address's id")
     ipaddress = Str("the IPv4 address")
-    state = Str("Allocated or Free")
+    allocated = When("when its network got it")
+    state = Str("Allocated, Releasing while it is given back, or Free")
     issourcenat = Bool("whether guests of its network leave with it as source")
-    isstaticnat = Bool("always false")
+    isstaticnat = Bool("whether it stands for a virtual machine, both ways")
     isportable = Bool("always false")
     issystem = Bool("always false")
     forvirtualnetwork = Bool("always true")
+    fordisplay = Bool("whether users see it")
+    hasrules = Bool("whether it has rules")
+    virtualmachineid = Str("the id of the virtual machine that it stands for")
+    virtualmachinename = Str("that one's name")
+    virtualmachinedisplayname = Str("that one's name shown to people")
+    virtualmachinetype = Str("User where it stands for a virtual machine")
+    vmipaddress = Str("the address of the virtual machine that it stands for")
     associatednetworkid = Str("the id of the network that has it")
     associatednetworkname = Str("the name of the network that has it")
     physicalnetworkid = Str("the id of the physical network that carries it", root_only=True)
@@ -52,26 +78,58 @@ class PublicAddressResponse(Response):
         networks = by_id(call, Network, (row.network_id for row in rows))
         zones = by_id(call, Zone, (row.zone_id for row in rows))
         ranges = by_id(call, VlanIpRange, (row.range_id for row in rows))
+        uses = _uses_of(call, rows)
         return [
             {
-                "id": row.id,
-                "ipaddress": row.address,
-                "state": "Free" if row.network_id is None else "Allocated",
-                "issourcenat": row.source_nat,
-                **dict.fromkeys(("isstaticnat", "isportable", "issystem"), False),
-                "forvirtualnetwork": True,
-                "associatednetworkid": row.network_id,
+                **_describe(row, zones[row.zone_id], ranges[row.range_id]),
                 "associatednetworkname": networks[row.network_id].name if row.network_id else None,
-                "physicalnetworkid": ranges[row.range_id].physical_network_id,
-                "vlanid": row.range_id,
-                "vlanname": ranges[row.range_id].vlan,
-                "zoneid": row.zone_id,
-                "zonename": zones[row.zone_id].name,
+                **uses[row.id],
                 "tags": tags[row.id],
                 **owners[row.account_id],
             }
             for row in rows
         ]
+
+
+def _describe(row: PublicAddress, zone: Zone, span: VlanIpRange) -> Shown:
+    return {
+        "id": row.id,
+        "ipaddress": row.address,
+        "allocated": row.allocated,
+        "state": "Free" if row.network_id is None else "Releasing" if row.releasing else "Allocated",
+        "issourcenat": row.source_nat,
+        **dict.fromkeys(("isportable", "issystem"), False),
+        "forvirtualnetwork": True,
+        "fordisplay": row.display,
+        "associatednetworkid": row.network_id,
+        "physicalnetworkid": span.physical_network_id,
+        "vlanid": row.range_id,
+        "vlanname": span.vlan,
+        "zoneid": row.zone_id,
+        "zonename": zone.name,
+    }
+
+
+def _uses_of(call: Call, rows: Sequence[PublicAddress]) -> dict[str, Shown]:
+    """By address id: what its rules make of it. One statement."""
+    query = (
+        select(NetworkRule.address_id, NetworkRule.purpose, NetworkRule.guest_address, Vm.id, Vm.name, Vm.display_name)
+        .outerjoin(Vm, Vm.id == NetworkRule.vm_id)
+        .where(NetworkRule.address_id.in_([row.id for row in rows]), NetworkRule.removed.is_(None))
+    )
+    found: dict[str, Shown] = {row.id: {"isstaticnat": False, "hasrules": False} for row in rows}
+    for rule in call.session.execute(query):
+        found[rule.address_id]["hasrules"] = True
+        if rule.purpose == "StaticNat":
+            found[rule.address_id] |= {
+                "isstaticnat": True,
+                "virtualmachineid": rule.id,
+                "virtualmachinename": rule.name,
+                "virtualmachinedisplayname": rule.display_name,
+                "virtualmachinetype": "User",
+                "vmipaddress": rule.guest_address,
+            }
+    return found
 
 
 class ListPublicAddresses(AccountListRequest):
@@ -84,7 +142,10 @@ class ListPublicAddresses(AccountListRequest):
     allocatedonly = Flag("only addresses that a network has; else root administrators see free ones too", default=True)
     state = Choice("only addresses in this state", STATES)
     issourcenat = Flag("only those of source NAT, or only others")
-    isstaticnat = Flag("true for addresses of static NAT, of which there are none")
+    isstaticnat = Flag("only those of static NAT, or only others")
+    forloadbalancing = Flag("true for addresses of load balancers, of which there are none")
+    forvirtualnetwork = Flag("false for addresses of shared networks, of which there are none", default=True)
+    fordisplay = Flag("only those that users see, or only others", roles=ROOT)
     tags = MapOf("only addresses with all these tags")
 
 
@@ -100,6 +161,8 @@ def list_public_ip_addresses(call: Call, given: Given) -> Page:
 
 def _scope(call: Call, given: Given) -> ColumnElement[bool]:
     mine = access.visible(call, PublicAddress)
+    if not call.is_root_admin:
+        mine = mine & PublicAddress.display.is_(True)
     if given.id is None and given.allocatedonly and given.state != "Free":
         return mine & PublicAddress.network_id.is_not(None)
     return or_(mine, PublicAddress.network_id.is_(None)) if call.is_root_admin else mine
@@ -117,8 +180,117 @@ def _conditions(given: Given) -> list[ColumnElement[bool]]:
         ranges = select(VlanIpRange.id).where(VlanIpRange.physical_network_id == given.physicalnetworkid.id)
         found.append(PublicAddress.range_id.in_(ranges))
     if given.state is not None:
-        free = PublicAddress.network_id.is_(None)
-        found.append(free if given.state == "Free" else ~free)
-    if given.isstaticnat:
+        found.append(_in_state(given.state))
+    if given.isstaticnat is not None:
+        nats = select(NetworkRule.address_id).where(NetworkRule.purpose == "StaticNat", NetworkRule.removed.is_(None))
+        is_nat = PublicAddress.id.in_(nats)
+        found.append(is_nat if given.isstaticnat else ~is_nat)
+    if given.fordisplay is not None:
+        found.append(PublicAddress.display.is_(given.fordisplay))
+    if given.forloadbalancing or not given.forvirtualnetwork:
         found.append(false())
     return found
+
+
+def _in_state(state: str) -> ColumnElement[bool]:
+    free = PublicAddress.network_id.is_(None)
+    return free if state == "Free" else ~free & PublicAddress.releasing.is_(state == "Releasing")
+
+
+class AssociateAddress(OwnedRequest):
+    networkid = Ref(Network, "the network that shall have it; the account's only one in the zone when absent")
+    zoneid = Ref(Zone, "the zone, when no network is given")
+    ipaddress = Text("the address; any free one when absent")
+    fordisplay = Flag("whether users see it", default=True, roles=ROOT)
+
+
+@command("associateIpAddress", AssociateAddress, PublicAddressResponse, is_async=True, creates=True, roles=EVERYONE,
+         event="NET.IPASSIGN", object_key="ipaddress")  # fmt: skip
+def associate_ip_address(call: Call, given: Given) -> WorkflowRow:
+    """Give a network a public address: as its source NAT where it has none yet."""
+    network = given.networkid or _only_network(call, given.zoneid)
+    services = call.session.get_one(NetworkOffering, network.offering_id).services
+    if "SourceNat" not in services:
+        raise Invalid(f"The network {network.name} has no service SourceNat, so it can have no public addresses.")
+    wanted = ipv4.optional_address("ipaddress", given.ipaddress) or ""
+    revision = next_revision(call.session, network.id)
+    is_first = source_nat_of(call.session, network.id) is None
+    try:
+        address = take_public_address(call.session, network, source_nat=is_first, wanted=wanted)
+    except NoAddress as error:
+        raise ApiError(PARAMETER if wanted else CAPACITY, str(error)) from error
+    address.display = given.fordisplay
+    return associate_address.start(call.session, address, call=call, network_id=network.id, revision=revision, rules=[])
+
+
+def _only_network(call: Call, zone: Zone | None) -> Network:
+    """:raises Invalid: there is no zone, or not just one network that could have an address"""
+    if zone is None:
+        raise Invalid("A public address is for a network; give networkid, or zoneid where the account has only one.")
+    query = select(Network).where(
+        Network.account_id == call.owner.id, Network.zone_id == zone.id, Network.removed.is_(None)
+    )
+    found = call.session.scalars(query.order_by(Network.created, Network.id).limit(2)).all()
+    if len(found) != 1:
+        many = "several networks" if found else "no network"
+        raise Invalid(f"The account {call.owner.name} has {many} in zone {zone.name}; give networkid.")
+    return found[0]
+
+
+class DisassociateAddress(Request):
+    id = Ref(PublicAddress, "the address")
+    ipaddress = Text("the address itself, where no id is given")
+
+
+@command("disassociateIpAddress", DisassociateAddress, SuccessResponse, is_async=True, roles=EVERYONE,
+         event="NET.IPRELEASE")  # fmt: skip
+def disassociate_ip_address(call: Call, id: PublicAddress | None, ipaddress: str | None) -> WorkflowRow:
+    """Take a public address from its network, with all its rules, and give it back to the zone."""
+    address = id or _own_address(call, ipaddress)
+    call.subject = address
+    network = network_of(call, address)
+    revision = next_revision(call.session, network.id)
+    call.session.refresh(address)
+    if address.source_nat:
+        raise Invalid(f"The public address {address.address} is the source NAT of network {network.name}; it goes "
+                      "with the network.")  # fmt: skip
+    address.releasing = True
+    rules = living(call.session, NetworkRule.address_id == address.id)
+    move_all(rules, "revoke")
+    return release_address.start(
+        call.session,
+        address,
+        call=call,
+        network_id=network.id,
+        revision=revision,
+        rules=[rule.id for rule in rules],
+    )
+
+
+def _own_address(call: Call, text: str | None) -> PublicAddress:
+    """:raises ApiError: neither an id nor an address of the caller's is given"""
+    if not text:
+        raise missing(call.command, "id")
+    query = select(PublicAddress).where(
+        PublicAddress.address == text,
+        PublicAddress.network_id.is_not(None),
+        access.reach(call, PublicAddress, access.MANAGE),
+    )
+    found = call.session.scalars(query.order_by(PublicAddress.id).limit(2)).all()
+    if len(found) != 1:
+        raise unknown(call.command, "ipaddress", text)
+    return found[0]
+
+
+class UpdateAddress(Request):
+    id = Ref(PublicAddress, "the address", required=True)
+    fordisplay = Flag("whether users see it", roles=ROOT)
+
+
+@command("updateIpAddress", UpdateAddress, PublicAddressResponse, is_async=True, roles=EVERYONE,
+         event="NET.IPUPDATE", object_key="ipaddress")  # fmt: skip
+def update_ip_address(call: Call, id: PublicAddress, fordisplay: bool | None) -> WorkflowRow:
+    """Show a public address to users, or hide it."""
+    network_of(call, id)
+    id.display = id.display if fordisplay is None else fordisplay
+    return call.job_done(id)

@@ -20,6 +20,7 @@ from manager.api.rows import by_id, owners_of
 from manager.models import Cluster, Host, Network, Pod, PublicAddress, Router, VlanIpRange, WorkflowRow, Zone
 from manager.models.states import ROUTER_MOVES
 from manager.workflows.network import restart_network
+from manager.workflows.router import destroy_router_alone, start_router_again, stop_router_alone
 
 
 class RouterResponse(Response):
@@ -174,16 +175,52 @@ def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
     return call.paged(with_keyword(query, keyword, Router.name).order_by(Router.number))
 
 
-class RebootRouter(Request):
+class OneRouter(Request):
     id = Ref(Router, "the router", required=True)
 
 
-@command("rebootRouter", RebootRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.REBOOT")
+@command("startRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.START")
+def start_router(call: Call, id: Router) -> WorkflowRow:
+    """Start a Stopped router, on the host that has fewest routers."""
+    network = _implemented(call, id)
+    ROUTER_MOVES.demand(id, "start")
+    return _about(id, start_router_again.start(call.session, network, call=call))
+
+
+@command("stopRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.STOP")
+def stop_router(call: Call, id: Router) -> WorkflowRow:
+    """Take a Running router off its host. Its network is without DHCP, DNS and a way out until it is started."""
+    network = _implemented(call, id)
+    ROUTER_MOVES.demand(id, "stop")
+    return _about(id, stop_router_alone.start(call.session, network, call=call))
+
+
+@command("rebootRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.REBOOT")
 def reboot_router(call: Call, id: Router) -> WorkflowRow:
     """Take a router down and start it anew with the same addresses, on the host that has fewest routers by then."""
-    network = call.session.get_one(Network, id.network_id)
+    network = _implemented(call, id)
+    return _about(id, restart_network.start(call.session, network, call=call, cleanup=True))
+
+
+@command("destroyRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.DESTROY")
+def destroy_router(call: Call, id: Router) -> WorkflowRow:
+    """Remove a router; restartNetwork gives the network another one, with the same addresses."""
+    network = _implemented(call, id)
+    return _about(id, destroy_router_alone.start(call.session, network, call=call))
+
+
+def _implemented(call: Call, router: Router) -> Network:
+    """The router's network.
+
+    :raises Invalid: it is on its way to another state
+    """
+    network = call.session.get_one(Network, router.network_id)
     if network.state != "Implemented":
-        raise Invalid(f"The network {network.name} of router {id.name} is {network.state}, not Implemented.")
-    job = restart_network.start(call.session, network, call=call, cleanup=True)
-    job.memory = {**(job.memory or {}), "result_id": id.id}
+        raise Invalid(f"The network {network.name} of router {router.name} is {network.state}, not Implemented.")
+    return network
+
+
+def _about(router: Router, job: WorkflowRow) -> WorkflowRow:
+    """The job of the network, whose result is the router."""
+    job.memory = {**(job.memory or {}), "result_id": router.id}
     return job

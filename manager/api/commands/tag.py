@@ -24,7 +24,8 @@ TAGGED: dict[str, type[Any]] = {
     "PublicIpAddress": m.PublicAddress, "Zone": m.Zone, "ServiceOffering": m.ServiceOffering,
     "DiskOffering": m.DiskOffering, "NetworkOffering": m.NetworkOffering, "Domain": m.Domain, "Account": m.Account,
     "User": m.User, "Host": m.Host, "Cluster": m.Cluster, "Pod": m.Pod, "Storage": m.StoragePool,
-    "SSHKeyPair": m.SshKeyPair, "Project": m.Project,
+    "SSHKeyPair": m.SshKeyPair, "Project": m.Project, "FirewallRule": m.FirewallRule,
+    "PortForwardingRule": m.PortForwardingRule,
 }  # fmt: skip
 _TYPES = {name.lower(): name for name in TAGGED} | {"virtualmachine": "UserVm", "vm": "UserVm", "instance": "UserVm"}
 

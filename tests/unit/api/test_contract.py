@@ -27,6 +27,7 @@ DEVIATIONS = {
     "event.parameters": "shows what the call was given, without secrets",
     "event.sourceaddress": "tells from where the call came",
     "event.useragent": "tells what program made the call",
+    "ipforwardingrule.ipaddressid": "CloudStack says number, and fills it with an identifier",
     "asyncjobs.jobresult": "CloudStack says string, and shows the object itself",
     "api.response.response": "the objects inside are described as the object around them",
 }

@@ -119,7 +119,9 @@ def test_filters(api, tenant, factory):
 
 def test_supported_services(api, tenant):
     found = api("listSupportedNetworkServices", tenant)["networkservice"]
-    assert [one["name"] for one in found] == ["Dhcp", "Dns", "SourceNat", "UserData"]
+    assert [one["name"] for one in found] == [
+        "Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData",
+    ]  # fmt: skip
     assert found[0]["provider"] == [{"name": "VirtualRouter"}]
     assert api("listSupportedNetworkServices", service="dhcp", provider="virtualrouter")["count"] == 1
     assert api("listSupportedNetworkServices", provider="Netscaler") == {}

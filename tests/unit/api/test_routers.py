@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from manager.models import Host, Network, Nic, PublicAddress, Router, VlanIpRange
+from network.elements.simulator import MemoryRouter
+from network.errors import NetworkError
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import costs, live_cloud
 
@@ -56,6 +58,80 @@ def test_reboot_takes_it_down_and_up_with_its_addresses(api, factory, running):
     assert factory.first(Router, id=before["id"]).generation == generation + 1
     asked = [step["name"] for step in api("listJobSteps", jobid=job)["jobstep"]]
     assert asked == ["clean_up_router", "forget_place", "start_router", "mark_restarted"]
+
+
+def _done(api, cloud, command, **given):
+    job = api(command, **given)["jobid"]
+    cloud.settle(times=2)
+    answer = api("queryAsyncJobResult", jobid=job)
+    assert answer["jobstatus"] == 1, answer
+    return answer["jobresult"]["router"]
+
+
+def _held(cloud) -> int:
+    """How many hosts run the router."""
+    return sum(len(runner.host.routers.specs) for runner in cloud.runners.values() if runner.host.routers)
+
+
+def test_a_router_is_stopped_and_started_with_its_addresses(api, running):
+    cloud, _ = running
+    (before,) = api("listRouters", listall=True)["router"]
+    stopped = _done(api, cloud, "stopRouter", id=before["id"])
+    assert (stopped["state"], "hostid" in stopped, _held(cloud)) == ("Stopped", False, 0)
+    with pytest.raises(Refused, match=r"431 The router .* is Stopped; to stop it must be Running"):
+        api("stopRouter", id=before["id"])
+    started = _done(api, cloud, "startRouter", id=before["id"])
+    assert (started["state"], _held(cloud)) == ("Running", 1)
+    assert {k: before[k] for k in ("publicip", "guestipaddress", "guestmacaddress")}.items() <= started.items()
+    with pytest.raises(Refused, match=r"431 The router .* is Running; to start it must be Stopped"):
+        api("startRouter", id=before["id"])
+    assert api("listDrift") == api("listOrphans") == {}
+
+
+def test_a_destroyed_router_is_replaced_by_a_restart_of_its_network(api, running):
+    cloud, user = running
+    (before,) = api("listRouters", listall=True)["router"]
+    _done(api, cloud, "destroyRouter", id=before["id"])
+    assert (api("listRouters", listall=True), _held(cloud)) == ({}, 0)
+    api("restartNetwork", user, id=cloud.network_id)
+    cloud.settle()
+    (after,) = api("listRouters", listall=True)["router"]
+    assert (after["state"], after["id"] != before["id"], _held(cloud)) == ("Running", True, 1)
+    assert {k: before[k] for k in ("publicip", "guestipaddress")}.items() <= after.items()
+
+
+@pytest.mark.parametrize("command", ["stopRouter", "destroyRouter"])
+def test_a_router_that_cannot_be_taken_off_its_host_runs_on(api, running, monkeypatch, command):
+    cloud, _ = running
+    (before,) = api("listRouters", listall=True)["router"]
+
+    def refuse(_router, _id):
+        raise NetworkError("planted")
+
+    monkeypatch.setattr(MemoryRouter, "remove", refuse)
+    job = api(command, id=before["id"])["jobid"]
+    cloud.settle()
+    assert api("queryAsyncJobResult", jobid=job)["jobresult"]["errortext"] == "planted"
+    (after,) = api("listRouters", listall=True)["router"]
+    assert after == before
+
+
+def test_a_router_that_does_not_start_stays_stopped(api, running, monkeypatch):
+    cloud, _ = running
+    (before,) = api("listRouters", listall=True)["router"]
+    _done(api, cloud, "stopRouter", id=before["id"])
+
+    def refuse(_router, _spec):
+        raise NetworkError("planted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryRouter, "apply", refuse)
+        job = api("startRouter", id=before["id"])["jobid"]
+        cloud.settle()
+    assert api("queryAsyncJobResult", jobid=job)["jobresult"]["errortext"] == "planted"
+    (after,) = api("listRouters", listall=True)["router"]
+    assert (after["state"], "hostid" in after) == ("Stopped", False)
+    assert _done(api, cloud, "startRouter", id=before["id"])["state"] == "Running"
 
 
 def test_a_router_of_a_network_under_way_is_not_rebooted(api, factory):

@@ -112,7 +112,7 @@ def test_a_range_goes_when_no_address_is_in_use(api, engine, zone_id, network_id
     made = create(api, zone_id, network_id)
     network = factory(Network, zone_id=zone_id)
     with transaction(engine) as session:
-        taken = take_public_address(session, session.get_one(Network, network.id))
+        taken = take_public_address(session, session.get_one(Network, network.id), source_nat=True)
     with pytest.raises(Refused, match=f"431 1 addresses of the range .* are in use, such as {taken.address}"):
         api("deleteVlanIpRange", id=made["id"])
     assert len(addresses(engine)) == 10

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.names import router_namespace
-from network.types import RouterSpec
+from network.types import NetworkView, RouterSpec
 from tests.unit.network.lab import PREFIX, Host, Lab, inside, sh
 from tests.unit.network.routers import OUTSIDE, router
 from tests.unit.network.views import network, nic
@@ -30,6 +30,7 @@ class Site:
     element: VirtualRouter
     guests: dict[str, str]
     specs: dict[str, RouterSpec]
+    views: list[NetworkView] = field(default_factory=list)
 
     def apply(self, spec: RouterSpec) -> None:
         with inside(self.host.ns):
@@ -88,4 +89,5 @@ def build(lab: Lab) -> Site:
         for one in nics:
             built.guests[one.id[4:]] = lab.add_guest(one.id[4:], one, configured=False)
     lab.apply(views)
+    built.views = views
     return built

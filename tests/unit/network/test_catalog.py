@@ -26,6 +26,8 @@ def test_services_get_the_provider_chosen_or_the_default_one():
         (["Teleport"], [], "no network service Teleport; there are Connectivity,"),
         (["Dhcp"], [("Dhcp", "JuniperSRX")], "no network provider JuniperSRX; there are VirtualRouter"),
         (["Dhcp"], [("Dns", "VirtualRouter")], "chosen for Dns, which is not among"),
+        (["Dhcp", "Firewall"], [], "The service Firewall needs SourceNat, which is not among"),
+        ([], [("StaticNat", "VirtualRouter")], "The service StaticNat needs SourceNat"),
     ],
 )
 def test_what_cannot_be_had_is_refused_by_name(wanted, chosen, reason):

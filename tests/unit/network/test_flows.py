@@ -26,6 +26,7 @@ CASES = {
     "empty": ("host-1", []),
     "guests": ("host-1", [network("a", 1001, ROUTED)]),
     "router": ("host-3", [network("a", 1001, ROUTED)]),
+    "further": ("host-1", [network("a", 1001, [replace(ROUTED[0], further=("10.1.1.50",)), *ROUTED[1:]])]),
     "closed": ("host-1", [network("a", 1001, ROUTED, egress_open=False)]),
     "broadcast": ("host-1", [network("a", 1001, ROUTED[:2], broadcast=True)]),
     "two-tenants": (
@@ -109,6 +110,8 @@ def test_growth_is_by_tenant_not_by_cloud():
         {"nics": (replace(ROUTED[0], mac="ff:ff:ff:ff:ff:ff"),)},
         {"nics": (replace(ROUTED[0], address="10.1.1.1,tcp"),)},
         {"nics": (ROUTED[0], replace(ROUTED[1], mac=ROUTED[0].mac))},
+        {"nics": (replace(ROUTED[0], further=(ROUTED[1].address,)), ROUTED[1])},
+        {"nics": (replace(ROUTED[0], further=("10.1.1.50,tcp",)),)},
         {"nics": (ROUTED[0], replace(ROUTED[1], address=ROUTED[0].address))},
     ],
 )

@@ -9,19 +9,41 @@ from pathlib import Path
 import pytest
 
 from network.elements import router_files as files
+from network.elements.router_rules import nft_rules
 from network.errors import InvalidViewError
-from network.types import Lease, PublicLeg, RouterSpec
+from network.types import Forwarding, Lease, Opening, PublicLeg, RouterSpec, StaticNat, Traffic
 from tests.unit.network.routers import router
 from tests.unit.network.views import nic
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "network"
 SPEC = router("a", [nic("a", "2", "host-2"), nic("a", "1", "host-1")])
+PUBLISHED = dataclasses.replace(
+    SPEC,
+    addresses=("198.51.100.31", "198.51.100.32"),
+    openings=(
+        Opening("198.51.100.31", Traffic("tcp", 80, 90, sources=("0.0.0.0/0", "192.0.2.0/24"))),
+        Opening("198.51.100.31", Traffic("udp", 53, 53, sources=("192.0.2.8/32", "192.0.2.0/24"))),
+        Opening("198.51.100.32", Traffic("icmp", icmp_type=8, icmp_code=0)),
+        Opening("198.51.100.32", Traffic("all", sources=("203.0.113.0/24",))),
+        Opening("198.51.100.32", Traffic("47")),
+        Opening("198.51.100.10", Traffic("icmp", icmp_type=3)),
+    ),
+    forwardings=(
+        Forwarding("198.51.100.31", "tcp", 80, 80, "10.1.1.11", 8080),
+        Forwarding("198.51.100.31", "udp", 5000, 5002, "10.1.1.11", 6000),
+        Forwarding("198.51.100.31", "tcp", 81, 90, "10.1.1.12", 81, ("192.0.2.0/24",)),
+    ),
+    static_nats=(StaticNat("198.51.100.32", "10.1.1.12"),),
+    egress=(Traffic("tcp", 25, 25, sources=("10.1.1.0/24",)), Traffic("icmp", destinations=("203.0.113.0/24",))),
+)
 TEXTS = {
     "dnsmasq.conf": files.dnsmasq_conf(SPEC, Path("/state")),
     "dhcp-hosts": files.dhcp_hosts(SPEC),
     "hosts": files.dns_hosts(SPEC),
-    "nft": files.nft_rules(SPEC),
-    "nft-private": files.nft_rules(dataclasses.replace(SPEC, public=None)),
+    "nft": nft_rules(SPEC),
+    "nft-private": nft_rules(dataclasses.replace(SPEC, public=None)),
+    "nft-published": nft_rules(PUBLISHED),
+    "nft-closed": nft_rules(dataclasses.replace(PUBLISHED, egress_open=False)),
     "metadata.json": files.metadata_state(SPEC),
 }
 
@@ -97,3 +119,41 @@ def test_values_that_would_change_a_configuration_are_refused(holder, field, val
 def test_the_plain_wanted_state_passes():
     files.check_spec(SPEC)
     files.check_spec(dataclasses.replace(SPEC, public=None, leases=(), nameservers=()))
+
+
+def _published(**more) -> RouterSpec:
+    return dataclasses.replace(SPEC, **{"addresses": ("198.51.100.31", "198.51.100.32"), **more})
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"addresses": ("198.51.100.31; accept",)},
+        {"openings": (Opening("198.51.100.99", Traffic("tcp")),)},
+        {"openings": (Opening("198.51.100.31", Traffic("tcp accept")),)},
+        {"openings": (Opening("198.51.100.31", Traffic("tcp", 2, 1)),)},
+        {"openings": (Opening("198.51.100.31", Traffic("tcp", 1, 65536)),)},
+        {"openings": (Opening("198.51.100.31", Traffic("icmp", icmp_type=256)),)},
+        {"openings": (Opening("198.51.100.31", Traffic("all", sources=("0.0.0.0/0 accept",))),)},
+        {"egress": (Traffic("all", destinations=("10.1.1.1/8",)),)},
+        {"static_nats": (StaticNat("198.51.100.31", "10.2.2.2"),)},
+        {"static_nats": (StaticNat("198.51.100.99", "10.1.1.11"),)},
+        {"forwardings": (Forwarding("198.51.100.31", "icmp", 1, 1, "10.1.1.11", 1),)},
+        {"forwardings": (Forwarding("198.51.100.31", "tcp", 1, 2, "10.1.1.11", 65535),)},
+        {"forwardings": (Forwarding("198.51.100.31", "tcp", 2, 1, "10.1.1.11", 1),)},
+        {"forwardings": (Forwarding("198.51.100.31", "tcp", 1, 1, "10.2.2.2", 1),)},
+        {"forwardings": (Forwarding("198.51.100.31", "tcp", 1, 1, "10.1.1.11", 1, ("x",)),)},
+    ],
+)
+def test_rules_that_would_change_others_or_lead_astray_are_refused(rules):
+    with pytest.raises(InvalidViewError, match=SPEC.id):
+        files.check_spec(_published(**rules))
+
+
+def test_the_order_of_rules_does_not_matter():
+    turned = {
+        name: getattr(PUBLISHED, name)[::-1]
+        for name in ("addresses", "openings", "forwardings", "static_nats", "egress")
+    }
+    assert nft_rules(dataclasses.replace(PUBLISHED, **turned)) == nft_rules(PUBLISHED)
+    files.check_spec(PUBLISHED)

@@ -28,6 +28,15 @@ def test_a_real_client_gets_its_lease(site, guest, options):
     assert reaches(site.guests[guest], "10.1.1.1")
 
 
+def test_a_guest_that_leaves_by_another_nic_gets_no_default_route(site):
+    first, *others = site.specs["a"].leases
+    site.apply(replace(site.specs["a"], leases=(replace(first, leads_out=False), *others)))
+    said = site.ask_dhcp("a1")
+    assert "event=bound ip=10.1.1.11 mask=24 router= dns=10.1.1.1" in said
+    assert "routes=169.254.169.254/32 10.1.1.1\n" in said
+    assert "0.0.0.0/0 10.1.1.1" in site.ask_dhcp("a2")
+
+
 def test_a_client_that_is_not_in_the_wanted_state_gets_nothing(site):
     site.apply(replace(site.specs["a"], leases=site.specs["a"].leases[1:]))
     assert "event=bound" not in site.ask_dhcp("a1", "-t", "2", "-T", "1")

@@ -1,0 +1,235 @@
+"""The packet rules of a virtual router as one nft file: a pure function of its wanted state.
+
+Replies pass by themselves. What opens or goes on with a connection is held against the rules of this moment, packet
+by packet: a connection that is still allowed survives every change, one that is not any more ends with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
+
+from network.errors import InvalidViewError
+from network.types import Forwarding, Opening, RouterSpec, Traffic
+
+GUEST_DEVICE = "eth0"
+PUBLIC_DEVICE = "eth1"
+PROTOCOL = re.compile(r"tcp|udp|icmp|all|[0-9]{1,3}")
+LARGEST_PORT, LARGEST_BYTE = 65535, 255
+HAS_PORTS = ("tcp", "udp")
+ECHO_REQUEST = 8
+
+
+def check_rules(spec: RouterSpec) -> None:
+    """Refuse what must not reach the rules, or would lead to addresses that the router does not serve.
+
+    :raises InvalidViewError: names the router and the value
+    """
+    try:
+        guests = IPv4Network(spec.cidr)
+        own = {IPv4Address(address) for address in spec.addresses}
+        if spec.public is not None:
+            own.add(IPv4Address(spec.public.address))
+        led = [(nat.address, nat.guest) for nat in spec.static_nats]
+        led += [(forwarding.address, forwarding.guest) for forwarding in spec.forwardings]
+        strange = [address for address, _ in led if IPv4Address(address) not in own]
+        strange += [opening.address for opening in spec.openings if IPv4Address(opening.address) not in own]
+        strange += [guest for _, guest in led if IPv4Address(guest) not in guests]
+        if strange:
+            raise ValueError(f"{strange[0]} is not one of its addresses, or no guest of it")
+        for traffic in chain(spec.egress, (opening.traffic for opening in spec.openings)):
+            _check_traffic(traffic)
+        for forwarding in spec.forwardings:
+            _check_forwarding(forwarding)
+    except ValueError as error:
+        raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
+
+
+def _check_traffic(traffic: Traffic) -> None:
+    if not PROTOCOL.fullmatch(traffic.protocol):
+        raise ValueError(f"the protocol {traffic.protocol!r}")
+    _check_range("port", LARGEST_PORT, traffic.first_port, traffic.last_port)
+    _check_range("ICMP type", LARGEST_BYTE, traffic.icmp_type)
+    _check_range("ICMP code", LARGEST_BYTE, traffic.icmp_code)
+    for network in (*traffic.sources, *traffic.destinations):
+        IPv4Network(network)
+
+
+def _check_forwarding(one: Forwarding) -> None:
+    if one.protocol not in HAS_PORTS:
+        raise ValueError(f"ports of the protocol {one.protocol!r}")
+    _check_range("port", LARGEST_PORT, one.first_port, one.last_port)
+    _check_range("port", LARGEST_PORT, one.guest_port, one.guest_port + one.last_port - one.first_port)
+    for network in one.sources:
+        IPv4Network(network)
+
+
+def _check_range(what: str, most: int, *values: int | None) -> None:
+    numbers = [value for value in values if value is not None]
+    if numbers != sorted(numbers) or any(not 0 <= number <= most for number in numbers):
+        raise ValueError(f"the {what} {'-'.join(map(str, numbers))}")
+
+
+def nft_rules(spec: RouterSpec) -> str:
+    """One file that replaces all rules at once. Nothing that comes from outside is let in but answers and openings."""
+    return NFT.format(
+        guest=GUEST_DEVICE,
+        answers=_lines(_answers(spec)),
+        leave=_lines(_leaving(spec)),
+        outward=_lines(_outward(spec)),
+        published=_lines(_published(spec)),
+        opened=_lines(_opened(spec)),
+        arriving=_lines(_arriving(spec)),
+        translated=_lines(_translated(spec)),
+    )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _answers(spec: RouterSpec) -> Iterator[str]:
+    """The router itself answers pings of its public addresses where an opening lets them in."""
+    for opening in _ordered(spec):
+        traffic = opening.traffic
+        if traffic.protocol in ("icmp", "all") and traffic.icmp_type in (None, ECHO_REQUEST):
+            where = f'iifname "{PUBLIC_DEVICE}" ip daddr {opening.address} {_within("saddr", traffic.sources)}'
+            yield f"{where}icmp type echo-request accept"
+
+
+def _leaving(spec: RouterSpec) -> Iterator[str]:
+    if spec.public is not None:
+        yield f'iifname "{GUEST_DEVICE}" oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} goto outward'
+
+
+def _outward(spec: RouterSpec) -> Iterator[str]:
+    verdict = "drop" if spec.egress_open else "accept"
+    for traffic in sorted(spec.egress, key=repr):
+        ports = _ports(traffic, "th dport")
+        yield f"{_within('saddr', traffic.sources)}{_within('daddr', traffic.destinations)}{ports}{verdict}"
+    if spec.egress_open:
+        yield "accept"
+
+
+def _published(spec: RouterSpec) -> Iterator[str]:
+    """Connections to public addresses that still lead where they led when they were opened."""
+    for nat in sorted(spec.static_nats, key=repr):
+        yield f"ct original ip daddr {nat.address} ip daddr {nat.guest} goto opened"
+    for one in sorted(spec.forwardings, key=repr):
+        ports = f"meta l4proto {one.protocol} ct original proto-dst {_span(one.first_port, one.last_port)}"
+        where = f"ct original ip daddr {one.address} ip daddr {one.guest} {_within('saddr', one.sources)}"
+        yield f"{where}{ports} goto opened"
+
+
+def _opened(spec: RouterSpec) -> Iterator[str]:
+    for opening in _ordered(spec):
+        traffic = opening.traffic
+        ports = _ports(traffic, "ct original proto-dst")
+        yield f"ct original ip daddr {opening.address} {_within('saddr', traffic.sources)}{ports}accept"
+
+
+def _arriving(spec: RouterSpec) -> Iterator[str]:
+    for one in sorted(spec.forwardings, key=repr):
+        where = f"ip daddr {one.address} {_within('saddr', one.sources)}"
+        yield f"{where}{one.protocol} dport {_span(one.first_port, one.last_port)} dnat ip to {_target(one)}"
+    for nat in sorted(spec.static_nats, key=repr):
+        yield f"ip daddr {nat.address} dnat ip to {nat.guest}"
+
+
+def _target(one: Forwarding) -> str:
+    if one.first_port == one.guest_port:
+        return one.guest
+    if one.first_port == one.last_port:
+        return f"{one.guest}:{one.guest_port}"
+    # nft knows no offset between ranges; only a map keeps their order.
+    shift = one.guest_port - one.first_port
+    pairs = ", ".join(f"{port} : {port + shift}" for port in range(one.first_port, one.last_port + 1))
+    return f"{one.guest} : {one.protocol} dport map {{ {pairs} }}"
+
+
+def _translated(spec: RouterSpec) -> Iterator[str]:
+    """Sources of what leaves. A guest that reaches another by a public address must get its answers by the router."""
+    if spec.public is None:
+        return
+    if spec.static_nats or spec.forwardings:
+        yield f'oifname "{GUEST_DEVICE}" ct status dnat ip saddr {spec.cidr} snat ip to {spec.nic.address}'
+    for nat in sorted(spec.static_nats, key=repr):
+        yield f'oifname "{PUBLIC_DEVICE}" ip saddr {nat.guest} snat ip to {nat.address}'
+    yield f'oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} snat ip to {spec.public.address}'
+
+
+def _ordered(spec: RouterSpec) -> list[Opening]:
+    return sorted(spec.openings, key=repr)
+
+
+def _within(field: str, networks: tuple[str, ...]) -> str:
+    """A match with a space behind it; nothing for all addresses."""
+    wide = [IPv4Network(network) for network in networks]
+    if not wide or any(network.prefixlen == 0 for network in wide):
+        return ""
+    return f"ip {field} {{ {', '.join(map(str, _disjoint(wide)))} }} "
+
+
+def _disjoint(networks: list[IPv4Network]) -> list[IPv4Network]:
+    """The networks without those that lie in others: the sets of nft hold no overlaps."""
+    found: list[IPv4Network] = []
+    for network in sorted(set(networks)):
+        if not found or not network.subnet_of(found[-1]):
+            found.append(network)
+    return found
+
+
+def _ports(traffic: Traffic, field: str) -> str:
+    """A match of protocol and ports, or of ICMP's type, with a space behind it; nothing for all protocols."""
+    if traffic.protocol == "all":
+        return ""
+    if traffic.protocol == "icmp":
+        kind = "" if traffic.icmp_type is None else f"icmp type {traffic.icmp_type} "
+        code = "" if traffic.icmp_code is None else f"icmp code {traffic.icmp_code} "
+        return f"meta l4proto icmp {kind}{code}"
+    found = f"meta l4proto {traffic.protocol} "
+    if traffic.protocol in HAS_PORTS and traffic.first_port is not None and traffic.last_port is not None:
+        found += f"{field} {_span(traffic.first_port, traffic.last_port)} "
+    return found
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+NFT = """table inet pileus
+delete table inet pileus
+table inet pileus {{
+  chain outward {{
+{outward}  }}
+  chain opened {{
+{opened}  }}
+  chain published {{
+{published}  }}
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iif lo accept
+    ct state invalid drop
+    ct state established,related accept
+    iifname "{guest}" udp dport {{ 53, 67 }} accept
+    iifname "{guest}" tcp dport {{ 53, 80, 8080 }} accept
+    iifname "{guest}" icmp type echo-request accept
+{answers}  }}
+  chain forward {{
+    type filter hook forward priority filter; policy drop;
+    ct state invalid drop
+    ip daddr 169.254.0.0/16 drop
+    ct state related accept
+    ct direction reply accept
+    ct status dnat goto published
+{leave}  }}
+  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+{arriving}  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+{translated}  }}
+}}
+"""
