@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 GUEST: Final = "guest"
@@ -69,7 +69,8 @@ class Lease:
     """What the router tells one guest NIC by DHCP and about it by DNS and metadata.
 
     `user_data` is base64, `password` is handed out once by the password service, `public_keys` is the
-    text of an authorized_keys file. `vm_id` is the instance id.
+    text of an authorized_keys file. `vm_id` is the instance id. `metadata` are further names that the guest may ask
+    for.
     """
 
     nic_id: str
@@ -83,6 +84,7 @@ class Lease:
     public_keys: str = ""
     user_data: str = ""
     password: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ def _call(session: Session, name: str, request: Incoming) -> Call:
     if api is None or not access.allows(caller.role, caller.account, api):
         text = f"The API [{name}] does not exist or is not available for the account {caller.account.name}."
         raise ApiError(UNSUPPORTED, text)
-    return Call(session, caller.user, caller.account, caller.domain, caller.role, api, request.source)
+    by_get = request.method == "GET"
+    return Call(session, caller.user, caller.account, caller.domain, caller.role, api, request.source, by_get=by_get)
 
 
 def _demand_post(call: Call, request: Incoming) -> None:
@@ -163,7 +164,8 @@ def shown(call: Call, result: Any) -> dict[str, Any]:
     """What stands under the wrapper, by what the handler returned."""
     api = call.api
     if isinstance(result, WorkflowRow) and api.is_async:
-        return {"jobid": result.id, "id": result.subject_id} if api.creates else {"jobid": result.id}
+        made = (result.memory or {}).get("result_id", result.subject_id)
+        return {"jobid": result.id, "id": made} if api.creates else {"jobid": result.id}
     if isinstance(result, Page):
         return _shown_page(call, result)
     if result is True or isinstance(result, str):

@@ -1,8 +1,17 @@
 """The tables. Importing this package knows them all."""
 
 from manager.models.base import Base, Entity, new_id, utcnow
-from manager.models.catalog import DiskOffering, NetworkOffering, OsCategory, OsType, ServiceOffering, Template
-from manager.models.compute import Nic, Vm, Volume
+from manager.models.catalog import (
+    DiskOffering,
+    NetworkOffering,
+    OsCategory,
+    OsType,
+    ServiceOffering,
+    Template,
+    TemplateShare,
+)
+from manager.models.compute import Nic, UserData, Vm, Volume
+from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
 from manager.models.identity import (
     Account,
     ApiKey,
@@ -43,10 +52,11 @@ from manager.models.work import (
 )
 
 __all__ = [
-    "Account", "Agent", "AgentCommandRow", "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter",
-    "DiskOffering", "Domain", "Entity", "EventRow", "Host", "ImageStore", "Inventory", "LeaseRow", "LoginSession",
-    "Network", "NetworkOffering", "Nic", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "Router", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag",
-    "Template", "TrafficType", "TunnelKey", "User", "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone", "new_id",
+    "Account", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "ApiKey", "Base", "ClientToken",
+    "Cluster", "Configuration", "Counter", "Dedication", "DiskOffering", "Domain", "Entity", "EventRow", "Host",
+    "ImageStore", "InstanceGroup", "Inventory", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "Nic",
+    "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PublicAddress", "Region", "ResourceLimit", "ResourceUse",
+    "Role", "Router", "ServiceOffering", "SshKeyPair", "StoragePool", "Tag", "Template", "TemplateShare",
+    "TrafficType", "TunnelKey", "User", "UserData", "VlanIpRange", "Vm", "Volume", "WorkflowRow", "Zone", "new_id",
     "utcnow",
 ]  # fmt: skip

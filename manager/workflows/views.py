@@ -105,7 +105,7 @@ def _nics(session: Session, network_id: str) -> Sequence[Any]:
     """(NIC, and a row of its VM, the VM's offering and its host, or None of them) of all NICs of the network."""
     columns = (
         Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
-        ServiceOffering.name.label("offering"), Host.agent_id, Host.underlay_address,
+        Vm.user_data_details, ServiceOffering.name.label("offering"), Host.agent_id, Host.underlay_address,
     )  # fmt: skip
     query = (
         select(Nic, *columns)
@@ -175,4 +175,5 @@ def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
         public_keys=row.public_keys,
         user_data=row.user_data,
         password=row.password or "",
+        metadata=row.user_data_details or {},
     )

@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import defer
 
 from agents.contract import ApplyNetwork, command_from, to_plain
 from manager.db import write
-from manager.models import Host, ImageStore, Network, Nic, ServiceOffering, StoragePool, Template, Vm, Volume, utcnow
+from manager.models import (
+    AffinityMember,
+    Host,
+    ImageStore,
+    Network,
+    Nic,
+    ServiceOffering,
+    StoragePool,
+    Template,
+    Vm,
+    Volume,
+    utcnow,
+)
+from manager.placement import affinity, limits
 from manager.placement import host as placement
-from manager.placement import limits
 from manager.workflows.engine import Ask, Run
 from manager.workflows.views import picture
 
@@ -37,6 +49,11 @@ def offering_of(run: Run) -> ServiceOffering:
     return offering
 
 
+def affinity_groups_of(run: Run) -> tuple[str, ...]:
+    """The ids of the VM's affinity groups, which stay locked until the visit ends."""
+    return affinity.locked_groups(run.session, run.row.subject_id) if _read(run)[3] else ()
+
+
 def plugs_of(run: Run) -> list[tuple[Nic, Network]]:
     """The VM's NICs, each with its network."""
     plugs: list[tuple[Nic, Network]] = _read(run)[2]
@@ -44,10 +61,10 @@ def plugs_of(run: Run) -> list[tuple[Nic, Network]]:
 
 
 def _read(run: Run) -> Any:
-    """The VM, its offering and its plugs, read in one statement and once a visit."""
+    """The VM, its offering, its plugs, and whether it is in affinity groups: in one statement and once a visit."""
     if "vm" not in run.cache:
         query = (
-            select(Vm, ServiceOffering, Nic, Network)
+            select(Vm, ServiceOffering, Nic, Network, exists().where(AffinityMember.vm_id == Vm.id))
             .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
             .outerjoin(Nic, Nic.vm_id == Vm.id)
             .outerjoin(Network, Network.id == Nic.network_id)
@@ -56,7 +73,8 @@ def _read(run: Run) -> Any:
             .options(defer(Vm.user_data), defer(Vm.public_keys))
         )
         rows = run.session.execute(query).all()
-        run.cache["vm"] = (rows[0][0], rows[0][1], [(row[2], row[3]) for row in rows if row[2] is not None])
+        plugs = [(row[2], row[3]) for row in rows if row[2] is not None]
+        run.cache["vm"] = (rows[0][0], rows[0][1], plugs, rows[0][4])
     return run.cache["vm"]
 
 
