@@ -209,6 +209,27 @@ class RegisterImage(Command):
 
 
 @dataclass(frozen=True)
+class CaptureVolume(Command):
+    """Copy a volume that no domain has open into secondary storage, as an image that stands alone. Answers ImageFacts.
+
+    It goes to a host that reaches the pool. `size` is the volume's; an image that is there is left alone.
+    """
+
+    name: ClassVar[str] = "volume.capture"
+    timeout: ClassVar[int] = 1800
+    answer: ClassVar[Any] = ImageFacts
+    image_id: str
+    store: ImageStoreSpec
+    volume_id: str
+    pool: PoolSpec
+    size: int
+
+    @property
+    def subject(self) -> str:
+        return f"image:{self.image_id}"
+
+
+@dataclass(frozen=True)
 class RemoveImage(Command):
     """Remove a template from secondary storage; one that is gone is no error."""
 

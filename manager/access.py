@@ -26,6 +26,7 @@ from manager.models import (
     Role,
     ServiceOffering,
     Template,
+    TemplateShare,
     Vm,
     Zone,
 )
@@ -93,7 +94,8 @@ def reach(call: Call, model: type[Any], right: str) -> Condition:
     if model in PUBLIC:
         return false() if right == MANAGE else true()
     if model is Template and right != MANAGE:
-        return or_(Template.is_public, Template.account_id.in_(_accounts(call)))
+        shared = select(TemplateShare.template_id).where(TemplateShare.account_id.in_(_accounts(call)))
+        return or_(Template.is_public, Template.account_id.in_(_accounts(call)), Template.id.in_(shared))
     if model is Role:
         return Role.type != "Admin" if call.is_domain_admin and right != MANAGE else Role.id == call.role.id
     column = _owner_column(model)

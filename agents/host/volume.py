@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from agents.contract import CreateVolume, RemoveVolume
+from agents.contract import CaptureVolume, CreateVolume, RemoveVolume
 from agents.host.host import Host
 from agents.runner import handles
+from storage.types import ImageFacts
 
 
 @handles(CreateVolume)
@@ -13,6 +14,13 @@ def create_volume(host: Host, command: CreateVolume) -> None:
     image = volume.image
     file = host.store(image.store).path(image.id) if image else None
     host.pool(volume.pool).create(volume, file)
+
+
+@handles(CaptureVolume)
+def capture_volume(host: Host, command: CaptureVolume) -> ImageFacts:
+    source = host.pool(command.pool).disk(command.volume_id)
+    facts: ImageFacts = host.store(command.store).capture(command.image_id, source, command.size)
+    return facts
 
 
 @handles(RemoveVolume)

@@ -164,8 +164,7 @@ def shown(call: Call, result: Any) -> dict[str, Any]:
     """What stands under the wrapper, by what the handler returned."""
     api = call.api
     if isinstance(result, WorkflowRow) and api.is_async:
-        made = (result.memory or {}).get("result_id", result.subject_id)
-        return {"jobid": result.id, "id": made} if api.creates else {"jobid": result.id}
+        return {"jobid": result.id, "id": result.subject_id} if api.creates else {"jobid": result.id}
     if isinstance(result, Page):
         return _shown_page(call, result)
     if result is True or isinstance(result, str):

@@ -11,12 +11,13 @@ from manager.messages import ring
 from manager.models import EventRow, Network, WorkflowRow, new_id, utcnow
 
 AWAITED = Network.__tablename__
+AWAITED_ARGUMENT = "awaited"
 
 
 def end(session: Session, row: WorkflowRow, status: str) -> None:
     """Close `row` as done, failed or stuck. A stuck one keeps its subject until an operator retries or gives up.
 
-    Only workflows of networks are waited for by others.
+    Only workflows of networks, and those that were started with `awaited`, are waited for by others.
     """
     row.status = status
     row.ended = utcnow()
@@ -26,7 +27,7 @@ def end(session: Session, row: WorkflowRow, status: str) -> None:
     session.flush()
     if row.command:
         _record(session, row)
-    if row.subject_type == AWAITED:
+    if row.subject_type == AWAITED or row.arguments.get(AWAITED_ARGUMENT):
         for waiter in session.scalars(select(WorkflowRow.id).filter_by(waiting_for=row.id, status="running")):
             ring(session, waiter)
 

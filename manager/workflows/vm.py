@@ -1,4 +1,4 @@
-"""Workflows of the life of a virtual machine: deploy, start, stop, restore, reboot, destroy, expunge, read its console."""
+"""Workflows of the life of a virtual machine, from its deployment to its expunging; and the reading of its console."""
 
 from __future__ import annotations
 

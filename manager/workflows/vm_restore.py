@@ -61,7 +61,7 @@ def keep_root(run: Run) -> Outcome:
 
 
 def renew_root(run: Run) -> Outcome:
-    """Another root volume takes the place of the old one; it is made at the next start. No undo: the old one is gone."""
+    """Another root volume, made at the next start, takes the place of the old one. No undo: the old one is gone."""
     vm = vm_of(run)
     if run.recall(RENEWED):
         return None

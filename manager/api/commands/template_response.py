@@ -104,7 +104,7 @@ def _describe(row: Template) -> Shown:
         "size": row.size or None,
         "physicalsize": row.physical_size or None,
         "checksum": row.checksum or row.requested_checksum or None,
-        "url": row.url,
+        "url": row.url or None,
         "bits": row.bits,
         "arch": "x86_64",
         "crossZones": row.zone_id is None,

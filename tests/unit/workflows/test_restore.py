@@ -1,6 +1,6 @@
 """Restoring unwinds from every step: the VM is Running or Stopped, and what is counted is what is there.
 
-Not among them: an agent that has stopped the guest and says that it could not, whom nothing but the next report refutes.
+Not among them: an agent that has stopped the guest and says that it could not; only its next report refutes that.
 """
 
 from __future__ import annotations
