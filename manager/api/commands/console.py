@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Request, command
+from manager.api.commands.job_hold import hold_stopped
 from manager.api.commands.vm_deploy import new_password, public_keys
-from manager.api.commands.vm_hold import hold_stopped
 from manager.api.commands.vm_response import DeployedVmResponse
 from manager.api.errors import Invalid
 from manager.api.fields import ListOf, Ref, Text

@@ -27,7 +27,7 @@ class HostResponse(Response):
     name = Str("its name")
     type = Str("always Routing")
     state = Str("Connecting, Up, Disconnected or Down")
-    resourcestate = Str("Enabled, or Disabled when it takes no more virtual machines")
+    resourcestate = Str("Enabled, Disabled when it takes no more virtual machines, or how far its maintenance is")
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     podid = Str("the id of its pod")

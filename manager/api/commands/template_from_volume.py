@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, Request, command
+from manager.api.commands.job_hold import hold_stopped
 from manager.api.commands.template import QUOTA, check_flags, store_of
 from manager.api.commands.template_response import TemplateResponse
-from manager.api.commands.vm_hold import hold_stopped
 from manager.api.errors import ApiError, Invalid, missing
 from manager.api.fields import Flag, MapOf, Ref, Text
 from manager.models import Account, OsType, Template, Vm, Volume, WorkflowRow, Zone

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from manager import access
 from manager.api.call import Call
 from manager.api.command import EVERYONE, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.commands.job_hold import hold_stopped
 from manager.api.commands.place import hold, named, narrowed, refuse_while, with_keyword
 from manager.api.commands.template_response import TemplateResponse
-from manager.api.commands.vm_hold import hold_stopped
 from manager.api.commands.vm_response import VmResponse
 from manager.api.commands.vm_user_data import (
     ALLOW,

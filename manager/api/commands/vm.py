@@ -19,8 +19,8 @@ from manager.api.command import (
     command,
 )
 from manager.api.commands.instance_group import group_of
+from manager.api.commands.job_hold import hold, hold_stopped
 from manager.api.commands.vm_deploy import checked_name
-from manager.api.commands.vm_hold import hold, hold_stopped
 from manager.api.commands.vm_response import PARTS, VmResponse, described
 from manager.api.commands.vm_user_data import change_user_data, details_field, id_field, text_field
 from manager.api.errors import Denied, Invalid

@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, Request, command
 from manager.api.commands.affinity_group import group_ids_field, group_names_field, join_groups, named_groups
-from manager.api.commands.vm_hold import hold_stopped
+from manager.api.commands.job_hold import hold_stopped
 from manager.api.commands.vm_response import VmResponse
 from manager.api.fields import Ref
 from manager.db import write

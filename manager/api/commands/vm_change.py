@@ -6,8 +6,8 @@ from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Request, command
+from manager.api.commands.job_hold import hold_stopped
 from manager.api.commands.vm_deploy import new_password, root_size, shape_of, usable_template
-from manager.api.commands.vm_hold import hold_stopped
 from manager.api.commands.vm_response import DeployedVmResponse, VmResponse
 from manager.api.errors import Invalid
 from manager.api.fields import MapOf, Ref, Size

@@ -64,8 +64,9 @@ def test_a_template_is_made_and_deploys(api, cloud, user, given, volume):
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_what_fails_leaves_no_image_and_frees_the_vm(api, cloud, user, given, volume, monkeypatch, after):
-    with monkeypatch.context() as patch:
+def test_what_fails_leaves_no_image_and_frees_the_vm(api, cloud, user, given, after):
+    vm_id = cloud.get(Volume, given["volumeid"]).vm_id
+    with pytest.MonkeyPatch.context() as patch:
         name = "template.capture"
         patch.setitem(engine.WORKFLOWS, name, breaking(engine.WORKFLOWS[name], 0, after=after))
         answer = api("createTemplate", user, **given)
@@ -73,7 +74,7 @@ def test_what_fails_leaves_no_image_and_frees_the_vm(api, cloud, user, given, vo
     template = cloud.get(Template, answer["id"])
     assert (template.state, template.status) == ("Failed", "planted")
     assert images(cloud) == {cloud.template_id}
-    run(api, cloud, user, "startVirtualMachine", id=volume.vm_id)
+    run(api, cloud, user, "startVirtualMachine", id=vm_id)
     run(api, cloud, user, "deleteTemplate", id=template.id)
     assert cloud.get(ResourceUse, cloud.account_id).templates == 1
 

@@ -1,6 +1,8 @@
-"""A virtual machine held still while a call changes it."""
+"""A thing held still while a call changes it: no job is at work on it, and none begins before the call has ended."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
@@ -10,15 +12,16 @@ from manager.models import Vm, WorkflowRow
 from manager.workflows.engine import Busy
 
 
-def hold(call: Call, vm: Vm) -> None:
-    """See that no job is at work on the VM, and have those that begin meanwhile wait for the end of this call.
+def hold(call: Call, thing: Any) -> None:
+    """See that no job is at work on the thing, and have those that begin meanwhile wait for the end of this call.
 
-    The row takes the place that an open workflow of the VM would have; it is gone before anyone can see it.
+    The row takes the place that an open workflow would have; it is gone before anyone can see it.
 
-    :raises Busy: a workflow is open for the VM
+    :raises Busy: a workflow is open for the thing
     """
-    holds = f"{Vm.__tablename__}:{vm.id}"
-    place = WorkflowRow(name="hold", status="done", subject_type=Vm.__tablename__, subject_id=vm.id, holds=holds)
+    kind = type(thing).__tablename__
+    holds = f"{kind}:{thing.id}"
+    place = WorkflowRow(name="hold", status="done", subject_type=kind, subject_id=thing.id, holds=holds)
     call.session.add(place)
     try:
         call.session.flush()
@@ -26,7 +29,7 @@ def hold(call: Call, vm: Vm) -> None:
         call.session.rollback()
         raise Busy(holds) from error
     call.session.delete(place)
-    call.session.refresh(vm, with_for_update=True)
+    call.session.refresh(thing, with_for_update=True)
 
 
 def hold_stopped(call: Call, vm: Vm, purpose: str) -> None:
