@@ -106,12 +106,16 @@ class CreateVolume(Command):
 
 @dataclass(frozen=True)
 class RemoveVolume(Command):
-    """Remove the volume; one that is gone is no error."""
+    """Remove the volume; one that is gone is no error.
+
+    `expunged` is the id of its VM, when what is kept of that goes too.
+    """
 
     name: ClassVar[str] = "volume.remove"
     timeout: ClassVar[int] = 60
     volume_id: str
     pool: PoolSpec
+    expunged: str = ""
 
     @property
     def subject(self) -> str:

@@ -26,3 +26,5 @@ def capture_volume(host: Host, command: CaptureVolume) -> ImageFacts:
 @handles(RemoveVolume)
 def remove_volume(host: Host, command: RemoveVolume) -> None:
     host.pool(command.pool).delete(command.volume_id)
+    if command.expunged:
+        host.hypervisor.forget(command.expunged)

@@ -63,7 +63,10 @@ class Hypervisor(Protocol):
         """All domains of the host, those of others too."""
 
     def console(self, vm_id: str, limit: int) -> str:
-        """The last `limit` bytes of the serial console; '' when there are none."""
+        """The last `limit` bytes of the serial console, also of a domain that was stopped; '' when there are none."""
+
+    def forget(self, vm_id: str) -> None:
+        """Remove what is kept of a domain that was stopped for good: its console's output."""
 
     def facts(self) -> HostFacts:
         """The host as the hypervisor knows it; the fields of switch, underlay and disks are empty."""

@@ -117,7 +117,6 @@ class LibvirtHypervisor:
             self._connection.run("undefine the domain", lambda: domain.undefineFlags(UNDEFINE))
         except libvirt.libvirtError as error:
             _unless_gone(error)
-        self._consoles.remove(vm_id)
 
     def _power_off(self, domain: libvirt.virDomain) -> None:
         if self._state(domain) in {"shutoff", "crashed"}:
@@ -160,6 +159,9 @@ class LibvirtHypervisor:
 
     def console(self, vm_id: str, limit: int) -> str:
         return self._consoles.read(vm_id, limit)
+
+    def forget(self, vm_id: str) -> None:
+        self._consoles.remove(vm_id)
 
     def facts(self) -> HostFacts:
         connection = self._connection.ready()

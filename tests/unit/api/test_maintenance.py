@@ -51,10 +51,8 @@ def test_a_host_is_emptied_and_filled_again(api, cloud, user, vms, factory):
     shown = run(api, cloud, None, "prepareHostForMaintenance", id=host_id)["host"]
     assert shown["resourcestate"] == "Maintenance"
     assert cloud.domains() == {there.id: "running"}
-    assert (cloud.get(Vm, here.id).state, cloud.get(Vm, here.id).reason) == (
-        "Stopped",
-        "Its host goes into maintenance.",
-    )
+    stopped = cloud.get(Vm, here.id)
+    assert (stopped.state, stopped.reason) == ("Stopped", "Its host goes into maintenance.")
     assert router(factory).host_id == there.host_id
     assert len(cloud.leftovers()["routers"]) == 1
     assert cloud.leftovers()["drift"] == []

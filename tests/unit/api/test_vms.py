@@ -299,6 +299,12 @@ def test_console_output(api, cloud, user, vm, factory):
     shown = run(api, cloud, user, "getConsoleOutput", id=vm.id)["consoleoutput"]
     assert shown["virtualmachineid"] == vm.id
     assert f"pileus simulator: boot 1 of {vm.instance_name}" in shown["output"]
+    run(api, cloud, user, "stopVirtualMachine", id=vm.id)
+    shown = run(api, cloud, user, "getConsoleOutput", id=vm.id)["consoleoutput"]
+    assert f"pileus simulator: boot 1 of {vm.instance_name}" in shown["output"]
+    run(api, cloud, None, "destroyVirtualMachine", id=vm.id, expunge=True)
+    hypervisors = [runner.host.hypervisor for runner in cloud.runners.values() if runner.host.hypervisor]
+    assert [hypervisor.console(vm.id, 100) for hypervisor in hypervisors] == ["", ""]
     never = factory(Vm, account_id=cloud.account_id)
     with pytest.raises(Refused, match=r"431 .*has never run"):
         api("getConsoleOutput", user, id=never.id)
