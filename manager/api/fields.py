@@ -201,15 +201,19 @@ class Reference:
 class Ref(Parameter):
     """The identifier of a `model`; the handler gets the entity, one that the caller may use.
 
-    `right` is READ, USE or MANAGE (manager.access); without it the command's kind decides.
+    `right` is READ, USE or MANAGE (manager.access); without it the command's kind decides. `kind` is the type that
+    listApis tells.
     """
 
     type_name = "uuid"
 
-    def __init__(self, model: type[Any], description: str, *, right: str = "", **options: Any) -> None:
+    def __init__(
+        self, model: type[Any], description: str, *, right: str = "", kind: str = "uuid", **options: Any
+    ) -> None:
         super().__init__(description, **options)
         self.model = model
         self.right = right
+        self.type_name = kind
 
     def read(self, name: str, value: str) -> Reference:
         return Reference(name, value)

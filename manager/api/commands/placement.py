@@ -50,7 +50,7 @@ class ExplainPlacement(Request):
 def explain_placement(call: Call, given: Given) -> Page:
     """Tell of every host of the zone whether a VM can run there, and if not, why. Nothing is reserved."""
     host_id = given.hostid.id if given.hostid else None
-    need = _need_of_vm(call, given.virtualmachineid, host_id) if given.virtualmachineid else _need(call, given, host_id)
+    need = need_of_vm(call, given.virtualmachineid, host_id) if given.virtualmachineid else _need(call, given, host_id)
     verdicts = judge(call.session, need)
     pools = [] if call.is_root_admin else list(
         call.session.scalars(select(StoragePool.name).where(StoragePool.zone_id == need.zone_id))
@@ -81,7 +81,7 @@ def _need(call: Call, given: Given, host_id: str | None) -> Need:
     )
 
 
-def _need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
+def need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
     """What the VM would need if it were started now; where it runs, its own share counts as used."""
     offering = call.session.get_one(ServiceOffering, vm.service_offering_id)
     query = select(Volume.size, Volume.pool_id).where(Volume.vm_id == vm.id, Volume.removed.is_(None))
