@@ -96,7 +96,7 @@ def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     template = usable_template(call, given.templateid, given.zoneid)
     _check_place(call, given, template)
     shape = shape_of(given.serviceofferingid, given.details)
-    networks = _networks(call, given)
+    networks = wanted_networks(call, given)
     keys = public_keys(call, call.owner, given.keypair, given.keypairs)
     groups = named_groups(call, call.owner, given)
     disk = root_size(template, given.serviceofferingid, given.rootdisksize)
@@ -177,7 +177,7 @@ def root_size(template: Template, offering: ServiceOffering, wanted: int | None)
     return size
 
 
-def _networks(call: Call, given: Given) -> list[tuple[Network, str | None]]:
+def wanted_networks(call: Call, given: Given) -> list[tuple[Network, str | None]]:
     """The networks in the order of devices, each with the address asked for."""
     if given.iptonetworklist:
         if given.networkids or given.ipaddress:
