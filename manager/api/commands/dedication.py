@@ -175,7 +175,7 @@ class ListDedicatedHosts(ListDedicated):
 
 
 def listed(call: Call, model: type[Any], thing: Any, filters: dict[str, Any]) -> Page:
-    query = select(Dedication).join(model, model.id == Dedication.resource_id)
+    query = select(Dedication).join(model, model.id == Dedication.resource_id).where(model.removed.is_(None))
     if thing is not None:
         query = query.where(Dedication.resource_id == thing.id)
     if filters["domainid"] is not None:

@@ -19,9 +19,9 @@ from manager.placement.address import add_nic
 
 
 class AssignVm(Request):
-    virtualmachineid = Ref(Vm, "the VM, which is Stopped", required=True, right="manage")
     account = Text("the account that shall own it")
     domainid = Ref(Domain, "the domain of that account", right="use")
+    virtualmachineid = Ref(Vm, "the VM, which is Stopped", required=True, right="manage")
     networkids = ListOf(
         Ref(Network, ""), "its networks from now on, which are the new owner's; its only one when absent", most=16
     )
