@@ -106,12 +106,16 @@ class CreateVolume(Command):
 
 @dataclass(frozen=True)
 class RemoveVolume(Command):
-    """Remove the volume; one that is gone is no error."""
+    """Remove the volume; one that is gone is no error.
+
+    `expunged` is the id of its VM, when what is kept of that goes too.
+    """
 
     name: ClassVar[str] = "volume.remove"
     timeout: ClassVar[int] = 60
     volume_id: str
     pool: PoolSpec
+    expunged: str = ""
 
     @property
     def subject(self) -> str:
@@ -238,6 +242,27 @@ class RegisterImage(Command):
     format: Format
     checksum: str
     max_size: int
+
+    @property
+    def subject(self) -> str:
+        return f"image:{self.image_id}"
+
+
+@dataclass(frozen=True)
+class CaptureVolume(Command):
+    """Copy a volume that no domain has open into secondary storage, as an image that stands alone. Answers ImageFacts.
+
+    It goes to a host that reaches the pool. `size` is the volume's; an image that is there is left alone.
+    """
+
+    name: ClassVar[str] = "volume.capture"
+    timeout: ClassVar[int] = 1800
+    answer: ClassVar[Any] = ImageFacts
+    image_id: str
+    store: ImageStoreSpec
+    volume_id: str
+    pool: PoolSpec
+    size: int
 
     @property
     def subject(self) -> str:

@@ -35,6 +35,7 @@ from manager.models import (
     Role,
     ServiceOffering,
     Template,
+    TemplateShare,
     User,
     Vm,
     Zone,
@@ -126,7 +127,8 @@ def _place_reach(call: Call, model: type[Any], right: str) -> Condition:
     if model in PUBLIC or model in OFFERINGS:
         return false() if right == MANAGE else _open_to(call, model)
     if model is Template and right != MANAGE:
-        return or_(Template.is_public, _owned(call, Template.account_id))
+        shared = select(TemplateShare.template_id).where(_owned(call, TemplateShare.account_id))
+        return or_(Template.is_public, _owned(call, Template.account_id), Template.id.in_(shared))
     column = _owner_column(model)
     if column is None:
         return false()

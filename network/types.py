@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 GUEST: Final = "guest"
@@ -72,7 +72,7 @@ class Lease:
 
     `user_data` is base64, `password` is handed out once by the password service, `public_keys` is the
     text of an authorized_keys file. `vm_id` is the instance id. A guest gets its default route from the one NIC
-    that `leads_out`.
+    that `leads_out`. `metadata` are further names that the guest may ask for.
     """
 
     nic_id: str
@@ -87,6 +87,7 @@ class Lease:
     user_data: str = ""
     password: str = ""
     leads_out: bool = True
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from storage.errors import ChecksumMismatch, ImageRefused
@@ -72,6 +73,15 @@ class Digests:
             raise ChecksumMismatch(
                 f"The {self.wanted.algorithm} of {subject} is {found}, but {self.wanted.digest} was expected."
             )
+
+
+def checksum_of(path: Path) -> str:
+    """'{sha256}<hex>' of a file."""
+    digests = Digests(None)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digests.update(chunk)
+    return digests.recorded()
 
 
 def write_sparse(target: BinaryIO, chunk: bytes) -> None:

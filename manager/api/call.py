@@ -41,6 +41,7 @@ class Call:
     page_size: int | None = None
     subject: Any = None
     named_owner: Account | None = None
+    by_get: bool = False
 
     @property
     def command(self) -> str:

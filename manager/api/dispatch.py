@@ -107,7 +107,9 @@ def _call(session: Session, name: str, request: Incoming, reached: list[Asked]) 
     if api is None and signed:
         raise unverified(signed=True)
     known = (session, caller.user, caller.account, caller.domain, caller.role)
-    call = Call(*known, api, request.source, request.user_agent, request.names) if api is not None else None
+    call = None
+    if api is not None:
+        call = Call(*known, api, request.source, request.user_agent, request.names, by_get=request.method == "GET")
     if call is not None:
         reached.append(Asked.by(call))
     if call is None or not access.allows(caller.role, caller.account, call.api):

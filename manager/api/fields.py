@@ -211,18 +211,26 @@ class Ref(Parameter):
     """The identifier of a `model`; the handler gets the entity, one that the caller may use.
 
     `right` is READ, USE or MANAGE (manager.access); without it the command's kind decides. `instead` is a text that
-    may stand for the identifier, and that the handler gets as it is.
+    may stand for the identifier, and that the handler gets as it is. `kind` is the type that listApis tells.
     """
 
     type_name = "uuid"
 
     def __init__(
-        self, model: type[Any], description: str, *, right: str = "", instead: str | None = None, **options: Any
+        self,
+        model: type[Any],
+        description: str,
+        *,
+        right: str = "",
+        instead: str | None = None,
+        kind: str = "uuid",
+        **options: Any,
     ) -> None:
         super().__init__(description, **options)
         self.model = model
         self.right = right
         self.instead = instead
+        self.type_name = kind
 
     def read(self, name: str, value: str) -> Reference | str:
         return value if value == self.instead else Reference(name, value)

@@ -11,8 +11,10 @@ from manager.models.catalog import (
     OsType,
     ServiceOffering,
     Template,
+    TemplateShare,
 )
-from manager.models.compute import Nic, NicAddress, Vm, Volume
+from manager.models.compute import Nic, NicAddress, UserData, Vm, Volume
+from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
 from manager.models.identity import (
     Account,
     ApiKey,
@@ -71,14 +73,15 @@ meters.register()
 changes.register()
 
 __all__ = [
-    "Account", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base", "ClientToken", "Cluster",
-    "Configuration", "Counter", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity",
-    "EventRow", "FirewallRule", "Host", "ImageStore", "Inventory", "IpForwardingRule", "LeaseRow", "LoginSession",
-    "Network", "NetworkOffering", "NetworkRule", "Nic", "NicAddress", "OfferingDomain", "OfferingZone", "OsCategory",
-    "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember",
-    "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role",
-    "RolePermission", "Router", "ScopedSetting", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule",
-    "StoragePool", "Tag", "Template", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
-    "UsageTraffic", "User", "VirtualRouterElement", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "Account", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base",
+    "ClientToken", "Cluster", "Configuration", "Counter", "Dedication", "DiskOffering", "Domain", "DomainLimit",
+    "DomainUse", "EgressRule", "Entity", "EventRow", "FirewallRule", "Host", "ImageStore", "InstanceGroup",
+    "Inventory", "IpForwardingRule", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "NetworkRule", "Nic",
+    "NicAddress", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
+    "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
+    "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting",
+    "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
+    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
+    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow",
+    "Zone", "new_id", "utcnow",
 ]  # fmt: skip

@@ -100,7 +100,10 @@ class OsType(Entity, Base):
 
 
 class Template(Entity, Base):
-    """A template. Format, sizes and checksum are those that inspection found, recorded once."""
+    """A template. Format, sizes and checksum are those that inspection found, recorded once.
+
+    `user_data_policy` says how VMs' own user data goes with that of `user_data_id`.
+    """
 
     __tablename__ = "templates"
 
@@ -127,5 +130,16 @@ class Template(Entity, Base):
     password_enabled: Mapped[bool] = mapped_column(default=False)
     ssh_key_enabled: Mapped[bool] = mapped_column(default=False)
     dynamically_scalable: Mapped[bool] = mapped_column(default=False)
+    user_data_id: Mapped[str | None] = mapped_column(ForeignKey("user_data.id"), index=True)
+    user_data_policy: Mapped[str | None] = mapped_column(STATE)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     sort_key: Mapped[int] = mapped_column(default=0)
+
+
+class TemplateShare(Base):
+    """An account that may use a template that is not its own."""
+
+    __tablename__ = "template_shares"
+
+    template_id: Mapped[str] = mapped_column(ForeignKey("templates.id"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True, index=True)

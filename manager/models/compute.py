@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, Text, UniqueConstraint
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity, new_id
 from manager.secrets import Sealed
 
+LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+
+
+class UserData(Entity, Base):
+    """User data registered under a name. `content` is base64; `params` names its parameters, with commas."""
+
+    __tablename__ = "user_data"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    name: Mapped[str]
+    content: Mapped[str] = mapped_column(LONG_TEXT)
+    params: Mapped[str] = mapped_column(Text, default="")
+
 
 class Vm(Entity, Base):
     """A virtual machine. `generation` grows with each placement: an agent refuses an older one.
 
     `host_id` is set from the claim of its host until it is stopped; `reason` says why the last change of state
-    was not the wanted one. `user_data` is base64.
+    was not the wanted one. `user_data` is base64, as guests are given it; `user_data_id` is the registered one that it
+    was made of, and `user_data_details` the values of its parameters.
     """
 
     __tablename__ = "vms"
@@ -38,13 +52,15 @@ class Vm(Entity, Base):
     cpus: Mapped[int]
     cpu_mhz: Mapped[int]
     memory: Mapped[int] = mapped_column(BigInteger)
-    group: Mapped[str] = mapped_column(default="")
+    group_id: Mapped[str | None] = mapped_column(ForeignKey("instance_groups.id"), index=True)
     display: Mapped[bool] = mapped_column(default=True)
     ha_enabled: Mapped[bool] = mapped_column(default=False)
     password: Mapped[str | None] = mapped_column(Sealed)
     key_pairs: Mapped[list[Any]] = mapped_column(default=list)
     public_keys: Mapped[str] = mapped_column(Text, default="")
-    user_data: Mapped[str] = mapped_column(Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), default="")
+    user_data: Mapped[str] = mapped_column(LONG_TEXT, default="")
+    user_data_id: Mapped[str | None] = mapped_column(ForeignKey("user_data.id"), index=True)
+    user_data_details: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     reason: Mapped[str] = mapped_column(Text, default="")
 

@@ -12,7 +12,8 @@ from sqlalchemy import Executable, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Cluster, Host, Pod, StoragePool, Vm
+from manager.models import Cluster, Dedication, Host, Pod, StoragePool, Vm
+from manager.placement import affinity, dedication
 
 MIB = 2**20
 LOAD_DIGITS = 2
@@ -22,7 +23,8 @@ LOAD_DIGITS = 2
 class Need:
     """What a VM asks of its host. `cpu_mhz` is the sum over its CPUs; `memory`, `disk` in bytes; tags by comma.
 
-    `pool_id` pins it to the hosts that reach the pool its volumes lie in already; `host_id` to one host.
+    `pool_id` pins it to the hosts that reach the pool its volumes lie in already; `host_id` to one host. `groups` are
+    the ids of the affinity groups of the VM `vm_id`.
     """
 
     zone_id: str
@@ -36,14 +38,40 @@ class Need:
     host_id: str | None = None
     pool_id: str | None = None
     account_id: str = ""
+    vm_id: str = ""
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What binds a VM to hosts besides room: its affinity groups, and what is dedicated."""
+
+    bonds: Sequence[affinity.Bond] = ()
+    kept: dedication.Kept | None = None
+
+    def against(self, host: Any) -> str:
+        if self.kept is not None and self.kept.others & _places(host):
+            return dedication.TAKEN
+        return next((reason for bond in self.bonds if (reason := bond.against(host.id))), "")
+
+    def wishes(self, host: Any) -> tuple[str, ...]:
+        found = [wish for bond in self.bonds if (wish := bond.wish(host.id))]
+        if self.kept is not None and self.kept.own and not self.kept.own & _places(host):
+            found.append(dedication.NOT_OWN)
+        return tuple(found)
+
+
+def _places(host: Any) -> set[str]:
+    return {host.id, host.cluster_id, host.pod_id, host.zone_id}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of one host: `reason` is empty where it fits.
 
-    Those that do are ordered by how many VMs of the account they run already, then by `load`, the share of memory
-    in use with the new VM. `seen` is the host's claimed (MHz, bytes) when it was judged.
+    Those that do are ordered by how many `wishes` (sentences) speak against them, then by how many VMs of the account
+    they run already, then by `load`, the share of memory in use with the new VM. `seen` is the host's claimed (MHz,
+    bytes) when it was judged.
     """
 
     host_id: str
@@ -55,6 +83,7 @@ class Verdict:
     memory_limit: float = 0.0
     neighbours: int = 0
     seen: tuple[int, int] = (0, 0)
+    wishes: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -66,9 +95,10 @@ def judge(session: Session, need: Need) -> list[Verdict]:
     found: dict[str, list[Any]] = {}
     for row in session.execute(_hosts_query(), {"zone": need.zone_id, "account": need.account_id}):
         found.setdefault(row.id, []).append(row)
-    verdicts = [_verdict(rows[0], need, [row for row in rows if row.pool_id]) for rows in found.values()]
+    ties = _ties(session, need, any_dedicated=any(rows[0].dedications for rows in found.values()))
+    verdicts = [_verdict(rows[0], need, [row for row in rows if row.pool_id], ties) for rows in found.values()]
     random.shuffle(verdicts)
-    return sorted(verdicts, key=lambda v: (not v.fits, v.neighbours, round(v.load, LOAD_DIGITS)))
+    return sorted(verdicts, key=lambda v: (not v.fits, len(v.wishes), v.neighbours, round(v.load, LOAD_DIGITS)))
 
 
 @cache
@@ -77,12 +107,14 @@ def _hosts_query() -> Executable:
     of_account = (Vm.host_id == Host.id, Vm.account_id == bindparam("account"))
     neighbours = select(func.count()).where(*of_account).scalar_subquery()
     columns = (
-        Host.id, Host.name, Host.state, Host.resource_state, Host.hypervisor, Host.tags, Host.cpus,
-        Host.cpu_mhz, Host.memory, Host.cpu_used, Host.memory_used, Cluster.allocation_state.label("cluster_state"),
-        Pod.allocation_state.label("pod_state"), Cluster.cpu_overcommit, Cluster.memory_overcommit,
+        Host.id, Host.cluster_id, Host.pod_id, Host.zone_id, Host.name, Host.state, Host.resource_state,
+        Host.hypervisor, Host.tags, Host.cpus, Host.cpu_mhz, Host.memory, Host.cpu_used, Host.memory_used,
+        Cluster.allocation_state.label("cluster_state"), Pod.allocation_state.label("pod_state"),
+        Cluster.cpu_overcommit, Cluster.memory_overcommit,
         neighbours.label("neighbours"), StoragePool.id.label("pool_id"), StoragePool.name.label("pool_name"),
         StoragePool.state.label("pool_state"), StoragePool.tags.label("pool_tags"), StoragePool.capacity,
         StoragePool.allocated, StoragePool.overprovision,
+        select(func.count()).select_from(Dedication).scalar_subquery().label("dedications"),
     )  # fmt: skip
     reached = and_(
         StoragePool.zone_id == Host.zone_id,
@@ -99,15 +131,20 @@ def _hosts_query() -> Executable:
     )
 
 
-def _verdict(host: Any, need: Need, pools: Sequence[Any]) -> Verdict:
+def _ties(session: Session, need: Need, *, any_dedicated: bool) -> Ties:
+    bonds = affinity.bonds(session, need.groups, need.vm_id) if need.groups else ()
+    return Ties(bonds, dedication.kept(session, need.account_id) if any_dedicated else None)
+
+
+def _verdict(host: Any, need: Need, pools: Sequence[Any], ties: Ties) -> Verdict:
     cpu_limit = host.cpus * host.cpu_mhz * host.cpu_overcommit
     memory_limit = host.memory * host.memory_overcommit
     pool, pool_reason = _pool_for(need, pools)
-    reason = _host_reason(host, need, cpu_limit, memory_limit) or pool_reason
+    reason = _host_reason(host, need, cpu_limit, memory_limit) or ties.against(host) or pool_reason
     load = (host.memory_used + need.memory) / memory_limit if memory_limit else 1.0
     return Verdict(
         host.id, host.name, reason, load, pool.pool_id if pool else None, cpu_limit, memory_limit, host.neighbours,
-        (host.cpu_used, host.memory_used),
+        (host.cpu_used, host.memory_used), ties.wishes(host),
     )  # fmt: skip
 
 

@@ -12,12 +12,14 @@ from manager.messages import ring
 from manager.models import EventRow, Network, WorkflowRow, new_id, utcnow
 
 AWAITED = Network.__tablename__
+AWAITED_ARGUMENT = "awaited"
 
 
 def end(session: Session, row: WorkflowRow, status: str) -> None:
     """Close `row` as done, failed or stuck. A stuck one keeps its subject until an operator retries or gives up.
 
-    Workflows of networks are waited for by others; one that another workflow began rings for that.
+    Workflows of networks, and those that were started with `awaited`, are waited for by others; one that another
+    workflow began rings for that.
     """
     row.status = status
     row.ended = utcnow()
@@ -29,7 +31,7 @@ def end(session: Session, row: WorkflowRow, status: str) -> None:
         _record(session, row, "Completed", row.ended)
     if "parent" in row.arguments:
         ring(session, row.arguments["parent"])
-    if row.subject_type == AWAITED:
+    if row.subject_type == AWAITED or row.arguments.get(AWAITED_ARGUMENT):
         for waiter in session.scalars(select(WorkflowRow.id).filter_by(waiting_for=row.id, status="running")):
             ring(session, waiter)
 

@@ -24,6 +24,7 @@ from manager.models import (
 from manager.models.states import NETWORK_MOVES, ROUTER_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
+from manager.placement.dedication import kept
 from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import forget_rules
@@ -135,12 +136,18 @@ def _new_router(run: Run, network: Network) -> Router:
 
 
 def _host_for_router(run: Run, network: Network) -> str:
+    """Of the hosts that are not dedicated to others, the one with fewest routers.
+
+    :raises StepFailed: there is none
+    """
     held = func.count(Router.id)
+    others = kept(run.session, network.account_id).others
     query = (
         select(Host.id)
         .outerjoin(Router, (Router.host_id == Host.id) & Router.removed.is_(None))
         .where(Host.zone_id == network.zone_id, Host.removed.is_(None))
         .where(Host.state == "Up", Host.resource_state == "Enabled")
+        .where(*(column.not_in(others) for column in (Host.id, Host.cluster_id, Host.pod_id, Host.zone_id) if others))
         .group_by(Host.id)
         .order_by(held, Host.id)
         .limit(1)
@@ -148,7 +155,8 @@ def _host_for_router(run: Run, network: Network) -> str:
     host_id = run.session.scalar(query)
     if host_id is None:
         zone = run.session.get_one(Zone, network.zone_id)
-        raise StepFailed(f"No host of zone {zone.name} is Up and Enabled, so the router has no place.", 533)
+        kind = "Up, Enabled and not dedicated to others" if others else "Up and Enabled"
+        raise StepFailed(f"No host of zone {zone.name} is {kind}, so the router has no place.", 533)
     return host_id
 
 

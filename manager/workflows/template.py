@@ -1,15 +1,15 @@
-"""Workflows of templates: take one in, remove one."""
+"""Workflows of templates: take one in, make one of a volume, remove one."""
 
 from __future__ import annotations
 
 from typing import cast
 
-from agents.contract import RegisterImage, RemoveImage
-from manager.models import Account, ImageStore, Template
+from agents.contract import CaptureVolume, RegisterImage, RemoveImage
+from manager.models import Account, Host, ImageStore, StoragePool, Template, Vm, Volume, WorkflowRow
 from manager.models.states import TEMPLATE_MOVES
 from manager.placement import limits
-from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
-from manager.workflows.specs import store_spec
+from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
+from manager.workflows.specs import pool_spec, store_spec
 from storage.types import Format, ImageFacts
 
 MAX_IMAGE_BYTES = 64 * 2**30
@@ -55,6 +55,30 @@ def take_out(run: Run) -> list[Ask]:
 
 
 register_template = workflow("template.register", Template, [Step(take_in, undo=take_out, then=record_facts)])
+
+
+def copy_volume(run: Run) -> list[Ask]:
+    """The host that reaches the volume copies it; the VM is lent meanwhile, so that it does not start."""
+    template = template_of(run)
+    store = run.session.get_one(ImageStore, template.image_store_id)
+    volume = run.session.get_one(Volume, run.arguments["volume_id"])
+    pool = run.session.get_one(StoragePool, volume.pool_id)
+    host = run.session.get_one(Host, str(pool.host_id or run.arguments["host_id"]))
+    template.status = "Creating"
+    command = CaptureVolume(template.id, store_spec(store), volume.id, pool_spec(pool), volume.size)
+    return [Ask(host.agent_id, command)]
+
+
+capture_template = workflow("template.capture", Template, [Step(copy_volume, undo=take_out, then=record_facts)])
+
+
+def await_borrower(run: Run) -> Outcome:
+    borrower = run.session.get_one(WorkflowRow, run.arguments["borrower"])
+    return Await(borrower.id) if borrower.status == "running" else None
+
+
+lend_vm = workflow("vm.lend", Vm, [Step(await_borrower)])
+"""Holds a VM still while the workflow `borrower`, which was started as awaited, makes something of its disks."""
 
 
 def begin_removing(run: Run) -> Outcome:

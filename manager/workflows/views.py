@@ -140,7 +140,7 @@ def _nics(session: Session, network_id: str) -> Sequence[Any]:
 def _nics_query() -> Executable:
     columns = (
         Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
-        ServiceOffering.name.label("offering"), Host.agent_id, Host.underlay_address,
+        Vm.user_data_details, ServiceOffering.name.label("offering"), Host.agent_id, Host.underlay_address,
     )  # fmt: skip
     return (
         select(Nic, *columns)
@@ -215,4 +215,5 @@ def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
         user_data=row.user_data,
         password=row.password or "",
         leads_out=nic.is_default,
+        metadata=row.user_data_details or {},
     )

@@ -43,7 +43,8 @@ def remove_volumes(run: Run) -> Outcome:
             disk.volume.state = "Expunging"
             host = run.session.get_one(Host, str(disk.pool.host_id or vm.last_host_id))
             if host.removed is None:
-                asks.append(Ask(host.agent_id, RemoveVolume(disk.volume.id, pool_spec(disk.pool)), vm.generation))
+                command = RemoveVolume(disk.volume.id, pool_spec(disk.pool), expunged=vm.id)
+                asks.append(Ask(host.agent_id, command, vm.generation))
     return asks
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Executable, bindparam, delete, select
+from sqlalchemy import Executable, bindparam, delete, exists, select
 from sqlalchemy.orm import defer
 
 from agents.contract import ApplyNetwork, command_from, to_plain
 from manager.db import write
 from manager.models import (
+    AffinityMember,
     Host,
     ImageStore,
     Network,
@@ -23,8 +24,8 @@ from manager.models import (
     Volume,
     utcnow,
 )
+from manager.placement import affinity, limits
 from manager.placement import host as placement
-from manager.placement import limits
 from manager.workflows.engine import Ask, Run
 from manager.workflows.rules import retire_rules_of_vm
 from manager.workflows.views import picture
@@ -50,6 +51,11 @@ def offering_of(run: Run) -> ServiceOffering:
     return offering
 
 
+def affinity_groups_of(run: Run) -> tuple[str, ...]:
+    """The ids of the VM's affinity groups, which stay locked until the visit ends."""
+    return affinity.locked_groups(run.session, run.row.subject_id) if _read(run)[3] else ()
+
+
 def plugs_of(run: Run) -> list[tuple[Nic, Network]]:
     """The VM's NICs, each with its network."""
     plugs: list[tuple[Nic, Network]] = _read(run)[2]
@@ -57,17 +63,18 @@ def plugs_of(run: Run) -> list[tuple[Nic, Network]]:
 
 
 def _read(run: Run) -> Any:
-    """The VM, its offering and its plugs, read in one statement and once a visit."""
+    """The VM, its offering, its plugs, and whether it is in affinity groups: in one statement and once a visit."""
     if "vm" not in run.cache:
         rows = run.session.execute(_vm_query(), {"vm_id": run.row.subject_id}).all()
-        run.cache["vm"] = (rows[0][0], rows[0][1], [(row[2], row[3]) for row in rows if row[2] is not None])
+        plugs = [(row[2], row[3]) for row in rows if row[2] is not None]
+        run.cache["vm"] = (rows[0][0], rows[0][1], plugs, rows[0][4])
     return run.cache["vm"]
 
 
 @cache
 def _vm_query() -> Executable:
     return (
-        select(Vm, ServiceOffering, Nic, Network)
+        select(Vm, ServiceOffering, Nic, Network, exists().where(AffinityMember.vm_id == Vm.id))
         .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
         .outerjoin(Nic, Nic.vm_id == Vm.id)
         .outerjoin(Network, Network.id == Nic.network_id)

@@ -17,6 +17,7 @@ from manager.workflows.network import await_implemented
 from manager.workflows.specs import pool_spec, vm_spec, volume_spec
 from manager.workflows.views import picture
 from manager.workflows.vm_read import (
+    affinity_groups_of,
     agent_of,
     ask_of,
     disks_of,
@@ -83,6 +84,8 @@ def need_of(run: Run, vm: Vm, volumes: list[Volume]) -> placement.Need:
         host_id=run.arguments.get("host_id"),
         pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
         account_id=vm.account_id,
+        vm_id=vm.id,
+        groups=affinity_groups_of(run),
     )
 
 

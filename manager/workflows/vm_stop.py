@@ -69,7 +69,7 @@ def replug(run: Run) -> Outcome:
 
 
 def tell_others(run: Run) -> list[Ask]:
-    """Now that the guest is off, the other hosts forget its NIC. No undo: the guest is off whatever comes."""
+    """Now that the guest is off, the other hosts forget its NIC."""
     return [ask_of(part) for part in run.recall("others") or ()]
 
 
@@ -78,6 +78,15 @@ def mark_stopped(run: Run) -> Outcome:
     if vm.state == "Stopping":
         leave_host(run)
         VM_MOVES.move(vm, "stopped")
+    return None
+
+
+def stay_off(run: Run) -> Outcome:
+    """Undo of what comes after the end of the guest, which is off whatever failed then."""
+    vm = vm_of(run)
+    if vm.state == "Stopping":
+        mark_stopped(run)
+        vm.reason = run.row.error or ""
     return None
 
 

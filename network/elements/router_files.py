@@ -133,6 +133,7 @@ def _metadata_of(spec: RouterSpec, lease: Lease) -> dict[str, Any]:
         "user-data": lease.user_data,
         "password": lease.password,
         "meta-data": {
+            **lease.metadata,
             "availability-zone": lease.zone_name,
             "cloud-identifier": f"CloudStack-{{{spec.network_id}}}",
             "instance-id": lease.vm_id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from storage.types import Format, ImageFacts
+from storage.types import DiskSource, Format, ImageFacts
 
 Progress = Callable[[int, int], None]
 """Called with the bytes received so far and the bytes expected, 0 when that is unknown."""
@@ -39,6 +39,13 @@ class ImageStore(Protocol):
         """Fetch, verify, inspect and keep an image; one that is there is left alone and its recorded facts given.
 
         :raises ImageRefused, SourceRefused, ChecksumMismatch, DownloadFailed: nothing is kept
+        """
+
+    def capture(self, image_id: str, source: DiskSource, size: int) -> ImageFacts:
+        """Keep the contents of a disk of `size` bytes as a qcow2 image without a backing file; one that is there is
+        left alone.
+
+        :raises VolumeBusy: a domain has the disk open
         """
 
     def remove(self, image_id: str) -> None: ...

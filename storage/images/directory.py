@@ -9,7 +9,7 @@ import ipaddress
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,15 @@ from urllib.parse import unquote
 
 import msgspec
 
+from storage import qemu_img
 from storage.addresses import split_url
-from storage.checksums import Digests, copy_sparse, parse_checksum
+from storage.checksums import Digests, checksum_of, copy_sparse, parse_checksum
 from storage.errors import ImageRefused, NotFound, PoolUnavailable, SourceRefused, VolumeBusy
 from storage.files import NAME, checked_name, io_errors, lock, sync_directory, sync_file
 from storage.images.base import ImageRequest, Progress, no_progress
 from storage.images.fetch import FetchLimits, fetch
 from storage.inspect import inspect_image
-from storage.types import ImageFacts, ImageStoreSpec
+from storage.types import DiskSource, Format, ImageFacts, ImageStoreSpec
 
 OVERHEAD = 64 << 20
 REMOVE_SECONDS = 30
@@ -57,29 +58,46 @@ class DirectoryStore:
         self._networks = tuple(ipaddress.ip_network(text) for text in self._settings.allow_networks)
 
     def register(self, image: ImageRequest, progress: Progress = no_progress) -> ImageFacts:
-        checked_name(image.id)
-        wanted = parse_checksum(image.checksum)
+        digests = Digests(parse_checksum(image.checksum))
+
+        def fetch_into(file: Path) -> str:
+            with file.open("wb") as target:
+                self._obtain(image, target, digests, progress)
+            digests.verify(f"image {image.id}")
+            return digests.recorded()
+
+        return self._keep(image.id, image.format, image.max_size, fetch_into)
+
+    def capture(self, image_id: str, source: DiskSource, size: int) -> ImageFacts:
+        def copy_into(file: Path) -> str:
+            qemu_img.convert((Path(source.path), source.format), (file, "qcow2"))
+            sync_file(file)
+            return checksum_of(file)
+
+        return self._keep(image_id, "qcow2", size, copy_into)
+
+    def _keep(self, image_id: str, image_format: Format, max_size: int, fill: Callable[[Path], str]) -> ImageFacts:
+        """The facts of the image, which `fill` writes into a file, giving its checksum, when it is not there."""
+        checked_name(image_id)
         with io_errors(self._name):
             self._staging.mkdir(mode=0o700, exist_ok=True)
-            with lock(self._staging / f"{image.id}.lock", self._settings.seconds):
-                recorded = self._recorded(image.id)
+            with lock(self._staging / f"{image_id}.lock", self._settings.seconds):
+                recorded = self._recorded(image_id)
                 if recorded is not None:
                     return recorded
                 self._sweep_staging()
-                return self._take_in(image, Digests(wanted), progress)
+                return self._take_in(image_id, image_format, max_size, fill)
 
-    def _take_in(self, image: ImageRequest, digests: Digests, progress: Progress) -> ImageFacts:
-        folder = self._staging / image.id
+    def _take_in(self, image_id: str, image_format: Format, max_size: int, fill: Callable[[Path], str]) -> ImageFacts:
+        folder = self._staging / image_id
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o755)
         try:
             file = folder / "image"
-            with file.open("wb") as target:
-                length = self._obtain(image, target, digests, progress)
-            digests.verify(f"image {image.id}")
-            size = inspect_image(file, image.format, image.max_size)
-            facts = ImageFacts(image.format, size, length, digests.recorded())
-            self._publish(folder, image.id, facts)
+            checksum = fill(file)
+            size = inspect_image(file, image_format, max_size)
+            facts = ImageFacts(image_format, size, file.stat().st_size, checksum)
+            self._publish(folder, image_id, facts)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return facts

@@ -11,7 +11,7 @@ from storage.checksums import Checksum, parse_checksum
 from storage.errors import NotFound
 from storage.files import NAME, checked_name, io_errors
 from storage.images.base import ImageRequest, Progress, no_progress
-from storage.types import ImageFacts, ImageStoreSpec
+from storage.types import DiskSource, ImageFacts, ImageStoreSpec
 
 SIZE = 1 << 30
 PHYSICAL_SIZE = 64 << 20
@@ -26,19 +26,26 @@ class SimulatorStore:
         self._name = f"Image store {store.id}"
 
     def register(self, image: ImageRequest, progress: Progress = no_progress) -> ImageFacts:
-        path = self._root / checked_name(image.id)
         split_url(image.url)
         wanted = parse_checksum(image.checksum)
+        recorded = str(wanted) if wanted is not None and wanted.algorithm == "sha256" else CHECKSUM
+        facts = self._keep(image.id, ImageFacts(image.format, min(SIZE, image.max_size), PHYSICAL_SIZE, recorded))
+        progress(PHYSICAL_SIZE, PHYSICAL_SIZE)
+        return facts
+
+    def capture(self, image_id: str, source: DiskSource, size: int) -> ImageFacts:  # noqa: ARG002 - it holds no data
+        return self._keep(image_id, ImageFacts("qcow2", size, PHYSICAL_SIZE, CHECKSUM))
+
+    def _keep(self, image_id: str, facts: ImageFacts) -> ImageFacts:
+        """The facts of the image that is there, else these."""
+        path = self._root / checked_name(image_id)
         with io_errors(self._name):
             if path.exists():
                 return msgspec.json.decode(path.read_bytes(), type=ImageFacts)
-            recorded = str(wanted) if wanted is not None and wanted.algorithm == "sha256" else CHECKSUM
-            facts = ImageFacts(image.format, min(SIZE, image.max_size), PHYSICAL_SIZE, recorded)
             self._root.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{image.id}.partial")
+            temporary = path.with_name(f".{image_id}.partial")
             temporary.write_bytes(msgspec.json.encode(facts))
             temporary.replace(path)
-        progress(PHYSICAL_SIZE, PHYSICAL_SIZE)
         return facts
 
     def remove(self, image_id: str) -> None:

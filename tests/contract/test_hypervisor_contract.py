@@ -216,6 +216,7 @@ def test_a_stopped_domain_is_gone(lab: Lab, forced: bool) -> None:
     lab.hypervisor.start(vm, disks)
     lab.hypervisor.stop(vm.id, forced, 1)
     assert lab.facts(vm.id) is None
+    lab.hypervisor.forget(vm.id)
     assert lab.hypervisor.console(vm.id, 100) == ""
 
 

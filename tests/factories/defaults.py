@@ -74,6 +74,9 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "netmask": "255.255.255.0", "network_domain": "cs.cloud.internal",
     },
     m.SshKeyPair: {"account_id": _account, "name": _named("key"), "fingerprint": "aa:bb", "public_key": "ssh-rsa AAAA"},
+    m.UserData: {"account_id": _account, "name": _named("user-data"), "content": "eA=="},
+    m.InstanceGroup: {"account_id": _account, "name": _named("group")},
+    m.AffinityGroup: {"account_id": _account, "name": _named("affinity"), "type": "host anti-affinity"},
     m.Volume: {"name": _named("volume"), "account_id": _account, "zone_id": _of(m.Zone), "size": 2**30},
     m.Agent: {"kind": "host", "public_key": "", "broker_user": _named("agent"), "broker_password": "secret"},
     m.ImageStore: {

@@ -75,7 +75,10 @@ class Hypervisor(Protocol):
         """All domains of the host, those of others too."""
 
     def console(self, vm_id: str, limit: int) -> str:
-        """The last `limit` bytes of the serial console; '' when there are none."""
+        """The last `limit` bytes of the serial console, also of a domain that was stopped; '' when there are none."""
+
+    def forget(self, vm_id: str) -> None:
+        """Remove what is kept of a domain that was stopped for good: its console's output."""
 
     def traffic(self) -> dict[str, tuple[int, int]]:
         """By tap device: the bytes that running guests have received and sent through it since they were started."""

@@ -53,6 +53,8 @@ class ConsoleLogs:
         return (old + current).decode("utf-8", errors="replace")
 
     def remove(self, vm_id: str) -> None:
+        if NAME.fullmatch(vm_id) is None:
+            return
         self._current(vm_id).unlink(missing_ok=True)
         self._old(vm_id).unlink(missing_ok=True)
 

@@ -121,7 +121,6 @@ class LibvirtHypervisor:
             self._connection.run("undefine the domain", lambda: domain.undefineFlags(UNDEFINE))
         except libvirt.libvirtError as error:
             _unless_gone(error)
-        self._consoles.remove(vm_id)
 
     def _power_off(self, domain: libvirt.virDomain) -> None:
         if self._state(domain) in {"shutoff", "crashed"}:
@@ -217,6 +216,9 @@ class LibvirtHypervisor:
                 if name is not None and None not in counted:
                     found[name] = (counted[0], counted[1])
         return found
+
+    def forget(self, vm_id: str) -> None:
+        self._consoles.remove(vm_id)
 
     def facts(self) -> HostFacts:
         connection = self._connection.ready()

@@ -31,6 +31,7 @@ create table if not exists domain (
     boots integer not null
 )
 """
+CONSOLES = "create table if not exists console (vm_id text primary key, output text not null)"
 STORE = """
 insert into domain values (?1, ?2, ?3, ?4, ?5)
 on conflict (vm_id) do update set name = ?2, state = ?3, generation = ?4, boots = ?5
@@ -81,6 +82,7 @@ class SimulatorHypervisor:
         self._database.execute("pragma synchronous = off")
         self._database.execute("pragma journal_mode = wal")
         self._database.execute(TABLE)
+        self._database.execute(CONSOLES)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -125,6 +127,8 @@ class SimulatorHypervisor:
             row = self._row(vm_id)
             if row is not None and row.generation < 0:
                 raise ForeignDomain(f"A domain with the UUID {vm_id} is on this host, but Pileus did not define it.")
+            if row is not None:
+                self._execute("insert or replace into console values (?, ?)", (vm_id, _output(row)))
             self._execute("delete from domain where vm_id = ?", (vm_id,))
         if fail_after is not None:
             raise fail_after
@@ -162,14 +166,17 @@ class SimulatorHypervisor:
     def console(self, vm_id: str, limit: int) -> str:
         with self._guard:
             row = self._row(vm_id)
-        if row is None:
-            return ""
-        text = "".join(BOOT_LINE.format(boot, row.name) for boot in range(1, row.boots + 1))
+            past = self._execute("select output from console where vm_id = ?", (vm_id,))
+        text = "".join(output for (output,) in past) + (_output(row) if row is not None else "")
         return text[max(0, len(text) - limit) :]
 
     def traffic(self) -> dict[str, tuple[int, int]]:
         """Simulated guests have no taps."""
         return {}
+
+    def forget(self, vm_id: str) -> None:
+        with self._guard:
+            self._execute("delete from console where vm_id = ?", (vm_id,))
 
     def facts(self) -> HostFacts:
         settings = self._settings
@@ -217,3 +224,7 @@ class SimulatorHypervisor:
 
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         return self._database.execute(statement, values).fetchall()
+
+
+def _output(row: Row) -> str:
+    return "".join(BOOT_LINE.format(boot, row.name) for boot in range(1, row.boots + 1))

@@ -1,8 +1,9 @@
-"""Access to the guest of a VM: what it wrote to its console, and its password."""
+"""Access to the guest of a VM: what it wrote to its console, its password and its SSH keys."""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +13,16 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Request, command
-from manager.api.commands.vm_deploy import new_password
+from manager.api.commands.job_hold import hold_stopped
+from manager.api.commands.vm_deploy import new_password, public_keys
 from manager.api.commands.vm_response import DeployedVmResponse
 from manager.api.errors import Invalid
-from manager.api.fields import Ref
+from manager.api.fields import ListOf, Ref, Text
 from manager.api.response import Response, Shown, Str
-from manager.models import Template, Vm, WorkflowRow
+from manager.models import Account, Template, Vm, WorkflowRow
 from manager.workflows.vm import read_console
+
+_PASSWORD = re.compile(r"[!-~]{6,128}")
 
 
 class ConsoleOutputResponse(Response):
@@ -86,6 +90,7 @@ def _rsa_key(vm: Vm) -> rsa.RSAPublicKey:
 
 class ResetPassword(Request):
     id = Ref(Vm, "the VM, which is Stopped", required=True)
+    password = Text("the new password; one is made when absent")
 
 
 @command(
@@ -96,12 +101,47 @@ class ResetPassword(Request):
     roles=EVERYONE,
     event="VM.RESETPASSWORD",
 )
-def reset_password(call: Call, id: Vm) -> WorkflowRow:
-    """Make a new password for a Stopped VM; the guest takes it at its next start."""
+def reset_password(call: Call, id: Vm, password: str | None) -> WorkflowRow:
+    """Set a new password for a Stopped VM; the guest takes it at its next start."""
     template = call.session.get_one(Template, id.template_id)
     if not template.password_enabled:
         raise Invalid(f"The template {template.name} of the virtual machine {id.id} sets no password.")
-    if id.state != "Stopped":
-        raise Invalid(f"The virtual machine {id.id} is {id.state}; to reset its password it must be Stopped.")
-    id.password = new_password(call)
+    hold_stopped(call, id, "to get another password")
+    id.password = checked_password(password) if password else new_password(call)
+    call.flush()
+    return call.job_done(id)
+
+
+def checked_password(password: str) -> str:
+    """:raises Invalid: the guest could not be given it by the password server, which speaks in lines of text"""
+    if not _PASSWORD.fullmatch(password):
+        raise Invalid("A password has 6 to 128 printable ASCII characters, without spaces.")
+    return password
+
+
+class ResetSshKey(Request):
+    id = Ref(Vm, "the VM, which is Stopped", required=True)
+    keypair = Text("the name of an SSH key pair of the VM's account")
+    keypairs = ListOf(Text(""), "names of such key pairs", most=16)
+
+
+@command(
+    "resetSSHKeyForVirtualMachine",
+    ResetSshKey,
+    DeployedVmResponse,
+    is_async=True,
+    roles=EVERYONE,
+    event="VM.RESETSSHKEY",
+)
+def reset_ssh_key(call: Call, id: Vm, keypair: str | None, keypairs: list[str] | None) -> WorkflowRow:
+    """Give a Stopped VM other SSH key pairs, and a new password if its template sets one, at its next start."""
+    owner = call.session.get_one(Account, id.account_id)
+    keys = public_keys(call, owner, keypair, keypairs)
+    if not keys:
+        raise Invalid("Either keypair or keypairs must name the key pairs.")
+    hold_stopped(call, id, "to get other key pairs")
+    id.key_pairs, id.public_keys = list(keys), "\n".join(keys.values())
+    if call.session.get_one(Template, id.template_id).password_enabled:
+        id.password = new_password(call)
+    call.flush()
     return call.job_done(id)

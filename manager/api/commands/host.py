@@ -27,6 +27,7 @@ from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
 from manager.api.response import SuccessResponse
 from manager.models import Cluster, Host, Nic, Pod, Router, StoragePool, Vm, Volume, WorkflowRow, Zone
 from manager.models.states import ROUTER_MOVES, VM_MOVES
+from manager.workflows.maintenance import STATES as MAINTENANCE_STATES
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 
@@ -137,6 +138,8 @@ def update_host(call: Call, given: Given) -> Host:
             _refuse_known_name(call, host.zone_id, name)
             host.name = name
     if given.allocationstate is not None:
+        if host.resource_state in MAINTENANCE_STATES:
+            raise Invalid(f"The host {host.name} is in maintenance ({host.resource_state}); cancel that first.")
         host.resource_state = {"Enable": "Enabled", "Disable": "Disabled"}[given.allocationstate]
     if given.hosttags is not None:
         host.tags = _tags(given.hosttags)

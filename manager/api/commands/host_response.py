@@ -11,10 +11,11 @@ from sqlalchemy import func, select
 from manager.api.call import Call
 from manager.api.command import ListRequest, Page, command
 from manager.api.commands.place import narrowed, places_of, shown_number, shown_percentage, with_keyword
+from manager.api.commands.placement import need_of_vm
 from manager.api.fields import Choice, ListOf, Ref, Text
 from manager.api.response import Bool, Int, Long, Map, Response, Shown, Str, When
 from manager.api.rows import by_id
-from manager.models import Agent, Cluster, Host, Pod, ServiceOffering, StoragePool, Vm, Volume, Zone
+from manager.models import Agent, Cluster, Host, Pod, StoragePool, Vm, Zone
 from manager.placement import host as placement
 
 DETAILS = ("all", "min", "capacity", "events", "stats")
@@ -27,7 +28,7 @@ class HostResponse(Response):
     name = Str("its name")
     type = Str("always Routing")
     state = Str("Connecting, Up, Disconnected or Down")
-    resourcestate = Str("Enabled, or Disabled when it takes no more virtual machines")
+    resourcestate = Str("Enabled, Disabled when it takes no more virtual machines, or how far its maintenance is")
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     podid = Str("the id of its pod")
@@ -200,17 +201,5 @@ def list_hosts(call: Call, **filters: Any) -> Page:
 
 def _fit_for(call: Call, vm: Vm) -> set[str]:
     """Ids of the hosts that have room for the virtual machine and reach its volumes."""
-    volumes = call.session.scalars(select(Volume).where(Volume.vm_id == vm.id, Volume.removed.is_(None))).all()
-    offering = call.session.get_one(ServiceOffering, vm.service_offering_id)
-    need = placement.Need(
-        zone_id=vm.zone_id,
-        hypervisor=vm.hypervisor,
-        cpus=vm.cpus,
-        cpu_mhz=vm.cpus * vm.cpu_mhz,
-        memory=vm.memory,
-        disk=sum(volume.size for volume in volumes if volume.pool_id is None),
-        host_tags=offering.host_tags,
-        storage_tags=offering.storage_tags,
-        pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
-    )
-    return {verdict.host_id for verdict in placement.judge(call.session, need) if verdict.fits}
+    verdicts = placement.judge(call.session, need_of_vm(call, vm, None))
+    return {verdict.host_id for verdict in verdicts if verdict.fits}

@@ -9,11 +9,12 @@ from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, Page, Request, command
+from manager.api.commands.affinity_group import group_ids_field
 from manager.api.commands.vm_deploy import root_size, shape_of, usable_template
 from manager.api.errors import Invalid
 from manager.api.fields import MapOf, Ref, Size
-from manager.api.response import Bool, Float, Int, Response, Shown, Str
-from manager.models import Host, ServiceOffering, StoragePool, Template, Vm, Volume, Zone
+from manager.api.response import Bool, Float, Int, Many, Response, Shown, Str
+from manager.models import AffinityMember, Host, ServiceOffering, StoragePool, Template, Vm, Volume, Zone
 from manager.placement.host import Need, Verdict, judge
 
 
@@ -25,7 +26,8 @@ class PlacementResponse(Response):
     fits = Bool("whether the virtual machine can run there")
     chosen = Bool("whether it would be taken first")
     reason = Str("what stands against it")
-    neighbours = Int("virtual machines of the account that it runs; the host with the fewest is taken first")
+    neighbours = Int("virtual machines of the account that it runs; of equal wishes, the fewest go first")
+    wishes = Many("what speaks against it without ruling it out; the host with the fewest goes first")
     load = Float("the share of its memory that would be given out; of equal neighbours, the least is taken first")
 
     @classmethod
@@ -40,6 +42,7 @@ class ExplainPlacement(Request):
     templateid = Ref(Template, "what its root volume is made of")
     rootdisksize = Size("the least size of its root volume in GiB")
     details = MapOf("cpuNumber, cpuSpeed (MHz) and memory (MiB) for a custom offering")
+    affinitygroupids = group_ids_field()
     hostid = Ref(Host, "the host to start it on", roles=("Admin",))
 
 
@@ -47,7 +50,7 @@ class ExplainPlacement(Request):
 def explain_placement(call: Call, given: Given) -> Page:
     """Tell of every host of the zone whether a VM can run there, and if not, why. Nothing is reserved."""
     host_id = given.hostid.id if given.hostid else None
-    need = _need_of_vm(call, given.virtualmachineid, host_id) if given.virtualmachineid else _need(call, given, host_id)
+    need = need_of_vm(call, given.virtualmachineid, host_id) if given.virtualmachineid else _need(call, given, host_id)
     verdicts = judge(call.session, need)
     pools = [] if call.is_root_admin else list(
         call.session.scalars(select(StoragePool.name).where(StoragePool.zone_id == need.zone_id))
@@ -74,10 +77,11 @@ def _need(call: Call, given: Given, host_id: str | None) -> Need:
         storage_tags=offering.storage_tags,
         host_id=host_id,
         account_id=call.account.id,
+        groups=tuple(group.id for group in given.affinitygroupids or ()),
     )
 
 
-def _need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
+def need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
     """What the VM would need if it were started now; where it runs, its own share counts as used."""
     offering = call.session.get_one(ServiceOffering, vm.service_offering_id)
     query = select(Volume.size, Volume.pool_id).where(Volume.vm_id == vm.id, Volume.removed.is_(None))
@@ -94,6 +98,8 @@ def _need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
         host_id=host_id,
         pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
         account_id=vm.account_id,
+        vm_id=vm.id,
+        groups=tuple(call.session.scalars(select(AffinityMember.group_id).where(AffinityMember.vm_id == vm.id))),
     )
 
 
@@ -109,5 +115,6 @@ def _describe(call: Call, number: int, verdict: Verdict, pools: list[str]) -> Sh
         "chosen": verdict.fits and number == 1,
         "reason": reason or None,
         "neighbours": verdict.neighbours,
+        "wishes": list(verdict.wishes) or None,
         "load": round(verdict.load, 4),
     }

@@ -27,6 +27,7 @@ from manager.api.response import Bool, Response, Shown, Str, SuccessResponse, Wh
 from manager.api.response import Long as LongOut
 from manager.api.rows import by_id
 from manager.models import Cluster, Host, Pod, StoragePool, Volume, Zone
+from manager.workflows.maintenance import STATES as MAINTENANCE_STATES
 
 DRIVERS = {"file": "local", "simulator": "simulator"}
 TYPES = {"local": "Filesystem", "simulator": "Simulator"}
@@ -240,6 +241,8 @@ def update_storage_pool(call: Call, given: Given) -> StoragePool:
     if given.capacitybytes is not None:
         pool.capacity = given.capacitybytes
     if given.enabled is not None:
+        if pool.state in MAINTENANCE_STATES:
+            raise Invalid(f"The storage pool {pool.name} is in maintenance ({pool.state}); cancel that first.")
         pool.state = "Up" if given.enabled else "Disabled"
     return pool
 

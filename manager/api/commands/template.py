@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from manager import access
 from manager.api.call import Call
@@ -16,7 +16,7 @@ from manager.api.commands.template_response import TemplateResponse
 from manager.api.errors import ApiError, Denied, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text, Uuid
 from manager.api.response import SuccessResponse
-from manager.models import ImageStore, OsCategory, OsType, Tag, Template, Vm, WorkflowRow, Zone
+from manager.models import ImageStore, OsCategory, OsType, Tag, Template, TemplateShare, Vm, WorkflowRow, Zone
 from manager.models.states import TEMPLATE_MOVES
 from manager.placement import limits
 from manager.workflows.template import delete_template as removal
@@ -65,8 +65,8 @@ def register_template(call: Call, given: Given) -> Template:
     _check_url(call, given.url)
     if given.checksum and not CHECKSUM.fullmatch(given.checksum.strip()):
         raise Invalid(f"The checksum {given.checksum} is not a digest in hexadecimal.")
-    _check_flags(call, given.isfeatured)
-    store = _store(call, zone)
+    check_flags(call, given.isfeatured)
+    store = store_of(call, zone)
     try:
         limits.claim(call.session, call.owner, templates=1)
     except limits.LimitReached as error:
@@ -119,12 +119,12 @@ def _check_url(call: Call, url: str) -> None:
         raise Denied("Only root administrators register templates from files.")
 
 
-def _check_flags(call: Call, featured: bool | None) -> None:
+def check_flags(call: Call, featured: bool | None) -> None:
     if featured and not call.is_root_admin:
         raise Denied("Only root administrators make templates featured.")
 
 
-def _store(call: Call, zone: Zone) -> ImageStore:
+def store_of(call: Call, zone: Zone) -> ImageStore:
     """The writable image store of the zone that holds the fewest templates.
 
     :raises Invalid: there is none
@@ -201,13 +201,17 @@ def _filtered(call: Call, name: str) -> ColumnElement[bool]:
         return _all(call)
     own = and_(access.visible(call, Template, removed=True), access.reach(call, Template, access.MANAGE))
     ready = Template.state == "Ready"
+    shares = select(TemplateShare.template_id).where(
+        TemplateShare.account_id == (call.scope.account or call.account).id
+    )
+    shared = Template.id.in_(shares)
     return {
         "featured": and_(Template.is_public, Template.is_featured),
         "community": and_(Template.is_public, Template.is_featured.is_(False)),
         "self": own,
         "selfexecutable": and_(own, ready),
-        "executable": and_(or_(own, Template.is_public), ready),
-        "sharedexecutable": false(),  # templates are not shared with single accounts
+        "executable": and_(or_(own, Template.is_public, shared), ready),
+        "sharedexecutable": and_(shared, ready),
     }[name]
 
 
@@ -251,34 +255,6 @@ def update_template(call: Call, given: Given) -> Template:
             setattr(template, name, value)
     call.flush()
     return template
-
-
-class UpdateTemplatePermissions(Request):
-    id = Ref(Template, "the template", required=True)
-    ispublic = Flag("whether everyone may use it")
-    isfeatured = Flag("whether it is shown first; for root administrators")
-    isextractable = Flag("whether it may be downloaded")
-
-
-@command(
-    "updateTemplatePermissions",
-    UpdateTemplatePermissions,
-    SuccessResponse,
-    roles=EVERYONE,
-    event="TEMPLATE.UPDATE",
-)
-def update_template_permissions(
-    call: Call, id: Template, ispublic: bool | None, isfeatured: bool | None, isextractable: bool | None
-) -> bool:
-    """Change who may use a template."""
-    _check_flags(call, isfeatured)
-    if ispublic is not None:
-        id.is_public = ispublic
-    if isfeatured is not None:
-        id.is_featured = isfeatured
-    if isextractable is not None:
-        id.is_extractable = isextractable
-    return True
 
 
 class DeleteTemplate(Request):

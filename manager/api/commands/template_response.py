@@ -8,7 +8,7 @@ from manager.api.call import Call
 from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Long, Many, Map, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of, tags_of
-from manager.models import OsType, Template, Zone
+from manager.models import OsType, Template, UserData, Zone
 
 
 class TemplateResponse(Response):
@@ -46,6 +46,10 @@ class TemplateResponse(Response):
     deployasis = Bool("always false")
     directdownload = Bool("always false")
     details = Map("details for virtual machines that start from it")
+    userdataid = Str("the id of the registered user data linked to it")
+    userdataname = Str("the name of that")
+    userdataparams = Str("the names of its parameters, with commas")
+    userdatapolicy = Str("how it goes with virtual machines' own user data")
     accountid = Str("the id of the account that owns it")
     account = Str("the account that owns it")
     projectid = Str("the id of the project that owns it, in place of the account")
@@ -60,6 +64,7 @@ class TemplateResponse(Response):
         owners = owners_of(call, rows, path=True)
         tags = tags_of(call, rows)
         zones = by_id(call, Zone, (row.zone_id for row in rows))
+        linked = by_id(call, UserData, (row.user_data_id for row in rows))
         os_types = by_id(call, OsType, (row.os_type_id for row in rows))
         return [
             {
@@ -67,10 +72,22 @@ class TemplateResponse(Response):
                 "zonename": zones[row.zone_id].name if row.zone_id else None,
                 "ostypename": os_types[row.os_type_id].name,
                 "tags": tags[row.id],
+                **_linked(row, linked.get(row.user_data_id)),
                 **owners[row.account_id],
             }
             for row in rows
         ]
+
+
+def _linked(row: Template, linked: UserData | None) -> Shown:
+    if linked is None:
+        return {}
+    return {
+        "userdataid": linked.id,
+        "userdataname": linked.name,
+        "userdataparams": linked.params or None,
+        "userdatapolicy": row.user_data_policy,
+    }
 
 
 def _describe(row: Template) -> Shown:
@@ -90,7 +107,7 @@ def _describe(row: Template) -> Shown:
         "size": row.size or None,
         "physicalsize": row.physical_size or None,
         "checksum": row.checksum or row.requested_checksum or None,
-        "url": row.url,
+        "url": row.url or None,
         "bits": row.bits,
         "arch": "x86_64",
         "crossZones": row.zone_id is None,

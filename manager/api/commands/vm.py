@@ -18,19 +18,26 @@ from manager.api.command import (
     SuccessResponse,
     command,
 )
-from manager.api.commands.vm_deploy import checked_name, checked_user_data
+from manager.api.commands.instance_group import group_of
+from manager.api.commands.job_hold import hold, hold_stopped
+from manager.api.commands.vm_deploy import checked_name
 from manager.api.commands.vm_response import PARTS, VmResponse, described
+from manager.api.commands.vm_user_data import change_user_data, details_field, id_field, text_field
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
 from manager.models import (
     Account,
+    AffinityGroup,
+    AffinityMember,
     Host,
+    InstanceGroup,
     Network,
     Nic,
     OsType,
     ServiceOffering,
     Tag,
     Template,
+    UserData,
     Vm,
     Volume,
     WorkflowRow,
@@ -38,7 +45,6 @@ from manager.models import (
 )
 from manager.models.states import VM_MOVES
 from manager.placement import limits
-from manager.workflows.engine import Busy
 from manager.workflows.vm import destroy_vm, expunge_vm, reboot_vm, start_vm, stop_vm
 
 USERS_MAY_EXPUNGE = "allow.user.expunge.recover.vm"
@@ -58,11 +64,14 @@ class ListVms(AccountListRequest):
     hostid = Ref(Host, "only those on this host", roles=ROOT)
     networkid = Ref(Network, "only those in this network")
     templateid = Ref(Template, "only those of this template")
+    groupid = Ref(InstanceGroup, "only those of this group")
+    affinitygroupid = Ref(AffinityGroup, "only those of this affinity group")
+    userdataid = Ref(UserData, "only those of this registered user data")
     serviceofferingid = Ref(ServiceOffering, "only those of this service offering")
     hypervisor = Text("only those on this kind of hypervisor")
     displayvm = Flag("whether users see it", roles=ROOT)
     tags = MapOf("only those with all these tags")
-    details = ListOf(Choice("", PARTS), "the parts to show: all, or nics, tmpl, servoff; min for none of them")
+    details = ListOf(Choice("", PARTS), "the parts to show: all, or nics, tmpl, servoff, affgrp; min for none of them")
     userdata = Flag("show the user data as well", default=False)
 
 
@@ -84,6 +93,8 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
         "zoneid": Vm.zone_id,
         "hostid": Vm.host_id,
         "templateid": Vm.template_id,
+        "groupid": Vm.group_id,
+        "userdataid": Vm.user_data_id,
         "serviceofferingid": Vm.service_offering_id,
     }
     found: list[ColumnElement[bool]] = [
@@ -93,6 +104,9 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
         found.append(Vm.id.in_([vm.id for vm in given.ids]))
     if given.networkid is not None:
         found.append(Vm.id.in_(select(Nic.vm_id).where(Nic.network_id == given.networkid.id)))
+    if given.affinitygroupid is not None:
+        members = select(AffinityMember.vm_id).where(AffinityMember.group_id == given.affinitygroupid.id)
+        found.append(Vm.id.in_(members))
     if given.state is not None:
         found.append(Vm.state.not_in(ENDING) if given.state == PRESENT else Vm.state == given.state)
     if given.hypervisor:
@@ -205,9 +219,8 @@ class RecoverVm(Request):
 def recover_virtual_machine(call: Call, id: Vm) -> Vm:
     """Make a Destroyed VM a Stopped one again."""
     _demand_expunging(call)
-    call.session.refresh(id, with_for_update=True)
+    hold(call, id)
     VM_MOVES.demand(id, "recover")
-    _demand_free(call, id)
     volumes = call.session.scalars(select(Volume.state).where(Volume.vm_id == id.id, Volume.removed.is_(None))).all()
     if not volumes or {"Expunging", "Expunged"} & set(volumes):
         raise Invalid(f"The volumes of the virtual machine {id.id} are gone or going, so it cannot be recovered.")
@@ -216,20 +229,14 @@ def recover_virtual_machine(call: Call, id: Vm) -> Vm:
     return id
 
 
-def _demand_free(call: Call, vm: Vm) -> None:
-    """:raises Busy: a workflow is open for the VM"""
-    holds = f"vms:{vm.id}"
-    if call.session.scalar(select(WorkflowRow.id).filter_by(holds=holds)) is not None:
-        call.session.rollback()
-        raise Busy(holds)
-
-
 class UpdateVm(Request):
     id = Ref(Vm, "the VM to change", required=True)
     name = Text("a new name, while it is Stopped")
     displayname = Text("a new name to show")
     group = Text("the name of its group; empty for none")
-    userdata = Text("new user data in base64, told at the next start; empty for none", max_length=2**21, lines=True)
+    userdata = text_field("new user data in base64, told at the next start; empty for none but the template's")
+    userdataid = id_field()
+    userdatadetails = details_field()
     ostypeid = Ref(OsType, "another operating system type")
     displayvm = Flag("whether users see it", roles=ROOT)
     details = MapOf("new details in place of the old ones")
@@ -245,9 +252,9 @@ def update_virtual_machine(call: Call, given: Given) -> Vm:
     if given.displayname:
         vm.display_name = given.displayname
     if given.group is not None:
-        vm.group = given.group
-    if given.userdata is not None:
-        vm.user_data = checked_user_data(call, given.userdata)
+        owner = call.session.get_one(Account, vm.account_id)
+        vm.group_id = group_of(call, owner, given.group).id if given.group else None
+    change_user_data(call, vm, given)
     if given.ostypeid is not None:
         vm.os_type_id = given.ostypeid.id
     if given.displayvm is not None:
@@ -259,8 +266,6 @@ def update_virtual_machine(call: Call, given: Given) -> Vm:
 
 
 def _rename(call: Call, vm: Vm, name: str) -> None:
-    if vm.state != "Stopped":
-        raise Invalid(f"The virtual machine {vm.id} is {vm.state}; only a Stopped one can be renamed.")
-    _demand_free(call, vm)
+    hold_stopped(call, vm, "to be renamed")
     vm.name = checked_name(name)
     vm.live = f"{vm.account_id}/{name.lower()}"

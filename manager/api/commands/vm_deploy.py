@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import re
 import secrets
@@ -14,11 +13,15 @@ from sqlalchemy import select
 from manager import access, configuration
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, OwnedRequest, command
+from manager.api.commands.affinity_group import group_ids_field, group_names_field, join_groups, named_groups
+from manager.api.commands.instance_group import group_of
 from manager.api.commands.vm_response import DeployedVmResponse
+from manager.api.commands.vm_user_data import details_field, id_field, take_user_data, text_field
 from manager.api.errors import Denied, Invalid, missing
 from manager.api.fields import Flag, ListOf, MapList, MapOf, Ref, Size, Text
 from manager.api.offered import demand_offered
 from manager.models import (
+    Account,
     Host,
     Network,
     ServiceOffering,
@@ -67,7 +70,11 @@ class DeployVm(OwnedRequest):
     group = Text("the name of its group")
     keypair = Text("the name of an SSH key pair to log in with")
     keypairs = ListOf(Text(""), "names of SSH key pairs to log in with", most=16)
-    userdata = Text("user data in base64", max_length=2**21, lines=True)
+    userdata = text_field("user data in base64; at most 4 KiB of it by GET")
+    userdataid = id_field()
+    userdatadetails = details_field()
+    affinitygroupids = group_ids_field()
+    affinitygroupnames = group_names_field()
     startvm = Flag("false to leave it Stopped", default=True)
     hostid = Ref(Host, "the host to start it on", roles=("Admin",))
     rootdisksize = Size("the least size of its root volume in GiB")
@@ -91,16 +98,18 @@ def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     _check_place(call, given, template)
     demand_offered(call, given.serviceofferingid, call.owner, given.zoneid)
     shape = shape_of(given.serviceofferingid, given.details)
-    networks = _networks(call, given)
-    keys = _public_keys(call, given)
-    user_data = checked_user_data(call, given.userdata)
+    networks = wanted_networks(call, given)
+    keys = public_keys(call, call.owner, given.keypair, given.keypairs)
+    groups = named_groups(call, call.owner, given)
     disk = root_size(template, given.serviceofferingid, given.rootdisksize)
     held = {"vms": 1, "cpus": shape.cpus, "memory": shape.memory, "volumes": 1, "primary_storage": disk}
     limits.claim(call.session, call.owner, **held)
     vm = _store(call, given, template, shape)
-    vm.user_data, vm.key_pairs, vm.public_keys = user_data, list(keys), "\n".join(keys.values())
+    take_user_data(call, vm, template, given)
+    vm.key_pairs, vm.public_keys = list(keys), "\n".join(keys.values())
     call.add(vm, taken=f"The account {call.owner.name} has a virtual machine {vm.name} already.")
     call.session.add(_root_volume(vm, disk))
+    join_groups(call, vm, groups)
     for device, (network, address) in enumerate(networks):
         add_nic(call.session, network, wanted=address, vm_id=vm.id, device=device, is_default=device == 0)
     call.subject = vm
@@ -170,7 +179,7 @@ def root_size(template: Template, offering: ServiceOffering, wanted: int | None)
     return size
 
 
-def _networks(call: Call, given: Given) -> list[tuple[Network, str | None]]:
+def wanted_networks(call: Call, given: Given) -> list[tuple[Network, str | None]]:
     """The networks in the order of devices, each with the address asked for."""
     if given.iptonetworklist:
         if given.networkids or given.ipaddress:
@@ -231,37 +240,22 @@ def _check_address(network: Network, text: str) -> None:
         raise Invalid(f"The address {text} is the gateway of network {network.name}.")
 
 
-def _public_keys(call: Call, given: Given) -> dict[str, str]:
-    """By name: the public keys of the owner's key pairs that were named."""
-    names = list(dict.fromkeys([*([given.keypair] if given.keypair else []), *(given.keypairs or [])]))
+def public_keys(call: Call, owner: Account, one: str | None, several: list[str] | None) -> dict[str, str]:
+    """By name: the public keys of the owner's key pairs that were named.
+
+    :raises Invalid: the owner has none of such a name
+    """
+    names = list(dict.fromkeys([*([one] if one else []), *(several or [])]))
     if not names:
         return {}
     query = select(SshKeyPair.name, SshKeyPair.public_key).where(
-        SshKeyPair.account_id == call.owner.id, SshKeyPair.removed.is_(None), SshKeyPair.name.in_(names)
+        SshKeyPair.account_id == owner.id, SshKeyPair.removed.is_(None), SshKeyPair.name.in_(names)
     )
     found = {row.name: row.public_key for row in call.session.execute(query)}
     for name in names:
         if name not in found:
-            raise Invalid(f"The account {call.owner.name} has no SSH key pair {name}.")
+            raise Invalid(f"The account {owner.name} has no SSH key pair {name}.")
     return {name: found[name] for name in names}
-
-
-def checked_user_data(call: Call, text: str | None) -> str:
-    """User data as it is stored: base64 without line breaks.
-
-    :raises ApiError: 431, it is not base64, or too long
-    """
-    if not text:
-        return ""
-    packed = "".join(text.split())
-    try:
-        length = len(base64.b64decode(packed, validate=True))
-    except ValueError:
-        raise Invalid("The user data is not base64.") from None
-    most = configuration.value(call.session, "vm.userdata.max.length")
-    if length > most:
-        raise Invalid(f"The user data has {length} bytes; at most {most} are possible.")
-    return packed
 
 
 def checked_name(name: str) -> str:
@@ -292,13 +286,14 @@ def _store(call: Call, given: Given, template: Template, shape: Shape) -> Vm:
         cpus=shape.cpus,
         cpu_mhz=shape.cpu_mhz,
         memory=shape.memory,
-        group=given.group or "",
         display=given.displayvm,
         password=new_password(call) if template.password_enabled else None,
         details=shape.details,
         state="Stopped",
         live=f"{call.owner.id}/{name.lower()}",
     )
+    if given.group:
+        vm.group_id = group_of(call, call.owner, given.group).id
     if given.startvm:
         VM_MOVES.move(vm, "start")
     return vm

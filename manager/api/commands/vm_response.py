@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -10,14 +11,28 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Bundle
 
 from manager.api.call import Call
+from manager.api.commands.affinity_response import AffinityGroupResponse, affinity_groups_of
 from manager.api.commands.nic import NicResponse, for_vms
 from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
 from manager.api.rows import owner_shown, tags_of
-from manager.models import Account, Domain, Host, OsType, Project, ServiceOffering, Template, Vm, WorkflowRow, Zone
+from manager.models import (
+    Account,
+    Domain,
+    Host,
+    InstanceGroup,
+    OsType,
+    Project,
+    ServiceOffering,
+    Template,
+    UserData,
+    Vm,
+    WorkflowRow,
+    Zone,
+)
 
 MIB = 2**20
-PARTS = ("all", "min", "nics", "tmpl", "servoff")
+PARTS = ("all", "min", "nics", "tmpl", "servoff", "affgrp")
 _TEMPLATE = ("templatename", "templatedisplaytext", "templateformat", "passwordenabled")
 
 
@@ -38,6 +53,7 @@ class VmResponse(Response):
     reason = Str("why it is not in the state that was asked for last")
     haenable = Bool("whether it is started again elsewhere when its host fails")
     group = Str("the name of its group")
+    groupid = Str("the id of its group")
     zoneid = Str("the id of its zone")
     zonename = Str("its zone")
     hostid = Str("the id of the host that it runs on", root_only=True)
@@ -62,12 +78,16 @@ class VmResponse(Response):
     ipaddress = Str("the address of its default NIC")
     keypairs = Str("the names of its SSH key pairs, with commas")
     userdata = Str("its user data in base64, where asked for")
+    userdataid = Str("the id of the registered user data that it has")
+    userdataname = Str("the name of that")
+    userdatapolicy = Str("how its template's user data goes with its own")
+    userdatadetails = Str("the values of its user data's parameters, as JSON")
     details = Map("its further details")
     displayvm = Bool("whether users see it")
     isdynamicallyscalable = Bool("whether CPU and memory can grow while it runs")
     nic = Many("its NICs", NicResponse)
     securitygroup = Many("its security groups: none")
-    affinitygroup = Many("its affinity groups: none")
+    affinitygroup = Many("its affinity groups", AffinityGroupResponse)
     tags = Many("its tags", TagResponse)
     jobid = Str("the id of the job that is at work on it")
     jobstatus = Int("0 while a job is at work on it")
@@ -82,7 +102,8 @@ class VmResponse(Response):
         parts = frozenset(call.parameters.get("details") or ("all",))
         nics = for_vms(call, [row.id for row in rows]) if parts & {"all", "nics"} else {}
         tags = tags_of(call, rows)
-        shown = [_describe(row, nics.get(row.id, []), tags[row.id]) for row in rows]
+        groups = affinity_groups_of(call, [row.id for row in rows]) if parts & {"all", "affgrp"} else {}
+        shown = [_describe(row, nics.get(row.id, []), tags[row.id], groups.get(row.id, [])) for row in rows]
         if "all" not in parts:
             _leave_out(shown, parts)
         return shown
@@ -122,13 +143,15 @@ def described(*, user_data: bool = False) -> Select[Any]:
     )
     columns: list[Any] = [
         Vm.id, Vm.name, Vm.display_name, Vm.instance_name, Vm.account_id, Vm.zone_id, Vm.host_id, Vm.template_id,
-        Vm.service_offering_id, Vm.os_type_id, Vm.hypervisor, Vm.state, Vm.cpus, Vm.cpu_mhz, Vm.memory, Vm.group,
+        Vm.service_offering_id, Vm.os_type_id, Vm.hypervisor, Vm.state, Vm.cpus, Vm.cpu_mhz, Vm.memory, Vm.group_id,
         Vm.display, Vm.ha_enabled, Vm.key_pairs, Vm.details, Vm.reason, Vm.created, Zone.name.label("zone_name"),
         Host.name.label("host_name"), Template.name.label("template_name"), Template.display_text,
         Template.format.label("template_format"), Template.password_enabled, Template.dynamically_scalable,
         ServiceOffering.name.label("offering_name"), OsType.name.label("os_name"), Account.name.label("account_name"),
         Domain.id.label("domain_id"), Domain.name.label("domain_name"), Domain.path.label("domain_path"),
-        Project.id.label("project_id"), Project.name.label("project_name"), WorkflowRow.id.label("job_id"),
+        Project.id.label("project_id"), Project.name.label("project_name"), InstanceGroup.name.label("group_name"),
+        Vm.user_data_id, UserData.name.label("user_data_name"), Vm.user_data_details, Template.user_data_policy,
+        WorkflowRow.id.label("job_id"),
     ]  # fmt: skip
     if user_data:
         columns.append(Vm.user_data)
@@ -143,11 +166,13 @@ def described(*, user_data: bool = False) -> Select[Any]:
         .join(Domain, Domain.id == Account.domain_id)
         .outerjoin(Project, Project.account_id == Vm.account_id)
         .outerjoin(Host, Host.id == Vm.host_id)
+        .outerjoin(InstanceGroup, InstanceGroup.id == Vm.group_id)
+        .outerjoin(UserData, UserData.id == Vm.user_data_id)
         .outerjoin(WorkflowRow, open_job)
     )
 
 
-def _describe(row: Any, nics: list[Shown], tags: list[Shown]) -> Shown:
+def _describe(row: Any, nics: list[Shown], tags: list[Shown], groups: list[Shown]) -> Shown:
     return {
         "id": row.id,
         "name": row.name,
@@ -160,7 +185,8 @@ def _describe(row: Any, nics: list[Shown], tags: list[Shown]) -> Shown:
         "state": row.state,
         "reason": row.reason or None,
         "haenable": row.ha_enabled,
-        "group": row.group or None,
+        "group": row.group_name,
+        "groupid": row.group_id,
         "zoneid": row.zone_id,
         "zonename": row.zone_name,
         "hostid": row.host_id,
@@ -185,12 +211,16 @@ def _describe(row: Any, nics: list[Shown], tags: list[Shown]) -> Shown:
         "ipaddress": nics[0]["ipaddress"] if nics else None,
         "keypairs": ",".join(row.key_pairs) or None,
         "userdata": getattr(row, "user_data", None) or None,
+        "userdataid": row.user_data_id,
+        "userdataname": row.user_data_name,
+        "userdatapolicy": row.user_data_policy,
+        "userdatadetails": json.dumps(row.user_data_details) if row.user_data_details else None,
         "details": row.details or None,
         "displayvm": row.display,
         "isdynamicallyscalable": row.dynamically_scalable,
         "nic": nics,
         "securitygroup": [],
-        "affinitygroup": [],
+        "affinitygroup": groups,
         "tags": tags,
         "jobid": row.job_id,
         "jobstatus": 0 if row.job_id else None,

@@ -56,3 +56,16 @@ def costs(engine: Engine, make: Callable[[], Any], ask: Callable[[], Any]) -> di
             count = ask()["count"]
         found[count] = len(sent)
     return found
+
+
+def done(api, caller, answer):
+    """The result of the job, which has ended well."""
+    job = api("queryAsyncJobResult", caller, jobid=answer["jobid"])
+    assert job["jobstatus"] == 1, job
+    return job["jobresult"]
+
+
+def run(api, cloud, caller, command, **given):
+    answer = api(command, caller, **given)
+    cloud.settle()
+    return done(api, caller, answer)

@@ -23,7 +23,7 @@ from manager.models import (
 )
 from manager.models.states import VM_MOVES
 from tests.client import Caller, Refused
-from tests.unit.api.live_cloud import live_cloud, statements
+from tests.unit.api.live_cloud import done, live_cloud, run, statements
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0rVyWJYpN4bH0lOq2m1m6m1uAqUm7Qf2m8sVwq0b6H me@here"
 
@@ -48,19 +48,6 @@ def vm(cloud) -> Vm:
     vm_id = cloud.deploy("web")
     cloud.settle()
     return cloud.get(Vm, vm_id)
-
-
-def done(api, caller, answer):
-    """The result of the job, which has ended well."""
-    job = api("queryAsyncJobResult", caller, jobid=answer["jobid"])
-    assert job["jobstatus"] == 1, job
-    return job["jobresult"]
-
-
-def run(api, cloud, caller, command, **given):
-    answer = api(command, caller, **given)
-    cloud.settle()
-    return done(api, caller, answer)
 
 
 def test_stop_start_reboot(api, cloud, user, vm, factory):
@@ -197,7 +184,7 @@ def test_update(api, cloud, user, vm, factory):
     assert cloud.get(Vm, vm.id).user_data == data
     assert "group" not in api("updateVirtualMachine", user, id=vm.id, group="", cleanupdetails=True)["virtualmachine"]
     assert cloud.get(Vm, vm.id).details == {}
-    with pytest.raises(Refused, match=r"431 The virtual machine .* is Running; only a Stopped one can be renamed"):
+    with pytest.raises(Refused, match=r"431 The virtual machine .* is Running; to be renamed it must be Stopped"):
         api("updateVirtualMachine", user, id=vm.id, name="new")
     with pytest.raises(Refused, match=r"431 The user data is not base64"):
         api("updateVirtualMachine", user, id=vm.id, userdata="?")
@@ -266,7 +253,7 @@ def test_parts_of_a_list(api, cloud, user, vm):
     assert (whole["account"], whole["domain"], whole["domainpath"]) == ("tenant", "ROOT", "ROOT")
 
 
-def test_a_list_takes_five_statements_at_any_size(api, cloud, user, vm, factory, engine):
+def test_a_list_takes_six_statements_at_any_size(api, cloud, user, vm, factory, engine):
     """Besides the one that knows the caller, and settings, which are kept for seconds."""
     taken = []
     for count in (1, 12):
@@ -278,7 +265,7 @@ def test_a_list_takes_five_statements_at_any_size(api, cloud, user, vm, factory,
             api("listVirtualMachines", user, page=1, pagesize=count)
         asked = [text for text in sent if not text.startswith("BEGIN") and "FROM api_keys" not in text]
         taken.append([text for text in asked if "FROM configuration" not in text])
-    assert len(taken[0]) == len(taken[1]) <= 5, "\n".join(taken[1])
+    assert len(taken[0]) == len(taken[1]) <= 6, "\n".join(taken[1])
 
 
 def test_the_password_is_encrypted_for_the_key_pair(api, cloud, user, vm, factory):
@@ -312,6 +299,12 @@ def test_console_output(api, cloud, user, vm, factory):
     shown = run(api, cloud, user, "getConsoleOutput", id=vm.id)["consoleoutput"]
     assert shown["virtualmachineid"] == vm.id
     assert f"pileus simulator: boot 1 of {vm.instance_name}" in shown["output"]
+    run(api, cloud, user, "stopVirtualMachine", id=vm.id)
+    shown = run(api, cloud, user, "getConsoleOutput", id=vm.id)["consoleoutput"]
+    assert f"pileus simulator: boot 1 of {vm.instance_name}" in shown["output"]
+    run(api, cloud, None, "destroyVirtualMachine", id=vm.id, expunge=True)
+    hypervisors = [runner.host.hypervisor for runner in cloud.runners.values() if runner.host.hypervisor]
+    assert [hypervisor.console(vm.id, 100) for hypervisor in hypervisors] == ["", ""]
     never = factory(Vm, account_id=cloud.account_id)
     with pytest.raises(Refused, match=r"431 .*has never run"):
         api("getConsoleOutput", user, id=never.id)

@@ -106,6 +106,10 @@ def test_the_console_shows_each_boot(tmp_path: Path) -> None:
     hypervisor.reboot(one.id, False, 1)
     assert hypervisor.console(one.id, 1000) == "pileus simulator: boot 1 of i-1\npileus simulator: boot 2 of i-1\n"
     assert hypervisor.console(one.id, 4) == "i-1\n"
+    hypervisor.stop(one.id, True, 0)
+    assert hypervisor.console(one.id, 1000).count("boot") == 2
+    hypervisor.forget(one.id)
+    assert hypervisor.console(one.id, 1000) == ""
     hypervisor.close()
 
 

@@ -1,0 +1,71 @@
+"""A virtual machine handed to another account, with its volumes."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+
+from manager import access
+from manager.api.call import Call
+from manager.api.command import ADMINS, Given, Request, command
+from manager.api.commands.job_hold import hold_stopped
+from manager.api.commands.vm_deploy import wanted_networks
+from manager.api.commands.vm_response import VmResponse
+from manager.api.errors import Invalid, missing
+from manager.api.fields import ListOf, Ref, Text
+from manager.db import write
+from manager.models import Account, AffinityMember, Domain, Network, Nic, Tag, Vm, Volume, Zone
+from manager.placement import limits
+from manager.placement.address import add_nic
+
+
+class AssignVm(Request):
+    account = Text("the account that shall own it")
+    domainid = Ref(Domain, "the domain of that account", right="use")
+    virtualmachineid = Ref(Vm, "the VM, which is Stopped", required=True, right="manage")
+    networkids = ListOf(
+        Ref(Network, ""), "its networks from now on, which are the new owner's; its only one when absent", most=16
+    )
+
+
+@command("assignVirtualMachine", AssignVm, VmResponse, roles=ADMINS, event="VM.MOVE")
+def assign_virtual_machine(call: Call, given: Given) -> Vm:
+    """Hand a Stopped VM and its volumes to another account. It leaves its networks and its groups."""
+    vm: Vm = given.virtualmachineid
+    call.subject = vm
+    for name in ("account", "domainid"):
+        if getattr(given, name) is None:
+            raise missing(call.command, name)
+    owner = access.owner(call, given.account, given.domainid)
+    if owner.id == vm.account_id:
+        raise Invalid(f"The virtual machine {vm.id} is the account {owner.name}'s already.")
+    call.named_owner = owner
+    zone = call.session.get_one(Zone, vm.zone_id)
+    wanted = {"zoneid": zone, "networkids": given.networkids, "iptonetworklist": None, "ipaddress": None}
+    networks = wanted_networks(call, Given(wanted))
+    hold_stopped(call, vm, "to be handed to another account")
+    _move_counts(call, vm, owner)
+    vm.account_id, vm.live = owner.id, f"{owner.id}/{vm.name.lower()}"
+    vm.group_id = vm.user_data_id = None
+    call.flush(taken=f"The account {owner.name} has a virtual machine {vm.name} already.")
+    _move_parts(call, vm, owner)
+    write(call.session, delete(Nic).where(Nic.vm_id == vm.id))
+    for device, (network, _) in enumerate(networks):
+        add_nic(call.session, network, vm_id=vm.id, device=device, is_default=device == 0)
+    return vm
+
+
+def _move_counts(call: Call, vm: Vm, owner: Account) -> None:
+    """:raises LimitReached: a limit of the new owner stands against it"""
+    query = select(Volume.size).where(Volume.vm_id == vm.id, Volume.removed.is_(None))
+    sizes = call.session.scalars(query).all()
+    held = {"vms": 1, "cpus": vm.cpus, "memory": vm.memory, "volumes": len(sizes), "primary_storage": sum(sizes)}
+    limits.claim(call.session, owner, **held)
+    limits.release(call.session, vm.account_id, **held)
+
+
+def _move_parts(call: Call, vm: Vm, owner: Account) -> None:
+    volumes = select(Volume.id).where(Volume.vm_id == vm.id)
+    tagged = (Tag.resource_id == vm.id) | Tag.resource_id.in_(volumes)
+    write(call.session, update(Tag).where(tagged).values(account_id=owner.id))
+    write(call.session, update(Volume).where(Volume.vm_id == vm.id).values(account_id=owner.id))
+    write(call.session, delete(AffinityMember).where(AffinityMember.vm_id == vm.id))
