@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from alembic import context
-from sqlalchemy import DateTime, Text
+from sqlalchemy import Connection, DateTime, Text
 
 from manager.db import engine
 from manager.models import Base
@@ -24,8 +26,28 @@ def render_item(kind: str, item: Any, _context: Any) -> Any:
     return False
 
 
+@contextmanager
+def foreign_keys_unchecked(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, during which others refer to nothing; it looks at all in the end.
+
+    :raises ValueError: a row refers to nothing
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+        if broken := driver.execute("PRAGMA foreign_key_check").fetchall():
+            raise ValueError(f"Rows refer to nothing: {broken}")
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
 def run() -> None:
-    with (context.config.attributes.get("engine") or engine()).connect() as connection:
+    made = context.config.attributes.get("engine") or engine()
+    with made.connect() as connection, foreign_keys_unchecked(connection):
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,

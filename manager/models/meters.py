@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import eq
 from typing import Any
 
 from sqlalchemy import BindParameter, case, event, insert, inspect, select, update
@@ -26,6 +27,7 @@ NETWORK_OFFERING, NETWORK = 13, 30
 MIB = 2**20
 RUNS = frozenset({"Running", "Migrating"})
 GONE = frozenset({"Error", "Destroyed", "Expunging"})
+LOST = frozenset({"Expunging", "Expunged"})
 
 Facts = dict[str, Any]
 Uses = dict[int, Facts]
@@ -49,7 +51,7 @@ def _of_vm(vm: Any) -> Uses:
 
 
 def _of_volume(volume: Any) -> Uses:
-    if volume.removed is not None or volume.state in ("Expunging", "Expunged"):
+    if volume.removed is not None or volume.state in LOST:
         return {}
     facts = {"name": volume.name, "size": volume.size, "template_id": volume.template_id}
     return {VOLUME: {**facts, "offering_id": volume.disk_offering_id}}
@@ -88,6 +90,7 @@ class Meter:
     """What rows of `model` use: `uses` reads `columns` of a row. A change of no `watched` column changes no use.
 
     `kinds` are all that `uses` can give, first that which every metered row has. `query` reads what is not in the row.
+    Rows in two states of the same `sort` use the same.
     """
 
     model: type[Any]
@@ -96,6 +99,7 @@ class Meter:
     columns: tuple[str, ...]
     unwatched: frozenset[str] = frozenset({"id", "name"})
     query: Any = None
+    sort: Callable[[str], Any] | None = None
 
     @property
     def watched(self) -> frozenset[str]:
@@ -125,8 +129,14 @@ _DISK = ("name", "state", "removed", "size", "template_id", "disk_offering_id")
 METERS: dict[type[Any], Meter] = {
     meter.model: meter
     for meter in (
-        Meter(Vm, (ALLOCATED_VM, RUNNING_VM), _of_vm, (*_OWNED, "name", "state", "removed", *_SHAPE)),
-        Meter(Volume, (VOLUME,), _of_volume, (*_OWNED, *_DISK)),
+        Meter(
+            Vm,
+            (ALLOCATED_VM, RUNNING_VM),
+            _of_vm,
+            (*_OWNED, "name", "state", "removed", *_SHAPE),
+            sort=lambda state: (state in GONE, state in RUNS),
+        ),
+        Meter(Volume, (VOLUME,), _of_volume, (*_OWNED, *_DISK), sort=lambda state: state in LOST),
         Meter(Template, (TEMPLATE,), _of_template, (*_OWNED, *_IMAGE)),
         Meter(Network, (NETWORK,), _of_network, (*_OWNED, "name", "removed", "offering_id")),
         Meter(PublicAddress, (IP_ADDRESS,), _of_address, (*_OWNED, "address", "network_id", "source_nat")),
@@ -274,9 +284,26 @@ def _on_statement(state: ORMExecuteState) -> Any:
     if state.is_insert:
         return _on_insert(state, meter)
     statement: Any = state.statement
-    if state.is_update and not _set_values(statement).keys() & meter.watched:
+    if state.is_update and _keeps_uses(meter, statement):
         return None
     return _on_change(state, meter)
+
+
+def _keeps_uses(meter: Meter, statement: Any) -> bool:
+    """Whether the UPDATE sets nothing that is watched, or moves rows from one state to another of its sort."""
+    values = _set_values(statement)
+    changed = values.keys() & meter.watched
+    if not changed:
+        return True
+    after = values.get("state")
+    if meter.sort is None or changed != {"state"} or not isinstance(after, BindParameter):
+        return False
+    column = meter.model.__table__.c.state
+    for condition in statement._where_criteria:  # noqa: SLF001 - as below
+        left, right = getattr(condition, "left", None), getattr(condition, "right", None)
+        if left is not None and left.compare(column) and condition.operator is eq and isinstance(right, BindParameter):
+            return bool(meter.sort(str(right.value)) == meter.sort(str(after.value)))
+    return False
 
 
 def _set_values(statement: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from tests.unit.api.live_cloud import statements
 from tests.unit.workflows.cloud import Cloud
 
 DEPLOY = 47
-DESTROY = 45
+DESTROY = 47
 
 
 def counted(sent: list[str]) -> list[str]:
