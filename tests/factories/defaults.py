@@ -124,6 +124,19 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "role_id": _of(m.Role), "rule": _named("command"), "permission": "allow",
         "position": lambda _factory, number: number,
     },
+    m.Alert: {"type": 7, "name": "ALERT.COMPUTE.HOST", "description": "a host is down"},
+    m.Webhook: {"name": _named("webhook"), "account_id": _account, "payload_url": "https://hooks.example.org/"},
+    m.WebhookDelivery: {
+        "webhook_id": _of(m.Webhook), "account_id": _account, "payload_url": "https://hooks.example.org/",
+        "payload": "{}",
+    },
+    m.NicAddress: {
+        "nic_id": _of(m.Nic), "network_id": _of(m.Network),
+        "address": lambda _factory, number: f"10.2.{number // 256}.{number % 256}",
+    },
+    m.Region: {
+        "id": lambda _factory, number: number + 1, "name": _named("region"), "endpoint": "https://cloud.example.org/",
+    },
     m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
     m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
     m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},

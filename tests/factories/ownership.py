@@ -7,6 +7,7 @@ from typing import Any
 from manager import models as m
 from manager.access import OFFERINGS
 from manager.models import Account, Domain, Role, User
+from manager.models.project import ADMIN
 from tests.factories import DEFAULTS, Factory
 
 SHARED = frozenset({m.Zone, m.OsType, m.OsCategory, m.Region})
@@ -53,12 +54,20 @@ class Belongings:
             return self.factory.user(f"gone-{m.new_id()}", account)
         if model not in DEFAULTS:
             raise NoFactory(model.__name__)
+        if model is m.Project:
+            return self._project(account)
         if model is m.Nic:
             return self.factory(model, vm_id=self.of(m.Vm, account))
         row = self.factory(model, **({"account_id": account.id} if hasattr(model, "account_id") else {}))
         if model in OFFERINGS:
             self.factory(m.OfferingDomain, offering_id=row.id, domain_id=account.domain_id)
         return row
+
+    def _project(self, account: Account) -> Any:
+        """One that the account administers; a project's own account is nobody's."""
+        project = self.factory(m.Project, owner_id=account.id, domain_id=account.domain_id)
+        self.factory(m.ProjectMember, project_id=project.id, account_id=account.id, role=ADMIN)
+        return project
 
 
 def is_owned(model: type[Any]) -> bool:

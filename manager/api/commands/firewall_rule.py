@@ -23,6 +23,7 @@ from manager.api.commands.rule import (
     shown_state,
     traffic_of,
 )
+from manager.api.commands.tag import TagResponse
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, ListOf, Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse
@@ -51,7 +52,7 @@ class FirewallResponse(Response):
     networkid = Str("the id of its network")
     state = Str("Add until its network's router has it, then Active; Deleting while it is taken away")
     fordisplay = Bool("whether users see it")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[NetworkRule]) -> list[Shown]:

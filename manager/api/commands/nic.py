@@ -15,6 +15,13 @@ from manager.api.rows import by_id
 from manager.models import Network, Nic, NicAddress, Vm
 
 
+class SecondaryAddressResponse(Response):
+    """A further address inside the answer about its NIC."""
+
+    id = Str("the further address's id")
+    ipaddress = Str("the IPv4 address")
+
+
 class NicResponse(Response):
     object_key = "nic"
     shows = Nic
@@ -32,7 +39,7 @@ class NicResponse(Response):
     isdefault = Bool("whether the default route is by this NIC")
     broadcasturi = Str("the tunnel of the network: gre:// and its key", root_only=True)
     isolationuri = Str("the same as broadcasturi", root_only=True)
-    secondaryip = Many("its further addresses: id and ipaddress of each")
+    secondaryip = Many("its further addresses", SecondaryAddressResponse)
     virtualmachineid = Str("the id of its virtual machine")
 
     @classmethod

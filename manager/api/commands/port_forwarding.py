@@ -25,6 +25,7 @@ from manager.api.commands.rule import (
     shown_networks,
     shown_state,
 )
+from manager.api.commands.tag import TagResponse
 from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Flag, Integer, ListOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
@@ -72,7 +73,7 @@ class PortForwardingResponse(Response):
     networkid = Str("the id of the network")
     state = Str("Add until its network's router has it, then Active; Deleting while it is taken away")
     fordisplay = Bool("whether users see it")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[PortForwardingRule]) -> list[Shown]:

@@ -12,6 +12,7 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, DomainListRequest, Given, Page, Request, command
 from manager.api.commands.account import machines_of
 from manager.api.commands.place import with_keyword
+from manager.api.commands.tag import TagResponse
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Flag, MapOf, Ref, Text, Uuid
 from manager.api.resource_fields import account_limits, limit_fields
@@ -55,7 +56,7 @@ class ProjectResponse(Response):
     owner = Many("who administers it: account, and userid and user where it is one user")
     projectaccountname = Str("the account that stands for it")
     state = Str("Active, Suspended or Disabled")
-    tags = Many("its tags")
+    tags = Many("its tags", TagResponse)
     vmstopped = Int("how many of its virtual machines are stopped")
     vmrunning = Int("how many of its virtual machines run")
     created = When("when it was made")
