@@ -48,7 +48,7 @@ def mark_deleted(run: Run) -> Outcome:
         return None
     for model in (ProjectMember, ProjectInvitation):
         write(run.session, delete(model).where(model.project_id == project.id))
-    demand_cleared(run.session, project.account_id, ROWS)
+    demand_cleared(run.session, project.account_id, (Project, *ROWS))
     for kind in ROWS:
         mine = update(kind).where(kind.account_id == project.account_id, kind.removed.is_(None))
         write(run.session, mine.values(removed=utcnow(), live=None))
