@@ -17,17 +17,16 @@ from manager.models import (
     ProjectMember,
     ResourceLimit,
     ResourceUse,
-    Tag,
     User,
     WorkflowRow,
     utcnow,
 )
-from manager.workflows.clearing import ROWS, STOPPING, WAYS, demand_cleared, end_all
+from manager.workflows.clearing import FORGOTTEN, ROWS, STOPPING, WAYS, demand_cleared, end_all
 from manager.workflows.engine import Outcome, Run, Step, workflow
 from manager.workflows.project import delete_project
 
 PEOPLE_AND_ROWS: tuple[type[Any], ...] = (User, *ROWS)
-FORGOTTEN: tuple[type[Any], ...] = (Tag, ResourceLimit, ProjectMember, ProjectInvitation)
+OWN_ROWS: tuple[type[Any], ...] = (ResourceLimit, ProjectMember, ProjectInvitation)
 
 
 def end_sessions(session: Session, accounts: ColumnElement[bool]) -> None:
@@ -86,7 +85,7 @@ def remove_account(run: Run) -> Outcome:
     for model in PEOPLE_AND_ROWS:
         mine = update(model).where(model.account_id == account.id, model.removed.is_(None))
         write(session, mine.values(removed=utcnow(), live=None))
-    for kind in FORGOTTEN:
+    for kind in (*FORGOTTEN, *OWN_ROWS):
         write(session, delete(kind).where(kind.account_id == account.id))
     account.state, account.cleanup_needed = "removed", False
     account.remove()

@@ -9,7 +9,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.orm import Session
 
-from manager.models import Base, Network, SshKeyPair, Template, Vm, WorkflowRow
+from manager.models import (
+    AffinityGroup,
+    Base,
+    Dedication,
+    InstanceGroup,
+    Network,
+    SshKeyPair,
+    Tag,
+    Template,
+    TemplateShare,
+    UserData,
+    Vm,
+    Webhook,
+    WebhookDelivery,
+    WorkflowRow,
+)
 from manager.models.states import VM_MOVES
 from manager.workflows.engine import Await, Outcome, Run, Step, StepFailed
 from manager.workflows.network import delete_network
@@ -113,8 +128,11 @@ WAYS = (
 )
 """The kinds of things that end with their account by a workflow each, in this order."""
 
-ROWS: tuple[type[Any], ...] = (SshKeyPair,)
+ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook)
 """The kinds of things that are nothing but their row, which is removed with the account."""
+
+FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare)
+"""What is deleted with the account, since it says nothing any more."""
 
 
 def owned_models() -> Iterator[Any]:

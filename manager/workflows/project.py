@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import delete, update
 
 from manager.db import write
-from manager.models import Account, Project, ProjectInvitation, ProjectMember, Tag, utcnow
+from manager.models import Account, Project, ProjectInvitation, ProjectMember, utcnow
 from manager.models.states import PROJECT_MOVES
 from manager.placement import limits
-from manager.workflows.clearing import ROWS, STOPPING, WAYS, demand_cleared
+from manager.workflows.clearing import FORGOTTEN, ROWS, STOPPING, WAYS, demand_cleared
 from manager.workflows.engine import Outcome, Run, Step, workflow
 
 
@@ -52,7 +52,8 @@ def mark_deleted(run: Run) -> Outcome:
     for kind in ROWS:
         mine = update(kind).where(kind.account_id == project.account_id, kind.removed.is_(None))
         write(run.session, mine.values(removed=utcnow(), live=None))
-    write(run.session, delete(Tag).where(Tag.account_id == project.account_id))
+    for kind in FORGOTTEN:
+        write(run.session, delete(kind).where(kind.account_id == project.account_id))
     project.remove()
     run.session.get_one(Account, project.account_id).remove()
     run.session.flush()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 from pathlib import Path
 
 from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from manager import db
 from manager import models as m
 from manager.app import create_app
-from manager.models import Account, NetworkOffering
+from manager.models import Account, NetworkOffering, UsageJob, UsageRecord, meters
 from tests.client import Api, Caller
 from tests.examples.runner import World
 from tests.factories import Factory
@@ -18,6 +20,8 @@ from tests.unit.api.live_cloud import live_cloud
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0rVyWJYpN4bH0lOq2m1m6m1uAqUm7Qf2m8sVwq0b6H me@here"
 AGENT_KEY = base64.b64encode(bytes(range(32))).decode()
+USED_DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+"""The day whose usage is in records. That of the scenarios' own time differs in each run."""
 
 
 def make(engine: Engine, directory: Path) -> World:
@@ -38,5 +42,19 @@ def make(engine: Engine, directory: Path) -> World:
         names["role"] = session.scalars(select(m.Role.id).filter_by(live="user")).one()
         for name, model in (("pool", m.StoragePool), ("store", m.ImageStore), ("range", m.VlanIpRange)):
             names[name] = session.scalars(select(model.id).order_by(model.created).limit(1)).one()
+        _use(session, names)
     api("updateHost", id=names["host2"], allocationstate="Disable")  # which of two takes a machine is chance
     return World(api, cloud, {"admin": api.admin, "tenant": tenant}, names)
+
+
+def _use(session: Session, names: dict[str, str]) -> None:
+    """Records of a day on which the tenant's template was kept for 24 hours."""
+    end = USED_DAY + dt.timedelta(days=1)
+    job = UsageJob(begun=USED_DAY.timestamp(), until=end.timestamp(), host_name="manager1")
+    session.add(job)
+    session.flush()
+    facts = {"name": "tiny", "size": 2**30, "virtual_size": 2**31}
+    session.add(UsageRecord(
+        job_id=job.id, type=meters.TEMPLATE, account_id=names["accountid"], zone_id=names["zone"],
+        resource_id=names["template"], facts=facts, started=USED_DAY, ended=end, raw=24.0,
+    ))  # fmt: skip

@@ -56,8 +56,9 @@ class Belongings:
             raise NoFactory(model.__name__)
         if model is m.Project:
             return self._project(account)
-        if model is m.Nic:
-            return self.factory(model, vm_id=self.of(m.Vm, account))
+        if model in PARTS:
+            column, whole = PARTS[model]
+            return self.factory(model, **{column: self.of(whole, account)})
         row = self.factory(model, **({"account_id": account.id} if hasattr(model, "account_id") else {}))
         if model in OFFERINGS:
             self.factory(m.OfferingDomain, offering_id=row.id, domain_id=account.domain_id)
@@ -72,7 +73,16 @@ class Belongings:
 
 def is_owned(model: type[Any]) -> bool:
     """Whether rows of the model belong to an account, or to the domain that it is in."""
-    return hasattr(model, "account_id") or model in KNOWN or model in OFFERINGS or model is m.Nic
+    return hasattr(model, "account_id") or model in KNOWN or model in OFFERINGS or model in PARTS
+
+
+PARTS: dict[type[Any], tuple[str, type[Any]]] = {
+    m.Nic: ("vm_id", m.Vm),
+    m.NicAddress: ("nic_id", m.Nic),
+    m.ProjectRole: ("project_id", m.Project),
+    m.ProjectRolePermission: ("role_id", m.ProjectRole),
+}
+"""What belongs to whom its whole belongs to, which the column names."""
 
 
 KNOWN: dict[type[Any], Any] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, case, func, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, Page, command
@@ -78,7 +78,7 @@ def _sums(call: Call, column: Any, ids: Sequence[str]) -> dict[str, Any]:
         select(
             column.label("place"),
             func.count().label("hosts"),
-            func.count().filter(Host.resource_state == "Enabled", Host.state == "Up").label("enabled"),
+            func.count(case((and_(Host.resource_state == "Enabled", Host.state == "Up"), 1))).label("enabled"),
             func.sum(Host.cpus * Host.cpu_mhz * Cluster.cpu_overcommit).label("cpu"),
             func.sum(Host.cpu_used).label("cpu_used"),
             func.sum(Host.memory * Cluster.memory_overcommit).label("memory"),
@@ -144,7 +144,7 @@ class ZoneMetricsResponse(ZoneResponse):
     def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
         ids = [row.id for row in rows]
         sums = _sums(call, Host.zone_id, ids)
-        enabled = func.count().filter(Cluster.allocation_state == "Enabled")
+        enabled = func.count(case((Cluster.allocation_state == "Enabled", 1)))
         query = select(Cluster.zone_id, enabled, func.count()).where(
             Cluster.zone_id.in_(ids), Cluster.removed.is_(None)
         )

@@ -111,7 +111,8 @@ def test_every_setting_stands_in_a_group_and_is_read_by_something():
             assert setting.name.split(".", 2)[2] in resources
         else:
             names = {setting.name, setting.name.removesuffix(".capacity.notificationthreshold")}
-            assert any(f'"{name}"' in text for text in sources for name in names), setting.name
+            quoted = [quote + name + quote for name in names for quote in "\"'"]
+            assert any(name in text for text in sources for name in quoted), setting.name
 
 
 def test_another_process_sees_a_change_within_seconds(api, engine, monkeypatch):

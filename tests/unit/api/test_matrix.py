@@ -20,9 +20,9 @@ from manager.api.call import Call
 from manager.api.command import COMMANDS, ApiCommand
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
-from manager.api.fields import Integer, ListOf, MapList, Ref, Text, Uuid
+from manager.api.fields import Date, Integer, ListOf, MapList, Ref, Text, Uuid
 from manager.api.wire import Incoming, unpack_maps
-from manager.models import Account, Base, Domain, Region, Role, SshKeyPair, Zone, new_id
+from manager.models import Account, Base, Domain, ProjectInvitation, Region, Role, SshKeyPair, Zone, new_id
 from tests.client import Caller, signed
 from tests.factories.ownership import SHARED, Belongings, NoFactory, is_owned
 
@@ -30,7 +30,7 @@ load_all()
 
 LEFT_BY_CALLS = {"events"}
 """Tables to which a refused call may add a row."""
-NOT_THEIRS = {Domain, Role}
+NOT_THEIRS = {Domain, Role, ProjectInvitation}
 """What the caller has, and yet may not manage."""
 RELATIONS = {
     "admin": {"own": "admin"},
@@ -112,6 +112,8 @@ class World:
             return {name: str(self.thing(inner.model, who))}
         if isinstance(inner, Uuid):
             return {name: new_id()}
+        if isinstance(inner, Date):
+            return {name: "2026-01-01"}
         if isinstance(inner, Integer):
             return {name: str(max(inner.least, 1))}
         return {name: inner.allowed[0] if inner.allowed else "x"}

@@ -26,8 +26,8 @@ from manager.models import (
     WorkflowRow,
 )
 from manager.workflows import engine
-from manager.workflows.account import FORGOTTEN, PEOPLE_AND_ROWS, delete_account, disable_account
-from manager.workflows.clearing import WAYS
+from manager.workflows.account import OWN_ROWS, PEOPLE_AND_ROWS, delete_account, disable_account
+from manager.workflows.clearing import FORGOTTEN, WAYS
 from manager.workflows.domain import delete_domain
 from manager.workflows.engine import WORKFLOWS
 from tests.unit.workflows.cloud import Cloud, Killed
@@ -39,9 +39,16 @@ WITH_OTHERS = {
     "PublicAddress": "its network",
     "ResourceUse": "the account",
     "ApiKey": "its user",
+    "NetworkRule": "its network",
+    "FirewallRule": "its network",
+    "EgressRule": "its network",
+    "PortForwardingRule": "its network",
+    "StaticNatRule": "its network",
+    "IpForwardingRule": "its network",
+    "Project": "the account that owns it",
 }
 """What ends with something else of the account."""
-KEPT = {"EventRow", "WorkflowRow", "ClientToken"}
+KEPT = {"EventRow", "WorkflowRow", "ClientToken", "UsageSpan", "UsageRecord", "UsageTraffic"}
 """What tells of the past, and stays until its time is over."""
 
 
@@ -108,7 +115,7 @@ def test_an_account_goes_with_all_it_holds(cloud):
     row = cloud.get(WorkflowRow, job)
     assert (row.status, row.error) == ("done", None)
     assert [entry["step"] for entry in row.trace] == [
-        "begin_deleting", "remove_vms", "remove_networks", "remove_templates", "remove_account",
+        "begin_deleting", "remove_projects", "remove_vms", "remove_networks", "remove_templates", "remove_account",
     ]  # fmt: skip
     assert_gone(cloud)
 
@@ -247,7 +254,7 @@ def test_a_domain_that_cannot_be_emptied_is_open_again(quick):
 
 def test_every_kind_of_thing_that_belongs_to_an_account_has_its_end():
     """A new model with an owner must say how it ends: a way of its own, its row alone, or with something else."""
-    ended = {way.model for way in WAYS} | set(PEOPLE_AND_ROWS) | set(FORGOTTEN)
+    ended = {way.model for way in WAYS} | set(PEOPLE_AND_ROWS) | set(FORGOTTEN) | set(OWN_ROWS)
     known = {model.__name__ for model in ended} | set(WITH_OTHERS) | KEPT
     owned = {m.class_.__name__ for m in Base.registry.mappers if hasattr(m.class_, "account_id")}
     assert owned - known == set(), "manager.workflows.clearing does not say how these end with their account"
