@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, false, func, literal, or_, select, true
-from sqlalchemy.orm import Session, aliased, object_session
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, false, or_, select, true
+from sqlalchemy.orm import Session, object_session
 
 from manager.api.command import COMMANDS
 from manager.api.errors import Denied, Invalid, gone, unknown
+from manager.membership import member_of, project_accounts
 from manager.models import (
     Account,
     DiskOffering,
@@ -28,7 +29,6 @@ from manager.models import (
     OsType,
     Project,
     ProjectInvitation,
-    ProjectMember,
     ProjectRole,
     ProjectRolePermission,
     Region,
@@ -41,7 +41,7 @@ from manager.models import (
     Zone,
 )
 from manager.models.identity import PROJECT, ROOT_ADMIN
-from manager.models.project import ADMIN, EVERY_USER
+from manager.models.project import EVERY_USER
 from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_role, known_roles
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _place_reach(call: Call, model: type[Any], right: str) -> Condition:
 
 def _owned(call: Call, column: SQLColumnExpression[str]) -> Condition:
     """Owned by an account that the caller reaches, or by a project where it takes part."""
-    return or_(column.in_(_accounts(call)), column.in_(_project_accounts(call)))
+    return or_(column.in_(_accounts(call)), column.in_(project_accounts(call)))
 
 
 def visible(call: Call, model: type[Any], *, removed: bool = False) -> Condition:
@@ -179,7 +179,7 @@ def _of_projects(call: Call, column: ColumnElement[str], project: Project | Lite
         return column == project.account_id
     if call.is_root_admin or call.is_domain_admin:
         return column.in_(select(Project.account_id).where(_project_reach(call, READ)))
-    return column.in_(_project_accounts(call))
+    return column.in_(project_accounts(call))
 
 
 def _owner_column(model: type[Any]) -> ColumnElement[str] | None:
@@ -205,45 +205,6 @@ def _accounts(call: Call) -> Select[Any]:
     if call.is_domain_admin:
         return _accounts_of(call.domain, recursive=True).where(Account.type != ROOT_ADMIN)
     return select(Account.id).where(Account.id == call.account.id).correlate(None)
-
-
-def member_of(call: Call, *, administers: bool = False) -> Select[Any]:
-    """Ids of the projects where the caller takes part and may give its command; with `administers`, as an admin.
-
-    What is said of a user goes before what is said of its account.
-    """
-    mine = and_(ProjectMember.account_id == call.account.id, ProjectMember.user_id.in_((call.user.id, EVERY_USER)))
-    own = aliased(ProjectMember)
-    apart = exists().where(
-        own.project_id == ProjectMember.project_id, own.account_id == call.account.id, own.user_id == call.user.id
-    )
-    query = select(ProjectMember.project_id).where(mine, or_(ProjectMember.user_id == call.user.id, ~apart))
-    if administers:
-        return query.where(ProjectMember.role == ADMIN)
-    return query.where(
-        or_(ProjectMember.role == ADMIN, ProjectMember.project_role_id.is_(None), _first_rule(call) == "allow")
-    )
-
-
-def _first_rule(call: Call) -> Any:
-    """The permission of the first rule of a member's project role that fits the command; NULL when none does."""
-    pattern = func.lower(func.replace(ProjectRolePermission.rule, "*", "%"))
-    return (
-        select(ProjectRolePermission.permission)
-        .where(
-            ProjectRolePermission.role_id == ProjectMember.project_role_id,
-            literal(call.command.lower()).like(pattern),
-        )
-        .order_by(ProjectRolePermission.position, ProjectRolePermission.id)
-        .limit(1)
-        .correlate(ProjectMember)
-        .scalar_subquery()
-    )
-
-
-def _project_accounts(call: Call) -> Select[Any]:
-    """The accounts of the projects where the caller takes part."""
-    return select(Project.account_id).where(Project.id.in_(member_of(call)), Project.removed.is_(None))
 
 
 def _project_reach(call: Call, right: str) -> Condition:

@@ -19,6 +19,7 @@ from manager.api.resource_fields import account_limits, limit_fields
 from manager.api.response import Int, Many, Response, Shown, Str, SuccessResponse, When
 from manager.api.rows import by_id, tags_of
 from manager.db import write
+from manager.membership import member_of
 from manager.models import (
     Account,
     Domain,
@@ -190,7 +191,7 @@ def list_projects(call: Call, given: Given) -> Page:
     if call.scope.domain is not None:
         query = query.where(access.in_domain(Project.domain_id, call.scope.domain, recursive=call.scope.recursive))
     elif not everything:
-        query = query.where(Project.id.in_(access.member_of(call)))
+        query = query.where(Project.id.in_(member_of(call)))
     for column, value in ((Project.name, given.name), (Project.display_text, given.displaytext),
                           (Project.state, given.state), (Project.id, given.id)):  # fmt: skip
         if value is not None:
