@@ -76,3 +76,23 @@ def run(argv: list[str], *, seconds: float = 420.0, **more: Any) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False, **more)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
+
+
+def debian_package(name: str) -> Path:
+    """The files of a Debian package that is not installed, since its services are not for this machine.
+
+    It is fetched once for each version that the machine's package lists name.
+    """
+    home = REPOSITORY / ".venv" / "debian" / name
+    shown = run(["apt-cache", "show", "--no-all-versions", name])
+    version = next(line.split()[1] for line in shown.splitlines() if line.startswith("Version:"))
+    stamp = home.with_suffix(".version")
+    if not stamp.exists() or stamp.read_text() != version:
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        run(["apt-get", "-o", "APT::Sandbox::User=root", "-q", "download", name], cwd=home)
+        (package,) = home.glob("*.deb")
+        run(["dpkg-deb", "--extract", str(package), str(home)])
+        package.unlink()
+        stamp.write_text(version)
+    return home

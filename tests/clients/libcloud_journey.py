@@ -6,7 +6,15 @@ Run by the Python that has libcloud: libcloud_journey.py PORT KEY SECRET
 import json
 import sys
 
-from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
+from libcloud.compute.drivers.cloudstack import CloudStackNetworkOffering, CloudStackNodeDriver
+
+
+def _isolated(driver):
+    """By the list itself: ex_list_network_offerings fails on offerings whose router has no service offering."""
+    listed = driver._sync_request(command="listNetworkOfferings", method="GET")["networkoffering"]
+    facts = next(one for one in listed if one["isdefault"])
+    shown = (facts["name"], facts["displaytext"], facts["guestiptype"], facts["id"])
+    return CloudStackNetworkOffering(*shown, facts.get("serviceofferingid"), facts["forvpc"], driver)
 
 
 def main(port, key, secret):
@@ -14,8 +22,8 @@ def main(port, key, secret):
     location = driver.list_locations()[0]
     image = driver.list_images(location=location)[0]
     size = next(one for one in driver.list_sizes(location=location) if one.name == "tiny")
-    offering = next(one for one in driver.ex_list_network_offerings() if "SourceNat" in one.name)
-    network = driver.ex_create_network("Libcloud network", offering, location, name="libcloud")
+    offering = _isolated(driver)
+    network = driver.ex_create_network("Libcloud network", "libcloud", offering, location)
     pair = driver.create_key_pair("libcloud")
     made = driver.create_node(
         name="lc1",
@@ -25,6 +33,7 @@ def main(port, key, secret):
         networks=[network],
         ex_keyname=pair.name,
         ex_userdata="hello",
+        ex_start_vm=True,
     )
     believed = {"made": made.state, "addresses": made.private_ips}
     driver.ex_create_tags([made.id], "UserVm", {"role": "web"})
@@ -32,7 +41,7 @@ def main(port, key, secret):
     believed["started"] = driver.ex_start(made)
     believed["rebooted"] = driver.reboot_node(made)
     (seen,) = driver.list_nodes()
-    believed |= {"name": seen.name, "state": seen.state, "tags": seen.extra["tags"], "key": seen.extra["key_name"]}
+    believed |= {"name": seen.name, "state": seen.state, "tags": seen.extra["tags"]}
     believed["volumes"] = [one.extra["volume_type"] for one in driver.list_volumes(node=seen)]
     print(json.dumps({"vm": made.id, "network": network.id, **believed}), flush=True)
     if sys.stdin.readline().strip() == "end":

