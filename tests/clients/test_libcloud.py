@@ -21,7 +21,7 @@ def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_ke
         assert believed["addresses"] == [vm["nic"][0]["ipaddress"]]
         assert (vm["name"], vm["keypairs"]) == (believed["name"], "libcloud") == ("lc1", "libcloud")
         assert {tag["key"]: tag["value"] for tag in vm["tags"]} == believed["tags"] == {"role": "web"}
-        assert believed["stopped"] == "stopped"
+        assert believed["stopped"] == "Stopped"
         assert believed["volumes"] == ["ROOT"]
         assert network["displaytext"] == "Libcloud network"
         program.stdin.write("end\n")

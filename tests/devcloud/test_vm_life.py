@@ -216,7 +216,7 @@ def test_forced_stop_does_not_ask_and_the_next_boot_has_new_name_and_password(li
     client, vm_id = life.client(), life.id("life-a")
     assert refused(client.updateVirtualMachine, id=vm_id, name="renamed") == (
         431,
-        f"The virtual machine {vm_id} is Running; only a Stopped one can be renamed.",
+        f"The virtual machine {vm_id} is Running; to be renamed it must be Stopped.",
     )
     boot = life.boot_id("life-a")
     life.run("life-a", f"{TELL_SHUTDOWN}; rm -f /root/asked; sync")

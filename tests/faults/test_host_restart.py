@@ -13,6 +13,7 @@ from agents.envelope import load_key, make_key, public_text
 from agents.host.build import build_host
 from agents.host.vm import start_vm
 from agents.main import RESTORE_ATTEMPTS, Agent, NotRestored
+from agents.outbox import Outbox
 from network.types import NetworkView, NicView, RouterSpec
 
 NIC = NicView("nic-1", "02:00:00:00:00:01", "10.1.1.11", "host-1")
@@ -93,7 +94,7 @@ def test_a_router_that_was_being_removed_is_removed_by_the_next_try(running, mon
 
 @pytest.fixture
 def agent(tmp_path):
-    return Agent(config(tmp_path), None)
+    return Agent(config(tmp_path), None, Outbox(None))
 
 
 def test_a_host_with_a_hopeless_guest_serves_after_some_tries(agent, monkeypatch):
