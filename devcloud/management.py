@@ -128,6 +128,7 @@ class Management:
             str(Path(sys.executable).parent / "gunicorn"),
             *("--worker-class", "gthread", "--workers", "2", "--threads", "8"),
             *("--bind", f"127.0.0.1:{self.port}", "--graceful-timeout", "5"),
+            *("--keep-alive", "65"),  # longer than clients keep an idle connection: else they find it closed
             "--no-control-socket",  # it would be one for all of a user's servers, and stay behind
             "manager.app:create_app()",
         ]

@@ -28,7 +28,7 @@ PACKAGES = {
     "network": "dnsmasq-base ethtool iproute2 iputils-ping nftables openssh-client openvswitch-switch tcpdump",
     "services": "mariadb-server postgresql redis-server",
     "guest image": "busybox-static cpio dosfstools dropbear-bin e2fsprogs fdisk mtools syslinux syslinux-common",
-    "tools": "ca-certificates git mount procps util-linux",
+    "tools": "ca-certificates fish git mount procps util-linux zsh",
 }
 PROGRAM = "#!{python}\nimport sys\n\nfrom ui.shell.main import main\n\nsys.exit(main())\n"
 POLICY = Path("/usr/sbin/policy-rc.d")

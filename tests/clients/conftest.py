@@ -16,6 +16,7 @@ from cs import CloudStack
 
 from devcloud.management import Keys
 from devcloud.paths import REPOSITORY
+from devcloud.processes import wait_until
 from devcloud.simulator import Simulator
 
 STATE = Path("/var/lib/ptc/simulator")
@@ -29,10 +30,23 @@ def simulator() -> Iterator[Simulator]:
     made.down()
     try:
         made.up()
+        _let_users_expunge(made)
         yield made
     finally:
         made.down()
         shutil.rmtree(STATE.parent, ignore_errors=True)
+
+
+def _let_users_expunge(simulator: Simulator) -> None:
+    """Clients clean up after themselves, which CloudStack leaves to administrators unless they say otherwise."""
+    root, tenant = (json.loads(path.read_text()) for path in (simulator.root_keys_file, simulator.tenants_file))
+    client_of(simulator, Keys(**root)).updateConfiguration(name="allow.user.expunge.recover.vm", value="true")
+    client = client_of(simulator, Keys(**tenant["tenant1"]))
+
+    def told() -> bool:
+        return bool(client.listCapabilities()["capability"]["allowuserexpungerecovervm"])
+
+    wait_until(told, "the setting to be known", 15.0)
 
 
 @pytest.fixture(scope="session")

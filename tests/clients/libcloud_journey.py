@@ -51,7 +51,7 @@ def main(port, key, secret):
                     "destroyed": driver.destroy_node(made, ex_expunge=True),
                     "nodes": len(driver.list_nodes()),
                     "network": driver.ex_delete_network(network),
-                    "key": driver.delete_key_pair(pair),
+                    "keys": len([driver.delete_key_pair(pair), *driver.list_key_pairs()]) - 1,
                 }
             )
         )

@@ -27,7 +27,7 @@ def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_ke
         program.stdin.write("end\n")
         program.stdin.flush()
         ended = json.loads(program.stdout.readline())
-    assert ended == {"destroyed": True, "nodes": 0, "network": True, "key": True}
+    assert ended == {"destroyed": True, "nodes": 0, "network": True, "keys": 0}
     assert root.listVirtualMachines(id=believed["vm"], listall="true") == {}
     assert root.listNetworks(id=believed["network"], listall="true") == {}
     assert program.returncode == 0

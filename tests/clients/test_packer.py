@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from devcloud.cloud import ZONE
+from devcloud.processes import wait_until
 from tests.clients.conftest import client_of, debian_package
 
 
@@ -59,8 +60,8 @@ def test_a_template_is_made_of_a_vm(simulator, tenant, tenant_keys, network, tmp
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (template,) = tenant.listTemplates(templatefilter="self", name="packed")["template"]
-    assert template["id"] in done.stdout
+    assert "A template was created: packed" in done.stdout
     assert (template["isready"], template["displaytext"]) == (True, "Made by Packer")
-    assert tenant.listVirtualMachines(name="packer-build") == {}
+    wait_until(lambda: tenant.listVirtualMachines(name="packer-build") == {}, "Packer's VM to be expunged", 30.0)
     tenant.deleteTemplate(id=template["id"], fetch_result=True)
     assert tenant.listTemplates(templatefilter="self", name="packed") == {}

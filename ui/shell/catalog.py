@@ -60,10 +60,10 @@ def split(name: str) -> tuple[str, str]:
 
 
 def initials(name: str) -> str:
-    """`vms` of listVirtualMachines; nothing where the noun is one word or holds an acronym."""
+    """`vms` of listVirtualMachines; nothing where the noun is one word or holds an acronym, or is about figures."""
     noun = name[len(split(name)[0]) :]
     words = re.findall(r"[A-Z][a-z0-9]+", noun)
-    if len(words) < 2 or "".join(words) != noun:  # noqa: PLR2004 - two words at least make an abbreviation
+    if len(words) < 2 or "".join(words) != noun or words[-1] == "Metrics":  # noqa: PLR2004 - two words at least
         return ""
     plural = "s" if words[-1].endswith("s") else ""
     return "".join(word[0] for word in words).lower() + plural
