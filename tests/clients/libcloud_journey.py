@@ -1,6 +1,6 @@
 """What a program on apache-libcloud's CloudStack driver does; prints what it believes then, as JSON.
 
-Run by the Python that has libcloud: libcloud_journey.py PORT KEY SECRET
+Run by the Python that has libcloud: libcloud_journey.py PORT KEY SECRET ZONE
 """
 
 import json
@@ -17,10 +17,10 @@ def _isolated(driver):
     return CloudStackNetworkOffering(*shown, facts.get("serviceofferingid"), facts["forvpc"], driver)
 
 
-def main(port, key, secret):
+def main(port, key, secret, zone):
     driver = CloudStackNodeDriver(key, secret, secure=False, host="127.0.0.1", port=int(port), path="/client/api")
-    location = driver.list_locations()[0]
-    image = driver.list_images(location=location)[0]
+    location = next(one for one in driver.list_locations() if one.name == zone)
+    image = next(one for one in driver.list_images(location=location) if one.name == "tiny")
     size = next(one for one in driver.list_sizes(location=location) if one.name == "tiny")
     offering = _isolated(driver)
     network = driver.ex_create_network("Libcloud network", "libcloud", offering, location)

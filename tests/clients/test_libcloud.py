@@ -6,11 +6,13 @@ import json
 import subprocess
 from pathlib import Path
 
+from devcloud.cloud import ZONE
+
 JOURNEY = Path(__file__).with_name("libcloud_journey.py")
 
 
 def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_keys, root):
-    argv = [str(client_python), str(JOURNEY), str(simulator.port), tenant_keys.apikey, tenant_keys.secretkey]
+    argv = [str(client_python), str(JOURNEY), str(simulator.port), tenant_keys.apikey, tenant_keys.secretkey, ZONE]
     with subprocess.Popen(argv, stdin=-1, stdout=-1, text=True) as program:
         assert program.stdin
         assert program.stdout
