@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from manager.db import write
@@ -19,9 +19,8 @@ from manager.models import (
     ResourceUse,
     User,
     WorkflowRow,
-    utcnow,
 )
-from manager.workflows.clearing import FORGOTTEN, ROWS, STOPPING, WAYS, demand_cleared, end_all
+from manager.workflows.clearing import FORGOTTEN, ROWS, STOPPING, WAYS, demand_cleared, end_all, forget
 from manager.workflows.engine import Outcome, Run, Step, workflow
 from manager.workflows.project import delete_project
 
@@ -82,11 +81,7 @@ def remove_account(run: Run) -> Outcome:
     users = select(User.id).where(User.account_id == account.id)
     write(session, delete(ApiKey).where(ApiKey.user_id.in_(users)))
     end_sessions(session, Account.id == account.id)
-    for model in PEOPLE_AND_ROWS:
-        mine = update(model).where(model.account_id == account.id, model.removed.is_(None))
-        write(session, mine.values(removed=utcnow(), live=None))
-    for kind in (*FORGOTTEN, *OWN_ROWS):
-        write(session, delete(kind).where(kind.account_id == account.id))
+    forget(session, account.id, PEOPLE_AND_ROWS, (*FORGOTTEN, *OWN_ROWS))
     account.state, account.cleanup_needed = "removed", False
     account.remove()
     return None

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy import ColumnElement, delete, func, select, true, update
 from sqlalchemy.orm import Session
 
+from manager.db import write
 from manager.models import (
     AffinityGroup,
     Base,
@@ -24,6 +25,7 @@ from manager.models import (
     Webhook,
     WebhookDelivery,
     WorkflowRow,
+    utcnow,
 )
 from manager.models.states import VM_MOVES
 from manager.workflows.engine import Await, Outcome, Run, Step, StepFailed
@@ -157,3 +159,12 @@ def demand_cleared(session: Session, account_id: str, but: tuple[type[Any], ...]
         if count:
             kind = model.__tablename__.replace("_", " ")
             raise StepFailed(f"The account still holds {count} {kind}; end those and delete the account again.")
+
+
+def forget(session: Session, account_id: str, removed: tuple[type[Any], ...], deleted: tuple[type[Any], ...]) -> None:
+    """Mark the account's living rows of `removed` as removed, and delete those of `deleted`."""
+    for model in removed:
+        mine = update(model).where(model.account_id == account_id, model.removed.is_(None))
+        write(session, mine.values(removed=utcnow(), live=None))
+    for kind in deleted:
+        write(session, delete(kind).where(kind.account_id == account_id))

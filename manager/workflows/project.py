@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from manager.db import write
-from manager.models import Account, Project, ProjectInvitation, ProjectMember, utcnow
+from manager.models import Account, Project, ProjectInvitation, ProjectMember
 from manager.models.states import PROJECT_MOVES
 from manager.placement import limits
-from manager.workflows.clearing import FORGOTTEN, ROWS, STOPPING, WAYS, demand_cleared
+from manager.workflows.clearing import FORGOTTEN, ROWS, STOPPING, WAYS, demand_cleared, forget
 from manager.workflows.engine import Outcome, Run, Step, workflow
 
 
@@ -49,11 +49,7 @@ def mark_deleted(run: Run) -> Outcome:
     for model in (ProjectMember, ProjectInvitation):
         write(run.session, delete(model).where(model.project_id == project.id))
     demand_cleared(run.session, project.account_id, (*ROWS, Project))
-    for kind in ROWS:
-        mine = update(kind).where(kind.account_id == project.account_id, kind.removed.is_(None))
-        write(run.session, mine.values(removed=utcnow(), live=None))
-    for kind in FORGOTTEN:
-        write(run.session, delete(kind).where(kind.account_id == project.account_id))
+    forget(run.session, project.account_id, ROWS, FORGOTTEN)
     project.remove()
     run.session.get_one(Account, project.account_id).remove()
     run.session.flush()
