@@ -97,5 +97,7 @@ def test_what_ansible_removes_is_gone(playbooks, root):
     assert root.listNetworks(name="ansible-net", listall="true") == {}
     assert root.listDomains(name="ansible", listall="true") == {}
     assert root.listAccounts(name="team", listall="true") == {}
-    (shown,) = root.listPublicIpAddresses(ipaddress=address, allocatedonly="false")["publicipaddress"]
+    (zone,) = root.listZones(name=ZONE)["zone"]
+    asked = {"ipaddress": address, "zoneid": zone["id"], "allocatedonly": "false"}
+    (shown,) = root.listPublicIpAddresses(**asked)["publicipaddress"]
     assert shown["state"] == "Free"
