@@ -54,7 +54,7 @@ class ListApis(Request):
 @command("listApis", ListApis, ApiResponse, roles=EVERYONE)
 def list_apis(call: Call, name: str | None) -> Page:
     """List the commands that the caller may use, with their parameters and answers."""
-    rows = [c for _, c in sorted(COMMANDS.items()) if c.is_open or access.allows(call.role, call.account, c)]
+    rows = [c for _, c in sorted(COMMANDS.items()) if c.is_open or access.allows(call, c)]
     if name is not None:
         rows = [row for row in rows if row.name.lower() == name.lower()]
         if not rows:
