@@ -24,7 +24,7 @@ from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow
 
 MOST_KEYS = 100
 MOST_CIDRS = 100
-MOST_RULES = 500
+MOST_RULES = 100
 ACCOUNT_TYPES = {0: "NORMAL", 1: "ADMIN", 2: "DOMAIN_ADMIN", 3: "RESOURCE_DOMAIN_ADMIN", 5: "PROJECT"}
 """CloudStack's words."""
 

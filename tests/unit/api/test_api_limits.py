@@ -103,6 +103,13 @@ def test_the_figures_and_their_reset(api, limited, engine, factory):
         api("resetApiLimit", Caller.of(engine, factory.user("third").username))
 
 
+def test_capabilities_tell_the_limit(api, limited):
+    shown = api("listCapabilities", limited)["capability"]
+    assert (shown["apilimitmax"], shown["apilimitinterval"]) == (3, 600)
+    api("updateConfiguration", name="api.throttling.enabled", value="false")
+    assert "apilimitmax" not in api("listCapabilities", limited)["capability"]
+
+
 def test_refused_signatures_count_for_nobody(api, limited):
     forged = Caller(limited.key, "wrong", limited.user, limited.account)
     for _ in range(5):
