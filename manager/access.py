@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, false, or_, select, true
-from sqlalchemy.orm import Session, object_session
 
 from manager.api.command import COMMANDS
 from manager.api.errors import Denied, Invalid, gone, unknown
 from manager.membership import member_of, project_accounts
 from manager.models import (
     Account,
+    ApiKey,
     DiskOffering,
     Domain,
     NetworkOffering,
@@ -42,7 +42,7 @@ from manager.models import (
 )
 from manager.models.identity import PROJECT, ROOT_ADMIN
 from manager.models.project import EVERY_USER
-from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_role, known_roles
+from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_roles
 
 if TYPE_CHECKING:
     from manager.api.call import Call
@@ -112,7 +112,9 @@ def entities(call: Call, model: type[Any], name: str, values: list[str], right: 
 
 
 def reach(call: Call, model: type[Any], right: str) -> Condition:
-    """The rows of `model` on which the caller has `right`; removed ones too."""
+    """The rows of `model` on which the caller has `right`; removed ones too. Keys are reached as their users."""
+    if model is ApiKey:
+        return ApiKey.user_id.in_(select(User.id).where(reach(call, User, right)).correlate(None))
     if model in PERSONAL and right == MANAGE:
         return and_(_place_reach(call, model, right), _not_mightier(call, model))
     return _place_reach(call, model, right)
@@ -269,7 +271,7 @@ def _open_to(call: Call, model: type[Any]) -> Condition:
 
 def _not_mightier(call: Call, model: type[Any]) -> Condition:
     """Who has no right that the caller lacks: else keys and passwords would give the caller that right."""
-    own = known_role(call.session, call.role.id)
+    own = call.permitted
     known = known_roles(call.session).values()
     weaker = [role.id for role in known if not excess(role, own)]
     if len(weaker) == len(known):
@@ -347,14 +349,11 @@ def owner(call: Call, name: str | None, domain: Domain | None, right: str = USE)
     return found
 
 
-def allows(role: Role, account: Account, command: ApiCommand) -> bool:
-    """Whether the role permits the command; what is declared for root administrators alone needs such an account."""
-    if role.state != ENABLED or (account.type != ROOT_ADMIN and set(command.roles) <= {"Admin"}):
+def allows(call: Call, command: ApiCommand) -> bool:
+    """Whether role and key permit the command; what is declared for root administrators alone needs such an account."""
+    if call.role.state != ENABLED or (call.account.type != ROOT_ADMIN and set(command.roles) <= {"Admin"}):
         return False
-    session = object_session(role)
-    if session is None:
-        raise ValueError(f"The role {role.name} belongs to no session, so its rules cannot be read.")
-    return known_role(session, role.id).permits(command.name, command.roles)
+    return call.permitted.permits(command.name, command.roles)
 
 
 def rights(role: KnownRole) -> frozenset[str]:
@@ -378,8 +377,8 @@ def excess(role: KnownRole, own: KnownRole) -> str:
     return ", ".join(sorted(rights(role) - rights(own)))
 
 
-def demand_no_excess(session: Session, role: KnownRole, own: Role) -> None:
-    """:raises Denied: the role permits more than the caller's `own`"""
-    beyond = excess(role, known_role(session, own.id))
+def demand_no_excess(call: Call, role: KnownRole) -> None:
+    """:raises Denied: the role permits more than the caller's own, or than the key that signed"""
+    beyond = excess(role, call.permitted)
     if beyond:
-        raise Denied(f"The role {role.name} would permit more than your own role {own.name}: {beyond}.")
+        raise Denied(f"The role {role.name} would permit more than your own role {call.role.name}: {beyond}.")

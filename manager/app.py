@@ -70,7 +70,8 @@ def _incoming() -> wire.Incoming:
         form = request.get_data(cache=False)
     raw = wire.parse(request.query_string, form)
     place = (request.remote_addr or "", request.user_agent.string)
-    return wire.Incoming(request.method, raw, wire.lower_names(raw), request.cookies, *place)
+    headers = {name.lower(): value for name, value in request.headers}
+    return wire.Incoming(request.method, raw, wire.lower_names(raw), request.cookies, *place, headers)
 
 
 def _response(reply: wire.Reply, *, as_json: bool) -> Response:
@@ -78,7 +79,7 @@ def _response(reply: wire.Reply, *, as_json: bool) -> Response:
         response = Response(wire.to_json(reply.body), reply.status, content_type=wire.JSON_TYPE)
     else:
         response = Response(wire.to_xml(reply.body, VERSION), reply.status, content_type=wire.XML_TYPE)
-    response.headers.update(_HEADERS)
+    response.headers.update({**_HEADERS, **reply.headers})
     if reply.error_text:
         text = reply.error_text.encode("ascii", "replace").decode()
         response.headers["X-Description"] = " ".join(text.split())

@@ -26,10 +26,10 @@ log = structlog.get_logger()
 
 
 @cache
-def connection() -> redis.Redis:
-    """The manager's own connection, for accounts only; messages go by Celery."""
+def connection(seconds: float = 5) -> redis.Redis:
+    """The manager's own connections, for accounts and counters; messages go by Celery. An answer may take `seconds`."""
     url = settings().broker_url.replace("redis+socket://", "unix://")
-    return redis.Redis.from_url(url, socket_timeout=5)
+    return redis.Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds)
 
 
 def acl(*words: str) -> Any:

@@ -83,7 +83,7 @@ def _own(session: Session, setting: Setting, values: dict[Key, str], place: Any)
         found = values.get((setting.name, place.__tablename__, place.id))
         if found is not None and type(place) in setting.scopes:
             return found
-        place = _above(session, place)
+        place = _above(session, place) if Domain in setting.scopes else None
     return None
 
 

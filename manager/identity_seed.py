@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -81,17 +82,18 @@ def _account(session: Session, root: Domain, name: str, number: int) -> Account:
 
 
 def keys_of(session: Session, user: User) -> ApiKey:
-    """The user's API key; a new one when it has none."""
-    key = session.scalar(select(ApiKey).where(ApiKey.user_id == user.id).order_by(ApiKey.created.desc()))
+    """The user's keys without a name; new ones when it has none."""
+    key = session.scalar(select(ApiKey).where(ApiKey.user_id == user.id, ApiKey.name == ""))
     return key or new_keys(session, user)
 
 
-def new_keys(session: Session, user: User) -> ApiKey:
+def new_keys(session: Session, user: User, **bounds: Any) -> ApiKey:
+    """`bounds` are the other columns of ApiKey; without a name a user has one pair."""
     key = ApiKey(
         api_key=secrets.token_urlsafe(KEY_BYTES),
         user_id=user.id,
         secret_key=secrets.token_urlsafe(KEY_BYTES),
+        **bounds,
     )
     session.add(key)
-    session.flush()
     return key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -78,7 +78,7 @@ DEFAULT_ROLES = {role.name: role for role in _DEFAULTS}
 
 @dataclass(frozen=True)
 class KnownRole:
-    """A living role with its rules, as this process last read it."""
+    """A living role with its rules, as this process last read it; `narrowed` are further rules that must allow too."""
 
     id: str
     name: str
@@ -86,6 +86,7 @@ class KnownRole:
     is_default: bool
     state: str
     rules: Rules
+    narrowed: Rules = ()
     decided: dict[str, bool] = field(default_factory=dict, compare=False)
 
     def permits(self, command: str, declared: Sequence[str]) -> bool:
@@ -98,6 +99,8 @@ class KnownRole:
         return self.decided[command]
 
     def _decide(self, command: str, declared: Sequence[str]) -> bool:
+        if self.narrowed and not first_match(self.narrowed, command):
+            return False
         if self.is_default:
             rules = DEFAULT_ROLES[self.name].rules
             fits = self.type == "Admin" or self.type in declared
@@ -105,6 +108,11 @@ class KnownRole:
         if self.type != "Admin" and not set(declared) - {"Admin"}:
             return False
         return first_match(self.rules, command)
+
+
+def narrow(role: KnownRole, rules: Rules) -> KnownRole:
+    """What the role permits and the rules allow; without rules the role itself."""
+    return replace(role, narrowed=rules, decided={}) if rules else role
 
 
 def first_match(rules: Iterable[tuple[str, str]], command: str) -> bool:

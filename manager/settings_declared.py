@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from manager import cidrs
 from manager.models import Account, Cluster, Domain, StoragePool, Zone
 from manager.models.resources import RESOURCES
 
@@ -40,7 +41,8 @@ GROUPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
 class Setting:
     """A declared setting. `kind` is int, float, bool or str; numbers lie within `least` and `most`.
 
-    `options` are the only values of a str, where there are any. `scopes` are what it can be set for besides globally.
+    `options` are the only values of a str, where there are any; with `networks` it lists CIDRs. `scopes` are what it
+    can be set for besides globally.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Setting:
     scopes: tuple[type[Any], ...] = ()
     group: tuple[str, str] = ("Miscellaneous", "Others")
     options: tuple[str, ...] = ()
+    networks: bool = False
 
     @property
     def kind(self) -> str:
@@ -81,6 +84,8 @@ class Setting:
                 raise ValueError(f"The setting {self.name} is one of {', '.join(self.options)}, not {text}.")
             if self.pattern and not re.fullmatch(self.pattern, text):
                 raise ValueError(f"The setting {self.name} cannot be {text}: it must look like {self.default}.")
+            if self.networks and text:
+                cidrs.demand_networks(text)
             return text
         return self._number(text)
 
@@ -178,8 +183,56 @@ _NOTICES = (
     Setting("webhook.delivery.tries", 3, "how often a delivery is tried", "Webhook", 1, 20, group=_WEBHOOKS),
 )
 
+_CALLS = (
+    Setting(
+        "api.allowed.source.cidr.list",
+        "0.0.0.0/0,::/0",
+        "where calls may come from, as CIDRs separated by commas",
+        scopes=(Account,),
+        group=_REQUESTS,
+        networks=True,
+    ),
+    Setting("api.key.access", True, "API keys sign calls", "System", scopes=(Domain,), group=_REQUESTS),
+    Setting(
+        "api.source.cidr.checks.enabled",
+        True,
+        "calls come only from api.allowed.source.cidr.list",
+        group=_REQUESTS,
+    ),
+    Setting("api.throttling.enabled", False, "accounts may make so many calls in an interval only", group=_REQUESTS),
+    Setting(
+        "api.throttling.interval", 1, "the seconds of an interval, from its first call", "Advanced", 1, 86400,
+        group=_REQUESTS,
+    ),
+    Setting(
+        "api.throttling.max",
+        25,
+        "the calls that an account may make in an interval; root administrators have no limit",
+        "Advanced",
+        1,
+        scopes=(Account,),
+        group=_REQUESTS,
+    ),
+    Setting(
+        "proxy.cidr",
+        "",
+        "the proxies before the API, as CIDRs separated by commas: they are believed who called them",
+        group=_REQUESTS,
+        networks=True,
+    ),
+    Setting(
+        "proxy.header.names",
+        "X-Forwarded-For",
+        "the headers in which those proxies tell it, the first that is there counts",
+        pattern=r"[A-Za-z][A-Za-z0-9-]{0,63}(, ?[A-Za-z][A-Za-z0-9-]{0,63}){0,7}",
+        group=_REQUESTS,
+    ),
+    Setting("proxy.header.verify", False, "read the caller's address from what proxies tell", group=_REQUESTS),
+)  # fmt: skip
+
 _ALL = (
     *_NOTICES,
+    *_CALLS,
     Setting("allow.user.create.projects", True, "users may make projects; else administrators only", group=_PROJECTS),
     Setting(
         "allow.user.expunge.recover.vm",

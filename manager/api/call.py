@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Select, func
@@ -15,15 +16,17 @@ from manager import configuration
 from manager.access import Scope
 from manager.api.command import ApiCommand, Page
 from manager.api.errors import Invalid
-from manager.models import Account, Domain, Role, User, WorkflowRow, utcnow
+from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow, utcnow
 from manager.models.identity import DOMAIN_ADMIN, RESOURCE_ADMIN, ROOT_ADMIN
+from manager.roles import KnownRole, known_role, narrow
 
 
 @dataclass
 class Call:
     """A call by a known caller. `owner` is the account that a creating command acts for.
 
-    `given` are the parameters as they were sent, by lower-case name; handlers get them loaded.
+    `key` signed the call; None in a login session. `given` are the parameters as they were sent, by lower-case name;
+    handlers get them loaded.
     """
 
     session: Session
@@ -42,6 +45,7 @@ class Call:
     subject: Any = None
     named_owner: Account | None = None
     by_get: bool = False
+    key: ApiKey | None = None
 
     @property
     def command(self) -> str:
@@ -50,6 +54,12 @@ class Call:
     @property
     def owner(self) -> Account:
         return self.named_owner or self.account
+
+    @cached_property
+    def permitted(self) -> KnownRole:
+        """What the caller may do: what its role permits, narrowed by the rules of the key that signed."""
+        rules = tuple((rule["rule"], rule["permission"]) for rule in self.key.rules) if self.key is not None else ()
+        return narrow(known_role(self.session, self.role.id), rules)
 
     @property
     def is_root_admin(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from manager import access, configuration
-from manager.api import authentication, loading, record
+from manager.api import authentication, loading, origin, record, throttle
 from manager.api.call import Call
 from manager.api.command import COMMANDS, OPEN_COMMANDS, ApiCommand, Page
 from manager.api.errors import (
@@ -44,8 +45,9 @@ def answer(request: Incoming, engine: Engine | None = None) -> Reply:
     """The reply to a request; never raises."""
     name = request.names.get("command", "")
     reached: list[Asked] = []
+    spend = cache(throttle.spend)  # a call counts once, however often its transaction is tried
     try:
-        return _retrying(lambda: _answer(name, request, engine, reached))
+        return _retrying(lambda: _answer(name, request, engine, reached, spend))
     except Exception as error:  # noqa: BLE001 - the caller must get an answer
         refusal = _refusal(error, name, reached)
     if reached and reached[0].event:
@@ -76,13 +78,16 @@ def _is_transient(error: DBAPIError) -> bool:
     return bool(original.args) and original.args[0] in _RETRY_NUMBERS
 
 
-def _answer(name: str, request: Incoming, engine: Engine | None, reached: list[Asked]) -> Reply:
+def _answer(name: str, request: Incoming, engine: Engine | None, reached: list[Asked], spend: throttle.Spend) -> Reply:
     reached.clear()
     opened = OPEN_COMMANDS.get(name.lower())
     with transaction(engine) as session:
+        request = origin.located(session, request)
         if opened is not None:
             return _answer_open(session, opened, request)
-        call = _call(session, name, request, reached)
+        caller = _caller(session, request)
+        throttle.demand(session, caller.account, spend)
+        call = _call(session, caller, request, reached)
         _demand_post(call, request)
         return Reply(200, {call.api.wrapper: _run(call, request)})
 
@@ -92,27 +97,31 @@ def _answer_open(session: Session, api: ApiCommand, request: Incoming) -> Reply:
     return Reply(200, {api.wrapper: api.handler(open_call)}, cookies=open_call.cookies)
 
 
-def _call(session: Session, name: str, request: Incoming, reached: list[Asked]) -> Call:
-    """The authenticated call of a command that the caller's role allows; `reached` learns of it even when refused."""
-    signed = "signature" in request.names and "apikey" in request.names
-    if signed:
-        caller = authentication.by_signature(session, request.raw, request.names)
-    elif "sessionkey" in request.names or "JSESSIONID" in request.cookies:
-        caller = authentication.by_session(session, request.names, request.cookies)
-    else:
-        raise unverified(signed=True)
+def _caller(session: Session, request: Incoming) -> authentication.Caller:
+    """:raises ApiError: 401"""
+    if "signature" in request.names and "apikey" in request.names:
+        return authentication.by_signature(session, request)
+    if "sessionkey" in request.names or "JSESSIONID" in request.cookies:
+        return authentication.by_session(session, request)
+    raise unverified(signed=True)
+
+
+def _call(session: Session, caller: authentication.Caller, request: Incoming, reached: list[Asked]) -> Call:
+    """The call of a command that the caller's role and key allow; `reached` learns of it even when refused."""
+    name = request.names.get("command", "")
     if not name:
         raise ApiError(400, "The parameter command is missing.", CS_OTHER)
     api = COMMANDS.get(name)
-    if api is None and signed:
+    if api is None and caller.key is not None:
         raise unverified(signed=True)
     known = (session, caller.user, caller.account, caller.domain, caller.role)
     call = None
     if api is not None:
         call = Call(*known, api, request.source, request.user_agent, request.names, by_get=request.method == "GET")
+        call.key = caller.key
     if call is not None:
         reached.append(Asked.by(call))
-    if call is None or not access.allows(caller.role, caller.account, call.api):
+    if call is None or not access.allows(call, call.api):
         text = f"The API [{name}] does not exist or is not available for the account {caller.account.name}."
         raise ApiError(UNSUPPORTED, text)
     if call.api.event:
@@ -220,4 +229,5 @@ def failed(error: ApiError, name: str) -> Reply:
     if error.cserrorcode:
         body["cserrorcode"] = error.cserrorcode
     body["errortext"] = error.text
-    return Reply(error.code, {api.wrapper if known and api else "errorresponse": body}, error_text=error.text)
+    wrapper = api.wrapper if known and api else "errorresponse"
+    return Reply(error.code, {wrapper: body}, error_text=error.text, headers=error.headers)

@@ -11,6 +11,7 @@ from manager.workflows.engine import Busy
 
 PARAMETER, UNSUPPORTED, INTERNAL, PERMISSION = 431, 432, 530, 531
 MALFORMED, UNAUTHORIZED, CAPACITY, LIMIT, CONFLICT = 430, 401, 533, 535, 536
+TOO_MANY, UNAVAILABLE = 429, 534
 
 CS_INVALID, CS_PERMISSION, CS_OTHER, CS_INTERNAL, CS_CONCURRENT = 4350, 4365, 9999, 4250, 4300
 
@@ -40,7 +41,9 @@ INTERNAL_TEXT = "Internal error executing command, please contact your system ad
 
 
 class ApiError(Exception):
-    """A refusal as the caller sees it. `code` is the HTTP status and CloudStack's errorcode."""
+    """A refusal as the caller sees it. `code` is the HTTP status and CloudStack's errorcode; `headers` go with it."""
+
+    headers: Mapping[str, str] = {}
 
     def __init__(self, code: int, text: str, cserrorcode: int | None = None) -> None:
         super().__init__(text)
@@ -65,6 +68,15 @@ class Denied(ApiError):  # noqa: N818 - it names what happened
 
     def __init__(self, text: str) -> None:
         super().__init__(PERMISSION, text, CS_PERMISSION)
+
+
+class TooMany(ApiError):  # noqa: N818 - it names what happened
+    """The account has made as many calls as it may in this interval; `wait` is in milliseconds."""
+
+    def __init__(self, wait: int) -> None:
+        text = f"The given user has reached his/her account api limit, please retry after [{wait}] ms."
+        super().__init__(TOO_MANY, text)
+        self.headers = {"Retry-After": str(-(-wait // 1000))}
 
 
 def missing(command: str, name: str) -> ApiError:

@@ -24,7 +24,11 @@ _INDEXED = re.compile(r"([^\[\]]+)\[(\d{1,9})\]\.(.+)\Z", re.DOTALL)
 
 @dataclass(frozen=True)
 class Incoming:
-    """A request: `raw` has names as they were sent, for the signature; `names` has them in lower case."""
+    """A request: `raw` has names as they were sent, for the signature; `names` has them in lower case.
+
+    `headers` are by lower-case name. `source` is the address of who sent it: at first the peer's, then what trusted
+    proxies tell (manager.api.origin).
+    """
 
     method: str
     raw: Mapping[str, str]
@@ -32,6 +36,7 @@ class Incoming:
     cookies: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     user_agent: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wants_json(self) -> bool:
@@ -40,12 +45,13 @@ class Incoming:
 
 @dataclass
 class Reply:
-    """An answer before it is written: one outermost key, and cookies to set (None: to expire)."""
+    """An answer before it is written: one outermost key, headers, and cookies to set (None: to expire)."""
 
     status: int
     body: dict[str, Any]
     error_text: str = ""
     cookies: dict[str, str | None] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(query: bytes, form: bytes) -> dict[str, str]:

@@ -23,6 +23,7 @@ from manager.models.base import ID, STATE, Base, Entity, new_id, utcnow
 from manager.secrets import Sealed
 
 USER, ROOT_ADMIN, DOMAIN_ADMIN, RESOURCE_ADMIN, PROJECT = 0, 1, 2, 3, 5
+KEYS_ENABLED, KEYS_DISABLED, INHERIT = "Enabled", "Disabled", "Inherit"
 
 
 class Domain(Entity, Base):
@@ -95,9 +96,15 @@ class Account(Entity, Base):
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     default_zone_id: Mapped[str | None] = mapped_column(ForeignKey("zones.id"))
     cleanup_needed: Mapped[bool] = mapped_column(default=False)
+    api_key_access: Mapped[str] = mapped_column(STATE, default=INHERIT)
 
 
 class User(Entity, Base):
+    """`api_key_access` says whether keys sign for the user: Enabled, Disabled, or Inherit, as the account's says.
+
+    The account's Inherit leaves it to the setting api.key.access.
+    """
+
     __tablename__ = "users"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
@@ -108,16 +115,31 @@ class User(Entity, Base):
     email: Mapped[str] = mapped_column(default="")
     timezone: Mapped[str | None]
     state: Mapped[str] = mapped_column(STATE, default="enabled")
+    api_key_access: Mapped[str] = mapped_column(STATE, default=INHERIT)
 
 
 class ApiKey(Base):
-    __tablename__ = "api_keys"
+    """A pair of keys of a user. The one without a name, '', is the pair that getUserKeys shows.
 
-    api_key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    It signs from `starts` until `expires` and from addresses in `allowed_cidrs`; none of these, no such bound. `rules`
+    are dicts of rule, permission and description as in RolePermission: they narrow what the user's role permits; []
+    narrows nothing.
+    """
+
+    __tablename__ = "api_keys"
+    __table_args__ = (UniqueConstraint("user_id", "name"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    api_key: Mapped[str] = mapped_column(String(128), unique=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     secret_key: Mapped[str] = mapped_column(Sealed)
+    name: Mapped[str] = mapped_column(default="")
+    description: Mapped[str] = mapped_column(Text, default="")
     created: Mapped[dt.datetime] = mapped_column(default=utcnow)
+    starts: Mapped[dt.datetime | None]
     expires: Mapped[dt.datetime | None]
+    allowed_cidrs: Mapped[list[Any]] = mapped_column(default=list)
+    rules: Mapped[list[Any]] = mapped_column(default=list)
 
 
 class LoginSession(Base):

@@ -6,7 +6,6 @@ import datetime as dt
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import msgspec
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from manager.cidrs import networks_in
 from manager.configuration import value
 from manager.db import epoch, transaction, write
 from manager.models import Account, Domain, EventRow, Webhook, WebhookDelivery, utcnow
@@ -154,17 +154,6 @@ def _terms(session: Session) -> Terms:
         float(value(session, "webhook.delivery.timeout")),
         int(value(session, "webhook.delivery.tries")),
     )
-
-
-def networks_in(text: str) -> tuple[Network, ...]:
-    """The networks that a setting lists; what is none opens nothing."""
-    found: list[Network] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            found.append(ipaddress.ip_network(part, strict=False))
-        except ValueError:
-            continue
-    return tuple(found)
 
 
 def _claim(session: Session) -> Sequence[WebhookDelivery]:

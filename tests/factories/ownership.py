@@ -77,6 +77,7 @@ def is_owned(model: type[Any]) -> bool:
 
 
 PARTS: dict[type[Any], tuple[str, type[Any]]] = {
+    m.ApiKey: ("user_id", User),
     m.Nic: ("vm_id", m.Vm),
     m.NicAddress: ("nic_id", m.Nic),
     m.ProjectRole: ("project_id", m.Project),

@@ -61,3 +61,35 @@ def test_counters_of_domains_begin_with_what_their_accounts_hold(empty):
     with db.engine().connect() as connection:
         rows = connection.execute(text("SELECT domain_id, vms, memory, projects FROM domain_use ORDER BY domain_id"))
         assert [tuple(row) for row in rows] == [("d1", 11, 3, 0), ("d2", 10, 0, 0)]
+
+
+@pytest.mark.parametrize("empty", ["sqlite", "postgresql", "mariadb"], indirect=True)
+def test_each_pair_of_keys_gets_an_id_and_the_newest_of_a_user_has_no_name(empty):
+    migrate.upgrade()
+    migrate.downgrade("base")
+    migrate.upgrade("0006")
+    rows = (
+        ("roles", "(id, created, live, name, type, description, is_default, is_public, state)",
+         "('r', '2026-01-01 00:00:00', 'u', 'User', 'User', '', FALSE, TRUE, 'enabled')"),
+        ("domains", "(id, created, live, name, path, level, state)",
+         "('d', '2026-01-01 00:00:00', '/', 'ROOT', '/', 0, 'Active')"),
+        ("accounts", "(id, created, live, number, name, domain_id, type, role_id, state, details, cleanup_needed)",
+         "('a', '2026-01-01 00:00:00', 'x', 1, 'x', 'd', 0, 'r', 'enabled', '{}', FALSE)"),
+        ("users", "(id, created, account_id, username, password_hash, first_name, last_name, email, state)",
+         "('u', '2026-01-01 00:00:00', 'a', 'x', 'h', '', '', '', 'enabled')"),
+        ("api_keys", "(api_key, user_id, secret_key, created)",
+         ("('old', 'u', 's', '2026-01-01 00:00:00'), ('new', 'u', 's', '2026-03-01 00:00:00'),"
+          " ('middle', 'u', 's', '2026-02-01 00:00:00')")),
+    )  # fmt: skip
+    with db.engine().begin() as connection:
+        for table, columns, values in rows:
+            connection.execute(text(f"INSERT INTO {table} {columns} VALUES {values}"))  # noqa: S608 - all constants
+    migrate.upgrade()
+    with db.engine().connect() as connection:
+        found = connection.execute(text("SELECT id, api_key, name, rules FROM api_keys")).all()
+        assert connection.execute(text("SELECT api_key_access FROM users")).scalar() == "Inherit"
+    assert {row.api_key: row.name for row in found} == {"new": "", "middle": "earlier 1", "old": "earlier 2"}
+    assert len({row.id for row in found}) == 3
+    assert inspect(db.engine()).get_pk_constraint("api_keys")["constrained_columns"] == ["id"]
+    migrate.downgrade("0006")
+    assert inspect(db.engine()).get_pk_constraint("api_keys")["constrained_columns"] == ["api_key"]

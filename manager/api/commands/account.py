@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from manager import access
 from manager.api.administrators import demand_another
 from manager.api.call import Call
-from manager.api.command import ADMINS, EVERYONE, DomainListRequest, Given, Page, Request, command
+from manager.api.command import ADMINS, EVERYONE, ROOT, DomainListRequest, Given, Page, Request, command
 from manager.api.commands.domain import check_network_domain, open_domain
-from manager.api.commands.user import NewUser, UserResponse, add_user
+from manager.api.commands.user import KEY_ACCESS, NewUser, UserResponse, add_user
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.resource_fields import account_limits, limit_fields
@@ -45,6 +45,7 @@ class AccountResponse(Response):
     state = Str("enabled, disabled or locked")
     created = When("when it was made")
     networkdomain = Str("the DNS suffix of its networks")
+    apikeyaccess = Str("whether API keys sign for its users: Enabled, Disabled, or Inherit, as api.key.access says")
     accountdetails = Map("details of it")
     defaultzoneid = Str("the id of the zone that is meant where none is named")
     iscleanuprequired = Bool("whether it is being deleted, or that could not be finished")
@@ -88,6 +89,7 @@ def _describe(row: Account, domain: Domain, role: Role) -> Shown:
         "state": row.state,
         "created": row.created,
         "networkdomain": row.network_domain,
+        "apikeyaccess": row.api_key_access,
         "accountdetails": row.details or None,
         "defaultzoneid": row.default_zone_id,
         "iscleanuprequired": row.cleanup_needed,
@@ -161,7 +163,7 @@ def _check_role(call: Call, role: Role, domain: Domain) -> None:
         raise Invalid(f"The role {role.name} is disabled or gone; no account can be given it.")
     if role.type == "Admin" and (not call.is_root_admin or domain.parent_id is not None):
         raise Denied("A root administrator's account is made by a root administrator, in the domain ROOT.")
-    access.demand_no_excess(call.session, known_role(call.session, role.id), call.role)
+    access.demand_no_excess(call, known_role(call.session, role.id))
 
 
 class OneAccount(Request):
@@ -191,6 +193,9 @@ class UpdateAccount(OneAccount):
     networkdomain = Text("the DNS suffix of its new networks; empty for that of its domain")
     accountdetails = MapOf("new details in place of the old ones")
     roleid = Ref(Role, "its new role, which also gives its type; sessions of its users end", right=access.USE)
+    apikeyaccess = Choice(
+        "whether API keys sign for its users; with Inherit api.key.access says it", KEY_ACCESS, roles=ROOT
+    )
 
 
 @command("updateAccount", UpdateAccount, AccountResponse, roles=ADMINS, event="ACCOUNT.UPDATE")
@@ -207,6 +212,8 @@ def update_account(call: Call, given: Given) -> Account:
         account.network_domain = given.networkdomain or None
     if given.accountdetails is not None:
         account.details = given.accountdetails
+    if given.apikeyaccess is not None:
+        account.api_key_access = given.apikeyaccess
     call.flush(taken=_taken(domain, account.name))
     return account
 
@@ -226,6 +233,7 @@ class ListAccounts(DomainListRequest):
     accounttype = Integer("only accounts of this type", most=RESOURCE_ADMIN)
     state = Choice("only accounts in this state", ("enabled", "disabled", "locked"))
     iscleanuprequired = Flag("only those that are to be cleaned up, or only others")
+    apikeyaccess = Choice("only accounts of which this is said of API keys", KEY_ACCESS, roles=ROOT)
     details = ListOf(Choice("", DETAILS), "what to show: min leaves out what is held and its limits", default=["all"])
 
 
@@ -236,7 +244,7 @@ def list_accounts(call: Call, **filters: Any) -> Page:
     if filters["id"] is not None:
         query = query.where(Account.id == filters["id"].id)
     columns = {"name": Account.name, "accounttype": Account.type, "state": Account.state,
-               "iscleanuprequired": Account.cleanup_needed}  # fmt: skip
+               "iscleanuprequired": Account.cleanup_needed, "apikeyaccess": Account.api_key_access}  # fmt: skip
     for name, column in columns.items():
         if filters[name] is not None:
             query = query.where(column == filters[name])

@@ -54,7 +54,7 @@ class ListApis(Request):
 @command("listApis", ListApis, ApiResponse, roles=EVERYONE)
 def list_apis(call: Call, name: str | None) -> Page:
     """List the commands that the caller may use, with their parameters and answers."""
-    rows = [c for _, c in sorted(COMMANDS.items()) if c.is_open or access.allows(call.role, call.account, c)]
+    rows = [c for _, c in sorted(COMMANDS.items()) if c.is_open or access.allows(call, c)]
     if name is not None:
         rows = [row for row in rows if row.name.lower() == name.lower()]
         if not rows:
@@ -84,6 +84,8 @@ class CapabilitiesResponse(Response):
     dynamicscalingenabled = Bool("whether running virtual machines can be scaled")
     defaultuipagesize = Long("the rows on a page of a portal")
     instanceleaseenabled = Bool("whether virtual machines can have a lease")
+    apilimitinterval = Int("the seconds in which the calls of an account are counted, where they are limited")
+    apilimitmax = Int("the calls that the caller's account may make in them")
 
     @classmethod
     def render(cls, _call: Call, rows: Sequence[Any]) -> list[Shown]:
@@ -104,4 +106,7 @@ def list_capabilities(call: Call) -> dict[str, Any]:
         "customdiskofferingmaxsize": 1024,
         "defaultuipagesize": 20,
     }
+    if configuration.value(call.session, "api.throttling.enabled"):
+        shown["apilimitinterval"] = configuration.value(call.session, "api.throttling.interval")
+        shown["apilimitmax"] = configuration.value(call.session, "api.throttling.max", call.account)
     return {"capability": CapabilitiesResponse.shown(call, [shown])[0]}

@@ -131,7 +131,7 @@ def granting(call: Call, role: Role, *, taken: str = "") -> Iterator[None]:
 
     :raises ApiError: the role permits more than the caller's own did before, or `taken`: what is unique is not
     """
-    own = roles.known_role(call.session, call.role.id)
+    own = call.permitted
     yield
     call.flush(taken=taken)
     beyond = access.excess(roles.read_roles(call.session)[role.id], own)

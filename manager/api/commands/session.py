@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from manager.api import sessions
+from manager.api import origin, sessions
 from manager.api.call import hours_from_utc
 from manager.api.command import EVERYONE, Request, command
 from manager.api.errors import CS_OTHER, ApiError, missing
@@ -67,7 +67,8 @@ def login(call: OpenCall) -> dict[str, Any]:
     path = "/" + names.get("domain", "").strip("/")
     row = _find(call, names["username"], path if path == "/" else path + "/")
     hashed = row[0].password_hash if row else _decoy()
-    if not password_matches(hashed, names["password"]) or row is None:
+    known = password_matches(hashed, names["password"]) and row is not None
+    if row is None or not known or not origin.may_call(call.session, row[1], call.request.source):
         raise ApiError(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
     user, account, domain = row
     token, key = sessions.open_session(call.session, user.id)

@@ -16,12 +16,12 @@ from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Integer, Ref, Text
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse, When
 from manager.api.rows import by_id
-from manager.identity_seed import new_keys
 from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow
-from manager.models.identity import RESOURCE_ADMIN
+from manager.models.identity import INHERIT, KEYS_DISABLED, KEYS_ENABLED, RESOURCE_ADMIN
 from manager.secrets import hash_password, password_matches
 
 SHORTEST_PASSWORD = 4
+KEY_ACCESS = (KEYS_ENABLED, KEYS_DISABLED, INHERIT)
 
 
 class UserResponse(Response):
@@ -45,6 +45,7 @@ class UserResponse(Response):
     domain = Str("the user's domain")
     timezone = Str("the user's time zone")
     apikey = Str("the user's API key")
+    apikeyaccess = Str("whether API keys sign for the user: Enabled, Disabled, or Inherit, as its account says")
     iscallerchilddomain = Bool("whether the user's domain stands below the caller's")
     isdefault = Bool("whether the user came with the cloud")
     is2faenabled = Bool("whether the user has a second factor")
@@ -56,7 +57,9 @@ class UserResponse(Response):
         domains = by_id(call, Domain, (account.domain_id for account in accounts.values()))
         roles = by_id(call, Role, (account.role_id for account in accounts.values()))
         ids = [row.id for row in rows]
-        keys = call.session.execute(select(ApiKey.user_id, ApiKey.api_key).where(ApiKey.user_id.in_(ids)))
+        keys = call.session.execute(
+            select(ApiKey.user_id, ApiKey.api_key).where(ApiKey.user_id.in_(ids), ApiKey.name == "")
+        )
         held = {row.user_id: row.api_key for row in keys}
         shown = []
         for row in rows:
@@ -87,6 +90,7 @@ def _describe(row: User, account: Account, domain: Domain, role: Role) -> Shown:
         "domainid": domain.id,
         "domain": domain.name,
         "timezone": row.timezone,
+        "apikeyaccess": row.api_key_access,
         "isdefault": row.username == "admin" and domain.parent_id is None,
         "is2faenabled": False,
         "is2famandated": False,
@@ -143,6 +147,7 @@ class ListUsers(OwnerListRequest):
     accounttype = Integer("only users of accounts of this type", most=RESOURCE_ADMIN)
     state = Choice("only users in this state", ("enabled", "disabled", "locked"))
     usersource = Choice("only users whose password is kept there", ("native",))
+    apikeyaccess = Choice("only users of whom this is said of API keys", KEY_ACCESS, roles=ROOT)
 
 
 @command("listUsers", ListUsers, UserResponse, roles=EVERYONE)
@@ -155,6 +160,8 @@ def list_users(call: Call, **filters: Any) -> Page:
         query = query.where(User.username == filters["username"])
     if filters["state"] is not None:
         query = query.where(User.state == filters["state"])
+    if filters["apikeyaccess"] is not None:
+        query = query.where(User.api_key_access == filters["apikeyaccess"])
     if filters["accounttype"] is not None:
         query = query.where(User.account_id.in_(select(Account.id).where(Account.type == filters["accounttype"])))
     if filters["keyword"]:
@@ -185,13 +192,17 @@ class UpdateUser(Request):
     timezone = Text("the new time zone")
     password = Text("the new password; it ends all sessions of the user")
     currentpassword = Text("the present password, which the user's own change of it needs")
+    apikeyaccess = Choice(
+        "whether API keys sign for the user; with Inherit its account says it", KEY_ACCESS, roles=ROOT
+    )
 
 
 @command("updateUser", UpdateUser, UserResponse, roles=EVERYONE, event="USER.UPDATE")
 def update_user(call: Call, given: Given) -> User:
     """Change a user."""
     user: User = given.id
-    columns = {"firstname": "first_name", "lastname": "last_name", "email": "email", "timezone": "timezone"}
+    columns = {"firstname": "first_name", "lastname": "last_name", "email": "email", "timezone": "timezone",
+               "apikeyaccess": "api_key_access"}  # fmt: skip
     for name, column in columns.items():
         if getattr(given, name) is not None:
             setattr(user, column, getattr(given, name))
@@ -289,33 +300,3 @@ def move_user(call: Call, id: User, account: str | None, accountid: Account | No
 def _account_of(call: Call, user: User) -> Account:
     found: Account = by_id(call, Account, [user.account_id])[user.account_id]
     return found
-
-
-class UserKeysResponse(Response):
-    object_key = "userkeys"
-    apikey = Str("the API key, which names the user")
-    secretkey = Str("the secret key, which signs")
-
-    @classmethod
-    def render(cls, _call: Call, rows: Sequence[ApiKey]) -> list[Shown]:
-        return [{"apikey": row.api_key, "secretkey": row.secret_key} for row in rows]
-
-
-@command("registerUserKeys", OneUser, UserKeysResponse, roles=EVERYONE, event="REGISTER.USER.KEY")
-def register_user_keys(call: Call, id: User) -> ApiKey:
-    """Give a user new keys in place of the old ones."""
-    call.session.execute(delete(ApiKey).where(ApiKey.user_id == id.id))
-    return new_keys(call.session, id)
-
-
-class GetUserKeys(Request):
-    id = Ref(User, "the user", required=True, right=access.MANAGE)
-
-
-@command("getUserKeys", GetUserKeys, UserKeysResponse, roles=EVERYONE)
-def get_user_keys(call: Call, id: User) -> ApiKey:
-    """Show a user's keys."""
-    key = call.session.scalar(select(ApiKey).where(ApiKey.user_id == id.id).order_by(ApiKey.created.desc()))
-    if key is None:
-        raise Invalid(f"The user {id.username} has no keys; registerUserKeys makes some.")
-    return key

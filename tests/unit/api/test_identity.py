@@ -28,7 +28,8 @@ def test_an_account_from_creation_to_its_first_signed_call(api, engine):
     assert (user["username"], user["account"], "apikey" in user) == ("jo", "jo", False)
     keys = api("registerUserKeys", id=user["id"])["userkeys"]
     jo = Caller(keys["apikey"], keys["secretkey"], None, None)
-    assert api("getUserKeys", jo, id=user["id"])["userkeys"] == keys
+    shown = {"apikey": keys["apikey"], "secretkey": keys["secretkey"], "apikeyaccess": True}
+    assert api("getUserKeys", jo, id=user["id"])["userkeys"] == shown
     assert api("listAccounts", jo)["account"][0]["user"][0]["apikey"] == keys["apikey"]
     assert api("getUser", jo, userapikey=keys["apikey"])["user"]["id"] == user["id"]
     assert "secretkey" not in api("listUsers", jo)["user"][0]
