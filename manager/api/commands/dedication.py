@@ -95,6 +95,7 @@ def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> Wor
     :raises Invalid: something does, or it is dedicated already
     """
     hold(call, thing)
+    _hold_hosts(call, thing)
     owner = access.owner(call, account, domain) if account else None
     kind = kind_of(type(thing))
     row = Dedication(
@@ -109,14 +110,22 @@ def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> Wor
     return call.job_done(row)
 
 
+HOSTS_OF = {Zone: Host.zone_id, Pod: Host.pod_id, Cluster: Host.cluster_id, Host: Host.id}
+
+
+def _hold_hosts(call: Call, thing: Any) -> None:
+    """Wait for the claims of hosts there that are under way, and have later ones wait for the end of this call."""
+    inside = select(Host.id).where(HOSTS_OF[type(thing)] == thing.id)
+    call.session.scalars(inside.order_by(Host.id).with_for_update()).all()
+
+
 def _refuse_others(call: Call, thing: Any, domain: Domain, owner: Account | None) -> None:
-    column = {Zone: Host.zone_id, Pod: Host.pod_id, Cluster: Host.cluster_id, Host: Host.id}[type(thing)]
     query = (
         select(Vm.id)
         .join(Host, Host.id == Vm.host_id)
         .join(Account, Account.id == Vm.account_id)
         .join(Domain, Domain.id == Account.domain_id)
-        .where(column == thing.id)
+        .where(HOSTS_OF[type(thing)] == thing.id)
     )
     others = Vm.account_id != owner.id if owner is not None else ~access.below(domain)
     found = call.session.scalar(query.where(others).limit(1))
