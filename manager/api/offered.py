@@ -52,6 +52,23 @@ def restrict(call: Call, offering: Any, domains: Sequence[Domain] | None, zones:
     call.session.flush()
 
 
+def change(call: Call, offering: Any, given: Given, kind: str) -> None:
+    """What offerings for virtual machines and for disks (`kind` in words) change alike, from `given`.
+
+    :raises Invalid: the name is taken
+    """
+    if given.name:
+        offering.name, offering.live = given.name, given.name.lower()
+    if given.displaytext:
+        offering.display_text = given.displaytext
+    if given.sortkey is not None:
+        offering.sort_key = given.sortkey
+    if given.state is not None:
+        offering.state = given.state
+    call.flush(taken=f"A {kind} named {offering.name} exists already.")
+    restrict(call, offering, given.domainid, given.zoneid)
+
+
 def shown_limits(call: Call, rows: Iterable[Any]) -> dict[str, Shown]:
     """By offering id: domainid, domain, zoneid and zone, each separated by commas; two statements."""
     ids = [row.id for row in rows]

@@ -76,7 +76,9 @@ class Response:
 
     def __init_subclass__(cls) -> None:
         own = {name: out for name, out in vars(cls).items() if isinstance(out, Out)}
-        cls.fields = {**cls.fields, **own}
+        bases = [base.fields for base in reversed(cls.__bases__) if issubclass(base, Response)]
+        together = (*bases, vars(cls).get("fields", {}), own)
+        cls.fields = {name: out for fields in together for name, out in fields.items()}
         cls._hidden = frozenset(name for name, out in cls.fields.items() if out.root_only)
 
     @classmethod

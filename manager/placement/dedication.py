@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
-from manager.models import Account, Dedication, Domain
+from manager.models import Account, Dedication, Domain, Host
 
 TAKEN = "it is dedicated to another account or domain"
 NOT_OWN = "it is not among those dedicated to the account"
@@ -34,3 +34,17 @@ def kept(session: Session, account_id: str) -> Kept:
         mine = dedicated_to == account_id if dedicated_to is not None else within
         (own if mine else others).add(resource_id)
     return Kept(frozenset(others), frozenset(own))
+
+
+def admits(account_id: str) -> ColumnElement[bool]:
+    """Whether neither a row of Host nor a place that it stands in is kept for others than the account."""
+    home = aliased(Domain)
+    path = select(home.path).join(Account, Account.domain_id == home.id).where(Account.id == account_id)
+    within = func.substr(path.scalar_subquery(), 1, func.length(Domain.path)) == Domain.path
+    for_others = or_(
+        and_(Dedication.account_id.is_(None), ~within),
+        and_(Dedication.account_id.is_not(None), Dedication.account_id != account_id),
+    )
+    around = Dedication.resource_id.in_((Host.id, Host.cluster_id, Host.pod_id, Host.zone_id))
+    kept_back = select(Dedication.id).join(Domain, Domain.id == Dedication.domain_id).where(around, for_others)
+    return ~kept_back.correlate(Host).exists()

@@ -197,6 +197,8 @@ def claim(session: Session, need: Need, verdict: Verdict, *, as_judged: bool = F
     """Take the host's CPU and memory; False when another took them in between. No schedulers can overcommit it.
 
     `as_judged` wants the host's claims to be what they were when it was judged: the choice is then still the best.
+    What was dedicated in between is held against it. Affinity groups need no such guard: their rows are locked from
+    before the judgement on.
     """
     guards = [
         Host.id == verdict.host_id,
@@ -204,11 +206,31 @@ def claim(session: Session, need: Need, verdict: Verdict, *, as_judged: bool = F
         Host.resource_state == "Enabled",
         Host.cpu_used + need.cpu_mhz <= verdict.cpu_limit,
         Host.memory_used + need.memory <= verdict.memory_limit,
+        dedication.admits(need.account_id),
     ]
     if as_judged:
         guards += [Host.cpu_used == verdict.seen[0], Host.memory_used == verdict.seen[1]]
     values = {"cpu_used": Host.cpu_used + need.cpu_mhz, "memory_used": Host.memory_used + need.memory}
     return bool(write(session, update(Host).where(*guards).values(values)))
+
+
+def confirm(session: Session, need: Need, verdict: Verdict) -> bool:
+    """Take room for the disks of the need, on a host that is claimed; False when that is gone, or the host dedicated.
+
+    A claim that had to wait for a dedication to be committed did not see it yet. This statement does, and as long as
+    the host's row is locked by the claim no other dedication goes past it.
+    """
+    admitted = (Host.id == verdict.host_id, dedication.admits(need.account_id))
+    if not need.disk:
+        return session.scalar(select(Host.id).where(*admitted)) is not None
+    fits = and_(
+        StoragePool.id == verdict.pool_id,
+        StoragePool.state == "Up",
+        StoragePool.allocated + need.disk <= StoragePool.capacity * StoragePool.overprovision,
+        select(Host.id).where(*admitted).exists(),
+    )
+    taken = write(session, update(StoragePool).where(fits).values(allocated=StoragePool.allocated + need.disk))
+    return bool(taken)
 
 
 def release(session: Session, host_id: str, cpu_mhz: int, memory: int) -> None:
@@ -218,17 +240,6 @@ def release(session: Session, host_id: str, cpu_mhz: int, memory: int) -> None:
         .where(Host.id == host_id)
         .values(cpu_used=Host.cpu_used - cpu_mhz, memory_used=Host.memory_used - memory),
     )
-
-
-def claim_pool(session: Session, pool_id: str, size: int) -> bool:
-    """Take `size` bytes of the pool; False when they are not there any more."""
-    fits = and_(
-        StoragePool.id == pool_id,
-        StoragePool.state == "Up",
-        StoragePool.allocated + size <= StoragePool.capacity * StoragePool.overprovision,
-    )
-    taken = write(session, update(StoragePool).where(fits).values(allocated=StoragePool.allocated + size))
-    return bool(taken)
 
 
 def release_pool(session: Session, pool_id: str, size: int) -> None:

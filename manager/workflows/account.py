@@ -64,8 +64,8 @@ def remove_projects(run: Run) -> Outcome:
     return end_all(run, remove_projects.__name__, _delete_project, projects)
 
 
-def _delete_project(session: Session, project: Project, parent: str) -> WorkflowRow:
-    return delete_project.start(session, project, parent=parent)
+def _delete_project(session: Session, project: Project) -> WorkflowRow:
+    return delete_project.start(session, project, awaited=True)
 
 
 def remove_account(run: Run) -> Outcome:

@@ -33,8 +33,8 @@ from manager.workflows.network import delete_network
 from manager.workflows.template import delete_template
 from manager.workflows.vm import destroy_vm, expunge_vm, stop_vm
 
-Begin = Callable[[Session, Any, str], WorkflowRow]
-"""Starts the workflow that ends one thing. The last argument is the workflow that waits for it."""
+Begin = Callable[[Session, Any], WorkflowRow]
+"""Starts the workflow that ends one thing, and is awaited."""
 
 
 def _subject_id(run: Run) -> str:
@@ -81,7 +81,7 @@ def end_all(run: Run, name: str, begin: Begin, things: list[Any]) -> Await | Non
         row = under_way.get(thing.id)
         if row is None:
             _demand_first(run, thing, begun.get(thing.id))
-            row = under_way[thing.id] = begin(run.session, thing, run.row.id)
+            row = under_way[thing.id] = begin(run.session, thing)
             begun[thing.id] = row.id
         if row.status == "stuck":
             raise StepFailed(f"{_called(thing)} is held by job {row.id}, which is stuck: {row.error}")
@@ -100,24 +100,24 @@ def _called(thing: Any) -> str:
     return f"The {thing.__tablename__.removesuffix('s')} {thing.name} ({thing.id})"
 
 
-def _end_vm(session: Session, vm: Vm, parent: str) -> WorkflowRow:
+def _end_vm(session: Session, vm: Vm) -> WorkflowRow:
     if vm.state == "Destroyed":
-        return expunge_vm.start(session, vm, expunge=True, parent=parent)
+        return expunge_vm.start(session, vm, expunge=True, awaited=True)
     if vm.state in VM_MOVES.passing:
         raise StepFailed(f"{_called(vm)} is {vm.state}, and no job is at work on it; an operator must see to it.")
-    return destroy_vm.start(session, vm, expunge=True, forced=True, parent=parent)
+    return destroy_vm.start(session, vm, expunge=True, forced=True, awaited=True)
 
 
-def _stop_vm(session: Session, vm: Vm, parent: str) -> WorkflowRow:
-    return stop_vm.start(session, vm, forced=False, parent=parent)
+def _stop_vm(session: Session, vm: Vm) -> WorkflowRow:
+    return stop_vm.start(session, vm, forced=False, awaited=True)
 
 
-def _remove_network(session: Session, network: Network, parent: str) -> WorkflowRow:
-    return delete_network.start(session, network, parent=parent)
+def _remove_network(session: Session, network: Network) -> WorkflowRow:
+    return delete_network.start(session, network)
 
 
-def _remove_template(session: Session, template: Template, parent: str) -> WorkflowRow:
-    return delete_template.start(session, template, parent=parent)
+def _remove_template(session: Session, template: Template) -> WorkflowRow:
+    return delete_template.start(session, template, awaited=True)
 
 
 STOPPING = Way("stop_vms", Vm, _stop_vm, lambda: Vm.state.in_(("Starting", "Running", "Stopping")))

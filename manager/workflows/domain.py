@@ -68,8 +68,8 @@ def remove_accounts(run: Run) -> Outcome:
     return end_all(run, remove_accounts.__name__, _delete_account, accounts)
 
 
-def _delete_account(session: Session, account: Account, parent: str) -> WorkflowRow:
-    return delete_account.start(session, account, parent=parent)
+def _delete_account(session: Session, account: Account) -> WorkflowRow:
+    return delete_account.start(session, account, awaited=True)
 
 
 def remove_domains(run: Run) -> Outcome:

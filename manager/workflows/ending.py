@@ -9,17 +9,17 @@ from sqlalchemy import false, insert, literal, null, select
 from sqlalchemy.orm import Session
 
 from manager.messages import ring
-from manager.models import EventRow, Network, WorkflowRow, new_id, utcnow
+from manager.models import EventRow, WorkflowRow, new_id, utcnow
 
-AWAITED = Network.__tablename__
-AWAITED_ARGUMENT = "awaited"
+AWAITED = "awaited"
+"""The argument of a workflow that others may wait for."""
 
 
 def end(session: Session, row: WorkflowRow, status: str) -> None:
     """Close `row` as done, failed or stuck. A stuck one keeps its subject until an operator retries or gives up.
 
-    Workflows of networks, and those that were started with `awaited`, are waited for by others; one that another
-    workflow began rings for that.
+    When a workflow is awaited, those are rung that wait for it, as their rows tell. Who waits for another kind looks
+    again by itself.
     """
     row.status = status
     row.ended = utcnow()
@@ -29,9 +29,7 @@ def end(session: Session, row: WorkflowRow, status: str) -> None:
     session.flush()
     if row.command:
         _record(session, row, "Completed", row.ended)
-    if "parent" in row.arguments:
-        ring(session, row.arguments["parent"])
-    if row.subject_type == AWAITED or row.arguments.get(AWAITED_ARGUMENT):
+    if row.arguments.get(AWAITED):
         for waiter in session.scalars(select(WorkflowRow.id).filter_by(waiting_for=row.id, status="running")):
             ring(session, waiter)
 

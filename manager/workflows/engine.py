@@ -134,13 +134,15 @@ class Step:
 class Workflow:
     """`subject` is the table of what the workflow is about; one workflow a subject is open at a time.
 
-    With a `lane`, one in that lane: beside another workflow of the subject that has another lane or none.
+    With a `lane`, one in that lane: beside another workflow of the subject that has another lane or none. Others may
+    come upon one that is `awaited` and wait for its end; for that of another kind, who starts it says awaited=True.
     """
 
     name: str
     subject: type[Any]
     steps: tuple[Step, ...]
     lane: str = ""
+    awaited: bool = False
 
     def holds(self, subject_id: str) -> str:
         """The unique key that an open workflow of the subject has."""
@@ -159,7 +161,7 @@ class Workflow:
             subject_type=self.subject.__tablename__,
             subject_id=subject.id,
             holds=holds,
-            arguments=arguments,
+            arguments=arguments | ({"awaited": True} if self.awaited else {}),
             wake_at=epoch() + RING_SECONDS,
             command=call.command if call else "",
             account_id=call.account.id if call else getattr(subject, "account_id", None),
@@ -178,9 +180,9 @@ class Workflow:
 WORKFLOWS: dict[str, Workflow] = {}
 
 
-def workflow(name: str, subject: type[Any], steps: Sequence[Step], *, lane: str = "") -> Workflow:
-    """Declare a workflow."""
-    WORKFLOWS[name] = Workflow(name, subject, tuple(steps), lane)
+def workflow(name: str, subject: type[Any], steps: Sequence[Step], **options: Any) -> Workflow:
+    """Declare a workflow; `options` are `lane` and `awaited`."""
+    WORKFLOWS[name] = Workflow(name, subject, tuple(steps), **options)
     return WORKFLOWS[name]
 
 

@@ -233,6 +233,7 @@ implement_network = workflow(
         Step(start_router, undo=stop_router),
         Step(mark_implemented),
     ],
+    awaited=True,
 )
 
 
@@ -268,6 +269,7 @@ restart_network = workflow(
         Step(start_router, undo=start_router),
         Step(mark_restarted),
     ],
+    awaited=True,
 )
 
 
@@ -320,6 +322,7 @@ change_network = workflow(
         Step(start_router, undo=stop_placed_router),
         Step(mark_changed),
     ],
+    awaited=True,
 )
 
 
@@ -359,4 +362,5 @@ delete_network = workflow(
         Step(give_up_addresses),
         Step(mark_deleted),
     ],
+    awaited=True,
 )

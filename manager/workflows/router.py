@@ -48,14 +48,17 @@ start_router_again = workflow(
     "router.start",
     Network,
     [Step(place_router, undo=leave_place), Step(start_router, undo=stop_router), Step(mark_restarted)],
+    awaited=True,
 )
 stop_router_alone = workflow(
     "router.stop",
     Network,
     [Step(begin_stopping, undo=run_on), Step(stop_router, undo=put_router_back), Step(leave_place)],
+    awaited=True,
 )
 destroy_router_alone = workflow(
     "router.destroy",
     Network,
     [Step(begin_stopping, undo=run_on), Step(stop_router, undo=put_router_back), Step(forget_router)],
+    awaited=True,
 )

@@ -33,7 +33,9 @@ def mark_told(run: Run) -> Outcome:
     return None
 
 
-carry_rules = workflow("network.rules", Network, [Step(tell_router), Step(mark_told)], lane="network-rules")
+carry_rules = workflow(
+    "network.rules", Network, [Step(tell_router), Step(mark_told)], lane="network-rules", awaited=True
+)
 
 
 def _locked(session: Session, network_id: str) -> Network:

@@ -123,7 +123,7 @@ def _claim_best(
         if not verdict.fits:
             return None
         if placement.claim(run.session, need, verdict, as_judged=as_judged):
-            if not need.disk or placement.claim_pool(run.session, str(verdict.pool_id), need.disk):
+            if placement.confirm(run.session, need, verdict):
                 return verdict
             placement.release(run.session, verdict.host_id, need.cpu_mhz, need.memory)
         if as_judged:

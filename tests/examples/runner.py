@@ -2,8 +2,8 @@
 
 A scenario is a YAML list of steps: `command`, `by` (admin, tenant, or nobody before a login), `with` (parameters, in
 which $name stands for something of the world or kept before), `keep` (name: path in the answer, such as
-keypair.id, host.0.id, or job.virtualmachine.id in the result of a job), and `setup: true` where the step only
-prepares others and is nobody's example.
+keypair.id, host.0.id, or job.virtualmachine.id in the result of a job), `setup: true` where the step only prepares
+others and is nobody's example, and `fails: true` where its job shall fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tests.examples.sameness import Sameness
 from tests.unit.workflows.cloud import Cloud
 
 FOLDER = Path(__file__).parents[2] / "api_docs" / "examples"
-STEP_KEYS = {"command", "by", "with", "keep", "setup"}
+STEP_KEYS = {"command", "by", "with", "keep", "setup", "fails"}
+DONE, FAILED = 1, 2
 
 
 def scenarios() -> list[Path]:
@@ -87,8 +88,7 @@ def _play(step: dict[str, Any], world: World, same: Sameness) -> dict[str, Any]:
     (content,) = answer.values()
     found = dict(content)
     if "jobid" in content and COMMANDS[name].is_async:
-        world.cloud.settle()
-        found["job"] = world.api("queryAsyncJobResult", jobid=content["jobid"])["jobresult"]
+        found["job"] = _result(world, step, content["jobid"])
     kept = {key: str(_at(found, path)) for key, path in step.get("keep", {}).items()}
     world.names.update(kept)
     same.know(kept)
@@ -97,6 +97,20 @@ def _play(step: dict[str, Any], world: World, same: Sameness) -> dict[str, Any]:
     if "job" in found:
         shown["result"] = same.answer(found["job"])
     return shown
+
+
+def _result(world: World, step: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """What came of the job, as its caller is told.
+
+    :raises ValueError: the scenario does not say so
+    """
+    world.cloud.settle()
+    job = world.api("queryAsyncJobResult", world.callers[step.get("by", "admin")], jobid=job_id)
+    expected = FAILED if step.get("fails") else DONE
+    if job["jobstatus"] != expected:
+        raise ValueError(f"The job of {step['command']} is {job['jobstatus']}, not {expected}: {job.get('jobresult')}")
+    result: dict[str, Any] = job["jobresult"]
+    return result
 
 
 def _send(world: World, by: str, method: str, parameters: dict[str, str]) -> dict[str, Any]:

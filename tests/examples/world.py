@@ -20,6 +20,7 @@ from tests.unit.api.live_cloud import live_cloud
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0rVyWJYpN4bH0lOq2m1m6m1uAqUm7Qf2m8sVwq0b6H me@here"
 AGENT_KEY = base64.b64encode(bytes(range(32))).decode()
+USER_AGENT = "CloudStack client"
 USED_DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 """The day whose usage is in records. That of the scenarios' own time differs in each run."""
 
@@ -27,6 +28,7 @@ USED_DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 def make(engine: Engine, directory: Path) -> World:
     """Two simulated hosts in zone z1 (the second disabled), the tenant `tenant` with net1, a template that is ready."""
     api = Api(create_app(engine), Caller.of(engine, "admin"))
+    api.client.environ_base["HTTP_USER_AGENT"] = USER_AGENT
     cloud, tenant = live_cloud(Factory(engine), directory)
     names = {
         "zone": cloud.zone_id, "pod": cloud.pod_id, "cluster": cloud.cluster_id, "host": cloud.hosts[0],

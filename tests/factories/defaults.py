@@ -138,6 +138,7 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     m.Region: {
         "id": lambda _factory, number: number + 1, "name": _named("region"), "endpoint": "https://cloud.example.org/",
     },
+    m.Annotation: {"entity_type": "VM", "text": "a note"},
     m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
     m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
     m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},

@@ -19,10 +19,14 @@ class NoFactory(Exception):  # noqa: N818 - it names what happened
 
 
 class Belongings:
-    """One row of a model for each account, made when it is first wanted."""
+    """One row of a model for each account, made when it is first wanted.
+
+    `projects` are those whose own accounts are asked for, by the id of that account.
+    """
 
     def __init__(self, factory: Factory) -> None:
         self.factory = factory
+        self.projects: dict[str, m.Project] = {}
         self._made: dict[tuple[Any, str, bool], str] = {}
 
     def of(self, model: type[Any], account: Account, *, removed: bool = False) -> str | None:
@@ -39,7 +43,9 @@ class Belongings:
 
     def _make(self, model: type[Any], account: Account, *, removed: bool) -> str:
         if not removed and model in KNOWN:
-            return KNOWN[model](self.factory, account)
+            return str(KNOWN[model](self.factory, account))
+        if not removed and model is m.Project and account.id in self.projects:
+            return self.projects[account.id].id
         row = self._row(model, account)
         if removed:
             self.factory.change(row, removed=m.utcnow(), live=None)
@@ -59,10 +65,16 @@ class Belongings:
         if model in PARTS:
             column, whole = PARTS[model]
             return self.factory(model, **{column: self.of(whole, account)})
-        row = self.factory(model, **({"account_id": account.id} if hasattr(model, "account_id") else {}))
+        row = self.factory(model, **self._owner(model, account))
         if model in OFFERINGS:
             self.factory(m.OfferingDomain, offering_id=row.id, domain_id=account.domain_id)
         return row
+
+    def _owner(self, model: type[Any], account: Account) -> dict[str, str]:
+        if model is m.ProjectInvitation and account.id in self.projects:
+            project = self.projects[account.id]
+            return {"project_id": project.id, "account_id": project.owner_id}
+        return {"account_id": account.id} if hasattr(model, "account_id") else {}
 
     def _project(self, account: Account) -> Any:
         """One that the account administers; a project's own account is nobody's."""

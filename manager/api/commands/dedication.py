@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import ListRequest, Page, Request, Response, SuccessResponse, command
+from manager.api.command import Given, ListRequest, Page, Request, Response, SuccessResponse, command
 from manager.api.commands.place import hold, kind_of
 from manager.api.errors import Invalid
 from manager.api.fields import Ref, Text
@@ -44,49 +44,9 @@ class DedicatedResponse(Response):
         ]
 
 
-class DedicatedZoneResponse(DedicatedResponse):
-    kind, word, object_key = Zone, "zone", "dedicatedzone"
-    zoneid = Str("the zone's id")
-    zonename = Str("its name")
-
-
-class DedicatedPodResponse(DedicatedResponse):
-    kind, word, object_key = Pod, "pod", "dedicatedpod"
-    podid = Str("the pod's id")
-    podname = Str("its name")
-
-
-class DedicatedClusterResponse(DedicatedResponse):
-    kind, word, object_key = Cluster, "cluster", "dedicatedcluster"
-    clusterid = Str("the cluster's id")
-    clustername = Str("its name")
-
-
-class DedicatedHostResponse(DedicatedResponse):
-    kind, word, object_key = Host, "host", "dedicatedhost"
-    hostid = Str("the host's id")
-    hostname = Str("its name")
-
-
 class DedicateRequest(Request):
     domainid = Ref(Domain, "the domain that it is kept for, with all below it", required=True)
     account = Text("the one account of that domain that it is kept for")
-
-
-class DedicateZone(DedicateRequest):
-    zoneid = Ref(Zone, "the zone", required=True)
-
-
-class DedicatePod(DedicateRequest):
-    podid = Ref(Pod, "the pod", required=True)
-
-
-class DedicateCluster(DedicateRequest):
-    clusterid = Ref(Cluster, "the cluster", required=True)
-
-
-class DedicateHost(DedicateRequest):
-    hostid = Ref(Host, "the host", required=True)
 
 
 def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> WorkflowRow:
@@ -95,6 +55,7 @@ def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> Wor
     :raises Invalid: something does, or it is dedicated already
     """
     hold(call, thing)
+    _hold_hosts(call, thing)
     owner = access.owner(call, account, domain) if account else None
     kind = kind_of(type(thing))
     row = Dedication(
@@ -109,14 +70,22 @@ def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> Wor
     return call.job_done(row)
 
 
+HOSTS_OF = {Zone: Host.zone_id, Pod: Host.pod_id, Cluster: Host.cluster_id, Host: Host.id}
+
+
+def _hold_hosts(call: Call, thing: Any) -> None:
+    """Wait for the claims of hosts there that are under way, and have later ones wait for the end of this call."""
+    inside = select(Host.id).where(HOSTS_OF[type(thing)] == thing.id)
+    call.session.scalars(inside.order_by(Host.id).with_for_update()).all()
+
+
 def _refuse_others(call: Call, thing: Any, domain: Domain, owner: Account | None) -> None:
-    column = {Zone: Host.zone_id, Pod: Host.pod_id, Cluster: Host.cluster_id, Host: Host.id}[type(thing)]
     query = (
         select(Vm.id)
         .join(Host, Host.id == Vm.host_id)
         .join(Account, Account.id == Vm.account_id)
         .join(Domain, Domain.id == Account.domain_id)
-        .where(column == thing.id)
+        .where(HOSTS_OF[type(thing)] == thing.id)
     )
     others = Vm.account_id != owner.id if owner is not None else ~access.below(domain)
     found = call.session.scalar(query.where(others).limit(1))
@@ -127,106 +96,24 @@ def _refuse_others(call: Call, thing: Any, domain: Domain, owner: Account | None
         )
 
 
-@command("dedicateZone", DedicateZone, DedicatedZoneResponse, is_async=True, event="DEDICATE.RESOURCE", shape="list")
-def dedicate_zone(call: Call, zoneid: Zone, domainid: Domain, account: str | None) -> WorkflowRow:
-    """Keep a zone for a domain or an account: no virtual machine of others is placed there any more."""
-    return dedicate(call, zoneid, domainid, account)
-
-
-@command("dedicatePod", DedicatePod, DedicatedPodResponse, is_async=True, event="DEDICATE.RESOURCE", shape="list")
-def dedicate_pod(call: Call, podid: Pod, domainid: Domain, account: str | None) -> WorkflowRow:
-    """Keep a pod for a domain or an account: no virtual machine of others is placed there any more."""
-    return dedicate(call, podid, domainid, account)
-
-
-@command(
-    "dedicateCluster", DedicateCluster, DedicatedClusterResponse, is_async=True, event="DEDICATE.RESOURCE", shape="list"
-)
-def dedicate_cluster(call: Call, clusterid: Cluster, domainid: Domain, account: str | None) -> WorkflowRow:
-    """Keep a cluster for a domain or an account: no virtual machine of others is placed there any more."""
-    return dedicate(call, clusterid, domainid, account)
-
-
-@command("dedicateHost", DedicateHost, DedicatedHostResponse, is_async=True, event="DEDICATE.RESOURCE", shape="list")
-def dedicate_host(call: Call, hostid: Host, domainid: Domain, account: str | None) -> WorkflowRow:
-    """Keep a host for a domain or an account: no virtual machine of others is placed there any more."""
-    return dedicate(call, hostid, domainid, account)
-
-
 class ListDedicated(ListRequest):
     domainid = Ref(Domain, "only what is kept for this domain")
     account = Text("only what is kept for this account of it")
 
 
-class ListDedicatedZones(ListDedicated):
-    zoneid = Ref(Zone, "only this zone")
-
-
-class ListDedicatedPods(ListDedicated):
-    podid = Ref(Pod, "only this pod")
-
-
-class ListDedicatedClusters(ListDedicated):
-    clusterid = Ref(Cluster, "only this cluster")
-
-
-class ListDedicatedHosts(ListDedicated):
-    hostid = Ref(Host, "only this host")
-
-
-def listed(call: Call, model: type[Any], thing: Any, filters: dict[str, Any]) -> Page:
+def listed(call: Call, model: type[Any], thing: Any, given: Given) -> Page:
     query = select(Dedication).join(model, model.id == Dedication.resource_id).where(model.removed.is_(None))
     if thing is not None:
         query = query.where(Dedication.resource_id == thing.id)
-    if filters["domainid"] is not None:
-        query = query.where(Dedication.domain_id == filters["domainid"].id)
-    if filters["account"]:
-        if filters["domainid"] is None:
+    if given.domainid is not None:
+        query = query.where(Dedication.domain_id == given.domainid.id)
+    if given.account:
+        if given.domainid is None:
             raise Invalid("The parameter account needs domainid, which says where the account is.")
-        query = query.where(Dedication.account_id == access.owner(call, filters["account"], filters["domainid"]).id)
-    if filters["keyword"]:
-        query = query.where(model.name.contains(filters["keyword"], autoescape=True))
+        query = query.where(Dedication.account_id == access.owner(call, given.account, given.domainid).id)
+    if given.keyword:
+        query = query.where(model.name.contains(given.keyword, autoescape=True))
     return call.paged(query.order_by(model.name, model.id))
-
-
-@command("listDedicatedZones", ListDedicatedZones, DedicatedZoneResponse)
-def list_dedicated_zones(call: Call, zoneid: Zone | None, **filters: Any) -> Page:
-    """List dedicated zones."""
-    return listed(call, Zone, zoneid, filters)
-
-
-@command("listDedicatedPods", ListDedicatedPods, DedicatedPodResponse)
-def list_dedicated_pods(call: Call, podid: Pod | None, **filters: Any) -> Page:
-    """List dedicated pods."""
-    return listed(call, Pod, podid, filters)
-
-
-@command("listDedicatedClusters", ListDedicatedClusters, DedicatedClusterResponse)
-def list_dedicated_clusters(call: Call, clusterid: Cluster | None, **filters: Any) -> Page:
-    """List dedicated clusters."""
-    return listed(call, Cluster, clusterid, filters)
-
-
-@command("listDedicatedHosts", ListDedicatedHosts, DedicatedHostResponse)
-def list_dedicated_hosts(call: Call, hostid: Host | None, **filters: Any) -> Page:
-    """List dedicated hosts."""
-    return listed(call, Host, hostid, filters)
-
-
-class ReleaseZone(Request):
-    zoneid = Ref(Zone, "the zone", required=True)
-
-
-class ReleasePod(Request):
-    podid = Ref(Pod, "the pod", required=True)
-
-
-class ReleaseCluster(Request):
-    clusterid = Ref(Cluster, "the cluster", required=True)
-
-
-class ReleaseHost(Request):
-    hostid = Ref(Host, "the host", required=True)
 
 
 def release(call: Call, thing: Any) -> WorkflowRow:
@@ -237,25 +124,34 @@ def release(call: Call, thing: Any) -> WorkflowRow:
     return call.job_done(thing)
 
 
-@command("releaseDedicatedZone", ReleaseZone, SuccessResponse, is_async=True, event="DEDICATE.RESOURCE.RELEASE")
-def release_zone(call: Call, zoneid: Zone) -> WorkflowRow:
-    """Open a dedicated zone to everyone."""
-    return release(call, zoneid)
+def _declare(kind: type[Any]) -> None:
+    """The commands that dedicate, list and release things of a kind."""
+    name, word = kind.__name__, kind_of(kind)
+    key = f"{word}id"
+    fields = {key: Str(f"the {word}'s id"), f"{word}name": Str("its name")}
+    own = {"kind": kind, "word": word, "object_key": f"dedicated{word}", **fields}
+    response = type(f"Dedicated{name}Response", (DedicatedResponse,), own)
+    perhaps = {key: Ref(kind, f"only this {word}")}
+
+    def keep(call: Call, given: Given) -> WorkflowRow:
+        return dedicate(call, getattr(given, key), given.domainid, given.account)
+
+    def show(call: Call, given: Given) -> Page:
+        return listed(call, kind, getattr(given, key), given)
+
+    def open_up(call: Call, given: Given) -> WorkflowRow:
+        return release(call, getattr(given, key))
+
+    keep.__doc__ = f"Keep a {word} for a domain or an account: no virtual machine of others is placed there any more."
+    show.__doc__ = f"List dedicated {word}s."
+    open_up.__doc__ = f"Open a dedicated {word} to everyone."
+    event = "DEDICATE.RESOURCE"
+    request = type(f"Dedicate{name}", (DedicateRequest,), {key: Ref(kind, f"the {word}", required=True)})
+    command(f"dedicate{name}", request, response, is_async=True, event=event, shape="list")(keep)
+    command(f"listDedicated{name}s", type(f"ListDedicated{name}s", (ListDedicated,), perhaps), response)(show)
+    request = type(f"Release{name}", (Request,), {key: Ref(kind, f"the {word}", required=True)})
+    command(f"releaseDedicated{name}", request, SuccessResponse, is_async=True, event=f"{event}.RELEASE")(open_up)
 
 
-@command("releaseDedicatedPod", ReleasePod, SuccessResponse, is_async=True, event="DEDICATE.RESOURCE.RELEASE")
-def release_pod(call: Call, podid: Pod) -> WorkflowRow:
-    """Open a dedicated pod to everyone."""
-    return release(call, podid)
-
-
-@command("releaseDedicatedCluster", ReleaseCluster, SuccessResponse, is_async=True, event="DEDICATE.RESOURCE.RELEASE")
-def release_cluster(call: Call, clusterid: Cluster) -> WorkflowRow:
-    """Open a dedicated cluster to everyone."""
-    return release(call, clusterid)
-
-
-@command("releaseDedicatedHost", ReleaseHost, SuccessResponse, is_async=True, event="DEDICATE.RESOURCE.RELEASE")
-def release_host(call: Call, hostid: Host) -> WorkflowRow:
-    """Open a dedicated host to everyone."""
-    return release(call, hostid)
+for _kind in HOSTS_OF:
+    _declare(_kind)

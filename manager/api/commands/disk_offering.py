@@ -11,7 +11,7 @@ from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, com
 from manager.api.commands.service_offering import STATES, STORAGE_TYPES, clean_tags
 from manager.api.errors import Invalid
 from manager.api.fields import GIB, Choice, Flag, Integer, ListOf, Ref, Size, Text
-from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, listed, restrict, shown_limits
+from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, change, listed, restrict, shown_limits
 from manager.api.response import Bool, Long, Response, Shown, Str, SuccessResponse, When
 from manager.models import DiskOffering, Domain, Zone
 
@@ -89,13 +89,9 @@ def create_disk_offering(call: Call, given: Given) -> DiskOffering:
         display=given.displayoffering,
         live=given.name.lower(),
     )
-    made: DiskOffering = call.add(offering, taken=_taken(given.name))
+    made: DiskOffering = call.add(offering, taken=f"A disk offering named {given.name} exists already.")
     restrict(call, made, given.domainid, given.zoneid)
     return made
-
-
-def _taken(name: str) -> str:
-    return f"A disk offering named {name} exists already."
 
 
 class ListDiskOfferings(ListRequest):
@@ -144,20 +140,11 @@ class UpdateDiskOffering(Request):
 def update_disk_offering(call: Call, given: Given) -> DiskOffering:
     """Change a disk offering; volumes that have it keep their size."""
     offering: DiskOffering = given.id
-    if given.name:
-        offering.name, offering.live = given.name, given.name.lower()
-    if given.displaytext:
-        offering.display_text = given.displaytext
-    if given.sortkey is not None:
-        offering.sort_key = given.sortkey
     if given.displayoffering is not None:
         offering.display = given.displayoffering
     if given.tags is not None:
         offering.tags = clean_tags(given.tags)
-    if given.state is not None:
-        offering.state = given.state
-    call.flush(taken=_taken(offering.name))
-    restrict(call, offering, given.domainid, given.zoneid)
+    change(call, offering, given, "disk offering")
     return offering
 
 

@@ -20,7 +20,7 @@ from manager.api.commands.vm import ListVms, list_virtual_machines
 from manager.api.commands.vm_response import VmResponse
 from manager.api.commands.volume import ListVolumes, VolumeResponse, list_volumes
 from manager.api.commands.zone import ListZones, ZoneResponse, list_zones
-from manager.api.response import Shown, Str
+from manager.api.response import Response, Shown, Str
 from manager.models import Cluster, Host, Vm
 
 GIB = 2**30
@@ -91,6 +91,16 @@ def _sums(call: Call, column: Any, ids: Sequence[str]) -> dict[str, Any]:
     return {row.place: row for row in call.session.execute(query)}
 
 
+class PlaceFigures(Response):
+    """What the hosts of a place have and give out together."""
+
+    state = Str("Enabled where a host is Up and takes virtual machines, else Disabled")
+    cputotal = Str("the speed of all CPUs, with over-provisioning")
+    cpuallocated = Str("what of that is given out")
+    memorytotal = Str("the memory, with over-provisioning")
+    memoryallocated = Str("what of that is given out")
+
+
 def _figures(row: Any) -> Shown:
     if row is None:
         return {}
@@ -104,13 +114,8 @@ def _figures(row: Any) -> Shown:
     }
 
 
-class ClusterMetricsResponse(ClusterResponse):
-    state = Str("Enabled where a host is Up and takes virtual machines, else Disabled")
+class ClusterMetricsResponse(ClusterResponse, PlaceFigures):
     hosts = Str("its hosts that are Up and take virtual machines, of all")
-    cputotal = Str("the speed of all CPUs, with over-provisioning")
-    cpuallocated = Str("what of that is given out")
-    memorytotal = Str("the memory, with over-provisioning")
-    memoryallocated = Str("what of that is given out")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Cluster]) -> list[Shown]:
@@ -132,13 +137,8 @@ def list_clusters_metrics(call: Call, **filters: Any) -> Page:
     return found
 
 
-class ZoneMetricsResponse(ZoneResponse):
-    state = Str("Enabled where a host is Up and takes virtual machines, else Disabled")
+class ZoneMetricsResponse(ZoneResponse, PlaceFigures):
     clusters = Str("its clusters that are Enabled, of all")
-    cputotal = Str("the speed of all CPUs, with over-provisioning")
-    cpuallocated = Str("what of that is given out")
-    memorytotal = Str("the memory, with over-provisioning")
-    memoryallocated = Str("what of that is given out")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:

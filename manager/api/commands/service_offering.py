@@ -11,7 +11,7 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.errors import Invalid
 from manager.api.fields import GIB, MIB, Choice, Flag, Integer, ListOf, Ref, Size, Text
-from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, listed, restrict, shown_limits
+from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, change, listed, restrict, shown_limits
 from manager.api.response import Bool, Int, Long, Response, Shown, Str, SuccessResponse, When
 from manager.models import Domain, ServiceOffering, Vm, Zone
 
@@ -121,13 +121,9 @@ def create_service_offering(call: Call, given: Given) -> ServiceOffering:
         root_disk_size=given.rootdisksize or 0,
         live=given.name.lower(),
     )
-    made: ServiceOffering = call.add(offering, taken=_taken(given.name))
+    made: ServiceOffering = call.add(offering, taken=f"A service offering named {given.name} exists already.")
     restrict(call, made, given.domainid, given.zoneid)
     return made
-
-
-def _taken(name: str) -> str:
-    return f"A service offering named {name} exists already."
 
 
 def _is_customized(given: Given) -> bool:
@@ -222,20 +218,11 @@ class UpdateServiceOffering(Request):
 def update_service_offering(call: Call, given: Given) -> ServiceOffering:
     """Change a service offering; virtual machines that have it keep their size."""
     offering: ServiceOffering = given.id
-    if given.name:
-        offering.name, offering.live = given.name, given.name.lower()
-    if given.displaytext:
-        offering.display_text = given.displaytext
-    if given.sortkey is not None:
-        offering.sort_key = given.sortkey
     if given.hosttags is not None:
         offering.host_tags = clean_tags(given.hosttags)
     if given.storagetags is not None:
         offering.storage_tags = clean_tags(given.storagetags)
-    if given.state is not None:
-        offering.state = given.state
-    call.flush(taken=_taken(offering.name))
-    restrict(call, offering, given.domainid, given.zoneid)
+    change(call, offering, given, "service offering")
     return offering
 
 

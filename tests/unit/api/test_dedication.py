@@ -4,31 +4,7 @@ import pytest
 
 from manager.models import Host, Vm
 from tests.client import Refused
-from tests.unit.api.live_cloud import live_cloud, run
-
-
-@pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
-
-
-@pytest.fixture
-def wanted(cloud):
-    return {
-        "zoneid": cloud.zone_id, "templateid": cloud.template_id, "serviceofferingid": cloud.offering_id,
-        "networkids": cloud.network_id,
-    }  # fmt: skip
-
+from tests.unit.api.live_cloud import run
 
 KINDS = ["Zone", "Pod", "Cluster", "Host"]
 

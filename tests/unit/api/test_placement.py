@@ -4,24 +4,8 @@ import pytest
 
 from manager.models import Host, ServiceOffering, StoragePool, Template, Vm
 from tests.client import Caller, Refused
-from tests.unit.api.live_cloud import live_cloud
 
 GIB = 2**30
-
-
-@pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
 
 
 @pytest.fixture

@@ -5,23 +5,8 @@ import pytest
 from manager.models import OsType, ResourceLimit, ResourceUse, Template, Vm, Volume, WorkflowRow
 from manager.workflows import engine
 from tests.client import Refused
-from tests.unit.api.live_cloud import live_cloud, run
+from tests.unit.api.live_cloud import run
 from tests.unit.workflows.test_laws import breaking
-
-
-@pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
 
 
 @pytest.fixture

@@ -25,33 +25,10 @@ from manager.models import (
 )
 from manager.models.resources import BY_KEY
 from tests.client import Refused
-from tests.unit.api.live_cloud import live_cloud, statements
+from tests.unit.api.live_cloud import statements
 
 MIB, GIB = 2**20, 2**30
 LEFT_ALONE = {"events", "client_tokens"}
-
-
-@pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
-
-
-@pytest.fixture
-def wanted(cloud):
-    return {
-        "zoneid": cloud.zone_id, "templateid": cloud.template_id, "serviceofferingid": cloud.offering_id,
-        "networkids": cloud.network_id,
-    }  # fmt: skip
 
 
 def counts(engine) -> dict[str, int]:

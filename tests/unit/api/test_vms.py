@@ -29,21 +29,6 @@ ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0rVyWJYpN4bH0lOq2m1m6m1uAqUm7Qf
 
 
 @pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
-
-
-@pytest.fixture
 def vm(cloud) -> Vm:
     vm_id = cloud.deploy("web")
     cloud.settle()

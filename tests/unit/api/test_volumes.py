@@ -4,22 +4,7 @@ import pytest
 
 from manager.models import StoragePool, Tag, Vm, Volume
 from tests.client import Caller, Refused
-from tests.unit.api.live_cloud import live_cloud, statements
-
-
-@pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
+from tests.unit.api.live_cloud import statements
 
 
 @pytest.fixture
