@@ -66,7 +66,11 @@ class Completer:
 
     def _first(self, current: str) -> list[Candidate]:
         if current[:1].isalpha() and current.lower() != current:
-            return [Candidate(name, "") for name in self.catalog if name.lower().startswith(current.lower())]
+            return [
+                Candidate(name, self.catalog.told(name))
+                for name in self.catalog
+                if name.lower().startswith(current.lower())
+            ]
         verbs = _starting(current, self.catalog.verbs())
         own = [Candidate(name, text) for name, (_, text) in COMMANDS.items() if name.startswith(current)]
         return [*(one for one in verbs if one.text not in COMMANDS), *own]
@@ -95,7 +99,7 @@ class Completer:
         nouns = self.catalog.nouns(verb)
         found = [noun for noun in nouns if noun.startswith(current.lower())]
         found = found or [noun for noun in nouns if current.lower() in noun]
-        return [Candidate(noun, self.catalog[nouns[noun]].description) for noun in sorted(found)]
+        return [Candidate(noun, self.catalog.told(nouns[noun])) for noun in sorted(found)]
 
     def _of_command(self, words: list[str], before: str, current: str) -> list[Candidate]:
         name = self.catalog.named(words[0]) if len(words) == 1 or "=" in words[1] else ""

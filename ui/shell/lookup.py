@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ui.shell.catalog import Api, Catalog, Parameter
-from ui.shell.client import Client
 from ui.shell.errors import UsageError
 from ui.shell.rows import rows_of
+
+if TYPE_CHECKING:
+    from ui.shell.catalog import Api, Catalog, Parameter
+    from ui.shell.client import Client
 
 PAGE = 50
 LABELS = ("name", "displayname", "username", "ipaddress", "path", "displaytext", "description", "account", "key")

@@ -121,6 +121,11 @@ class Shell:
             return self.report(ShellError(f"{error.filename or 'Output'}: {error.strerror or error}."))
 
     def report(self, error: ShellError) -> int:
+        self.err.write(self.worded(error))
+        return error.exit_code
+
+    def worded(self, error: ShellError) -> str:
+        """What is told of an error: the sentence, and below it what to do."""
         title = "pileus: "
         code = f" ({error.code})" if isinstance(error, ApiError) else ""
         indent, style = " " * len(title), "yellow" if isinstance(error, DetachedError) else "red"
@@ -129,8 +134,7 @@ class Shell:
         for line in error.hint.splitlines():
             lead = " " * (len(line) - len(line.lstrip()))
             lines.append(screen.wrapped(line.strip(), self.err.width, indent + lead) if line.strip() else "")
-        self.err.write("\n".join(lines) + "\n")
-        return error.exit_code
+        return "\n".join(lines) + "\n"
 
     def execute(self, line: Line, out: Screen) -> None:
         """:raises ShellError: it did not succeed"""
