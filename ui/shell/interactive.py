@@ -154,9 +154,10 @@ def _greet(shell: Shell) -> None:
 
 def _prompt(shell: Shell) -> str:
     try:
-        return f"pileus:{shell.profile.name}> "
+        name = shell.profile.name
     except ShellError:
-        return "pileus> "
+        name = "no cloud"
+    return shell.config.setting("prompt").replace("{profile}", name).rstrip() + " "
 
 
 def toolbar(watcher: Watcher) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,9 @@ class Foreign:
 
 
 @contextmanager
-def foreign_cloud() -> Iterator[Foreign]:
+def foreign_cloud(secured: ssl.SSLContext | None = None) -> Iterator[Foreign]:
+    """With `secured` it speaks TLS, as localhost."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -62,7 +65,10 @@ def foreign_cloud() -> Iterator[Foreign]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    cloud = Foreign(f"http://127.0.0.1:{server.server_port}/client/api")
+    scheme, host = ("https", "localhost") if secured else ("http", "127.0.0.1")
+    if secured:
+        server.socket = secured.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    cloud = Foreign(f"{scheme}://{host}:{server.server_port}/client/api")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
