@@ -77,7 +77,9 @@ class Page:
         """
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
         tokens = markdown.parse(self.text)
-        headings, columns, column = [], [], 0
+        headings: list[Heading] = []
+        columns: list[str] = []
+        column = 0
         for number, token in enumerate(tokens):
             if token.type == "heading_open":
                 found = _linked(token, tokens[number + 1])
