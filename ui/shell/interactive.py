@@ -11,6 +11,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.history import History
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
+from prompt_toolkit.styles import Style
 
 from ui.shell import history, screen
 from ui.shell.catalog import MOST_OF_ALL
@@ -105,6 +106,7 @@ def session_of(shell: Shell) -> PromptSession[str]:
         reserve_space_for_menu=ROWS_FOR_MENU,
         mouse_support=False,
         key_bindings=tab.bindings,
+        style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansigray"}),
     )
     session.default_buffer.on_completions_changed += tab.arrived
     return session
@@ -141,7 +143,7 @@ def _take_lines(shell: Shell, session: PromptSession[str], watcher: Watcher) -> 
 def _greet(shell: Shell) -> None:
     """Say where we are, and learn the commands of the cloud, in the background, where they are not known or old."""
     try:
-        told = f"{shell.profile.url} as {shell.profile.name}. Tab completes, help explains, Ctrl-D leaves."
+        told = f"{shell.profile.url} as {shell.profile.name}."
         shell.out.write(screen.wrapped(told, shell.out.width) + "\n")
         is_new = shell.known().is_empty
         if is_new or shell.known().is_old:
@@ -160,6 +162,8 @@ def _prompt(shell: Shell) -> str:
     return shell.config.setting("prompt").replace("{profile}", name).rstrip() + " "
 
 
-def toolbar(watcher: Watcher) -> str | None:
+def toolbar(watcher: Watcher) -> str:
     count = len(watcher.running)
-    return f" {count} job{'s' if count > 1 else ''} running; jobs lists them, wait JOB follows one" if count else None
+    if count:
+        return f" {count} job{'s' if count > 1 else ''} running: jobs lists them, wait JOB follows one"
+    return " Tab completes   Ctrl-R finds an earlier line   help VERB NOUN explains   Ctrl-D leaves"
