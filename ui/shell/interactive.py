@@ -106,7 +106,7 @@ def session_of(shell: Shell) -> PromptSession[str]:
         reserve_space_for_menu=ROWS_FOR_MENU,
         mouse_support=False,
         key_bindings=tab.bindings,
-        style=Style.from_dict({"bottom-toolbar": "noreverse fg:ansigray"}),
+        style=Style.from_dict({"bottom-toolbar": "noreverse fg:#767676"}),
     )
     session.default_buffer.on_completions_changed += tab.arrived
     return session
