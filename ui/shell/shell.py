@@ -34,6 +34,7 @@ class Shell:
         self._profile: Profile | None = None
         self._client: Client | None = None
         self._catalog: Catalog | None = None
+        self._tells_calls = False
         self.out, self.err = self.screen(sys.stdout), self.screen(sys.stderr)
 
     def screen(self, stream: IO[str]) -> Screen:
@@ -49,7 +50,7 @@ class Shell:
     def client(self) -> Client:
         if self._client is None:
             self._client = Client(self.profile, self.timeout(self.general), self._ask)
-            self._client.trace = self._traced if self.general.debug else None
+        self._client.trace = self._traced if self._tells_calls else None
         return self._client
 
     @property
@@ -158,6 +159,7 @@ class Shell:
     def execute(self, line: Line, out: Screen) -> None:
         """:raises ShellError: it did not succeed"""
         options = self.options(line)
+        self._tells_calls = options.debug
         words = line.words or ["help"]
         if not line.options.chooses_cloud or words[0] in ("login", "set"):
             self._execute(words, line, options, out)

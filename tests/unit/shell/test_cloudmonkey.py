@@ -93,6 +93,13 @@ def test_debugging_tells_of_calls_and_no_secret(foreign, pileus):
     assert ("password=***" in told, "hidden" in told) == (True, False)
 
 
+def test_debugging_is_for_the_line_that_asks_for_it(foreign, pileus, tmp_path):
+    foreign.replies["listZones"] = {}
+    (tmp_path / "script").write_text("list zones name=a\nlist zones name=b -d\nlist zones name=c\n")
+    told = pileus("-f", f"{tmp_path}/script").err
+    assert [f"name={one}" in told for one in "abc"] == [False, True, False]
+
+
 def test_value_of_a_file_is_named_with_an_at(foreign, pileus, tmp_path):
     foreign.replies["listZones"] = {}
     (tmp_path / "name").write_text("one\n")

@@ -91,6 +91,15 @@ def test_identifiers_have_lists_even_where_the_server_does_not_tell_which(catalo
     assert len(missing) < count / 25
 
 
+def test_commands_stay_readable_while_another_process_reads_them_anew(tmp_path):
+    path = tmp_path / "cloudstack.apis"
+    Catalog(path).keep(list(described()))
+    open_one = Catalog(path)
+    open_one.load()
+    Catalog(path).keep([one for one in described() if one["name"].startswith("list")][::2])
+    assert [open_one[name].name for name in open_one] == sorted(facts()["commands"])
+
+
 def test_whole_cloud_is_read_from_a_server(foreign, pileus):
     foreign.replies["listApis"] = {"count": len(facts()["commands"]), "api": list(described())}
     assert pileus("sync").code == 0
