@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from cloudinit import distros, helpers
 from cloudinit.sources import DataSourceCloudStack
@@ -21,6 +22,8 @@ def main(folder: str) -> None:
     found = {
         "got": got,
         "router": source.vr_addr,
+        "data_server": DataSourceCloudStack.get_data_server(),
+        "lease": Path(str(DataSourceCloudStack.get_latest_lease())).read_text(),
         "instance_id": source.get_instance_id(),
         "hostname": str(source.get_hostname().hostname),
         "public_keys": source.get_public_ssh_keys(),

@@ -28,8 +28,8 @@ SCRIPT = """#!/bin/sh
 [ -n "$new_ip_address" ] || exit 0
 ip address replace $new_ip_address/24 dev $interface
 ip route replace default via $new_routers
-[ -n "$WITH_DNS" ] || exit 0
-echo "search $new_domain_name" > /etc/resolv.conf
+"""
+RESOLVER = """echo "search $new_domain_name" > /etc/resolv.conf
 for server in $new_domain_name_servers; do echo "nameserver $server"; done >> /etc/resolv.conf
 """
 GUEST_LIFE = """set -e
@@ -37,9 +37,10 @@ mount -t tmpfs none /var/lib
 mkdir /var/lib/dhcp
 : > "$1/resolv.conf"
 mount --bind "$1/resolv.conf" /etc/resolv.conf
-"$2" -1 -lf /var/lib/dhcp/dhclient.eth0.leases -pf "$1/pid" -sf "$1/script" eth0 >&2
-until [ -s "$1/pid" ]; do sleep 0.1; done
-kill "$(cat "$1/pid")"
+"$2" -d -1 -lf /var/lib/dhcp/dhclient.eth0.leases -pf "$1/pid" -sf "$1/script" eth0 >&2 &
+client=$!
+until [ -e "$1/bound" ]; do kill -0 $client; sleep 0.1; done
+kill $client
 exec "$3" "$4" "$1"
 """
 RUNNER = Path(__file__).parents[2] / "clients" / "cloud_init.py"
@@ -56,15 +57,13 @@ class Guest:
 
     def boot(self, *, with_dns: bool) -> dict[str, Any]:
         """What cloud-init finds out after a lease from a real DHCP client."""
-        (self.folder / "script").write_text(SCRIPT)
-        (self.folder / "script").chmod(0o755)
+        script, bound = self.folder / "script", self.folder / "bound"
+        script.write_text(SCRIPT + (RESOLVER if with_dns else "") + f"touch {bound}\n")
+        script.chmod(0o755)
+        bound.unlink(missing_ok=True)
         dhclient = debian_package("isc-dhcp-client") / "sbin/dhclient"
         packages = debian_package("cloud-init") / "usr/lib/python3/dist-packages"
-        environment = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "PYTHONPATH": str(packages),
-            "WITH_DNS": "1" if with_dns else "",
-        }
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(packages)}
         line = ("sh", "-c", GUEST_LIFE, "guest", str(self.folder), str(dhclient), str(self.python), str(RUNNER))
         said = sh("ip", "netns", "exec", self.namespace, *line, env=environment)
         return json.loads(said.splitlines()[-1])
@@ -125,7 +124,7 @@ def guest(site, cloud, vm, tmp_path, client_python) -> Guest:  # noqa: F811 - th
 
 def test_cloud_init_believes_what_the_api_says(guest, vm, api, user):
     found = guest.boot(with_dns=True)
-    assert (found["got"], found["router"]) == (True, "10.1.1.1")
+    assert (found["got"], found["router"], found["data_server"]) == (True, "10.1.1.1", "10.1.1.1")
     (shown,) = api("listVirtualMachines", user, id=vm["id"])["virtualmachine"]
     assert found["instance_id"] == shown["id"]
     assert found["hostname"].partition(".")[0] == shown["name"] == "web-1"
@@ -143,7 +142,8 @@ def test_cloud_init_believes_what_the_api_says(guest, vm, api, user):
 def test_password_is_given_once_and_the_router_found_by_its_lease(guest, vm):
     """Without a resolver cloud-init takes the server identifier of the lease."""
     first, second = guest.boot(with_dns=False), guest.boot(with_dns=False)
-    assert {found["router"] for found in (first, second)} == {"10.1.1.1"}
+    assert {(found["router"], found["data_server"]) for found in (first, second)} == {("10.1.1.1", None)}
+    assert "dhcp-server-identifier 10.1.1.1;" in first["lease"]
     assert first["config"]["password"] == vm["password"]
     assert second["config"] == {}
     assert second["instance_id"] == first["instance_id"] == vm["id"]
