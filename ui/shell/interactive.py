@@ -118,7 +118,9 @@ def converse(shell: Shell, session: PromptSession[str] | None = None) -> int:
     watcher = Watcher(shell)
     watcher.start()
     try:
-        _greet(shell)
+        learning = _greet(shell)
+        if isinstance(session.completer, ShellCompleter):
+            session.completer.learning = learning
         return _take_lines(shell, session, watcher)
     finally:
         watcher.end()
@@ -140,8 +142,9 @@ def _take_lines(shell: Shell, session: PromptSession[str], watcher: Watcher) -> 
             session.completer.values.forget()
 
 
-def _greet(shell: Shell) -> None:
+def _greet(shell: Shell) -> Learner | None:
     """Say where we are, and learn the commands of the cloud, in the background, where they are not known or old."""
+    learning = None
     try:
         told = f"{shell.profile.url} as {shell.profile.name}."
         shell.out.write(screen.wrapped(told, shell.out.width) + "\n")
@@ -152,6 +155,7 @@ def _greet(shell: Shell) -> None:
             learning.join(GREETING if is_new else 0)
     except ShellError as error:
         shell.report(error)
+    return learning
 
 
 def _prompt(shell: Shell) -> str:

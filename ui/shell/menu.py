@@ -24,14 +24,20 @@ _LOOK_UP = 0.05  # seconds between looks whether the line has changed meanwhile
 
 
 class ShellCompleter(Completer):
-    """May ask the server, which is given up after two seconds."""
+    """May ask the server, which is given up after two seconds.
+
+    While `learning` reads the commands of a new cloud, what is asked for waits for them.
+    """
 
     def __init__(self, shell: Shell) -> None:
         self.shell = shell
         self.values = Values(lambda: Client(shell.profile, TIME_LIMIT), shell.known)
+        self.learning: threading.Thread | None = None
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:  # noqa: ARG002 - its interface
         try:
+            if self.learning is not None and self.shell.known().is_empty:
+                self.learning.join()
             asks = self.shell.config.setting("complete") != "false"
             fetch = self.values if asks else completion.nothing
             config = self.shell.config

@@ -67,6 +67,17 @@ def test_prompt_of_an_unknown_cloud_comes_and_goes(hanging, converse):
     assert time.monotonic() - started < interactive.GREETING + AT_ONCE
 
 
+def test_tab_before_the_commands_are_known_counts_when_they_are(foreign, converse, monkeypatch):
+    monkeypatch.setattr(interactive, "GREETING", 0.0)
+    known = foreign.replies["listApis"]
+    foreign.replies["listApis"] = lambda _: time.sleep(1.5) or known
+    foreign.replies["listZones"] = {}
+    started = time.monotonic()
+    converse(f"list zon{TAB}", Until("list zones"), "\x15", CTRL_D)
+    assert time.monotonic() - started < 15, "it was not completed"
+    assert len(foreign.sent("listApis")) == 1
+
+
 def test_line_can_be_typed_completed_and_sent_while_values_are_waited_for(hanging, known, converse, monkeypatch):
     """Tab at a value asks the server; the next words complete, and Enter acts, while that question is open."""
     monkeypatch.setattr(menu, "TIME_LIMIT", NEVER)
