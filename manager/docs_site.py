@@ -1,10 +1,10 @@
-"""The documentation at /docs: the pages of api_docs/ as HTML, searchable by name, without scripts."""
+"""The documentation at /docs: the pages of api_docs/ as HTML, searchable, without scripts."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
@@ -13,13 +13,17 @@ from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, redirect, request
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from werkzeug.wrappers import Response as AnyResponse
+
+from manager.api.pages import anchor
+from manager.docs_frame import SECTIONS, STYLE, Framed, Heading, framed
 
 PLACES = (Path(__file__).parents[1] / "api_docs", Path(sys.prefix) / "share" / "pileus" / "api_docs")
 """Where the pages are: in a checkout, or as the package installs them."""
-FOLDERS = ("commands", "responses", "guides", "decisions")
 DATA = ("commands.json", "openapi.json")
-LONGEST_SEARCH = 100
+LONGEST_SEARCH = 100  # characters
+MOST_FOUND = 100  # pages
 
 _SUFFIX = re.compile(r"\.md(?=#|$)")
 _HEADERS = {
@@ -30,33 +34,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "public, max-age=300",
 }
-_FRAME = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><link rel="stylesheet" href="/docs/style.css"></head>
-<body>
-<header><a href="/docs/">Pileus</a>
-<form action="/docs/" role="search"><label for="q">Find a page by its name</label>
-<input id="q" name="q" type="search" maxlength="100" value="{query}"><button>Find</button></form></header>
-<main>
-{body}</main>
-</body></html>
-"""
-_STYLE = """:root { color-scheme: light dark; --line: #8886; --soft: #8882; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 0 1rem 4rem; }
-header { align-items: center; border-bottom: 1px solid var(--line); display: flex; flex-wrap: wrap; gap: .5rem 2rem;
-  justify-content: space-between; padding: .75rem 0; }
-header > a { font-weight: 700; }
-header form { align-items: center; display: flex; flex-wrap: wrap; gap: .5rem; }
-input, button { font: inherit; }
-h1, h2, h3 { line-height: 1.2; margin-top: 2rem; }
-table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; }
-code, pre { font: .9em/1.45 ui-monospace, monospace; }
-pre { background: var(--soft); overflow-x: auto; padding: .75rem; }
-a { text-underline-offset: .15em; }
-:focus-visible { outline: 2px solid; outline-offset: 2px; }
-"""
 
 
 @dataclass(frozen=True)
@@ -74,24 +51,63 @@ class Page:
     def title(self) -> str:
         return self.text.split("\n", maxsplit=1)[0].lstrip("# ").strip()
 
+    @property
+    def section(self) -> str:
+        return self.name.rpartition("/")[0]
+
     @cached_property
-    def html(self) -> str:
-        """The page as HTML. What is HTML in its Markdown is shown as text, and links lead to pages without suffix."""
+    def summary(self) -> str:
+        """The first paragraph, without the marks of Markdown."""
+        parts = self.text.split("\n\n", maxsplit=2)
+        is_text = len(parts) > 1 and not parts[1].startswith(("#", "|", "- ", "```", "    "))
+        first = " ".join(parts[1].split()) if is_text else ""
+        return re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", first)
+
+    @cached_property
+    def words(self) -> str:
+        """What a search looks through."""
+        return f"{self.name} {self.text}".lower()
+
+    @cached_property
+    def rendered(self) -> tuple[str, list[Heading]]:
+        """The page as HTML, with its headings below the title.
+
+        What is HTML in its Markdown is shown as text, links lead to pages without suffix, headings can be linked to,
+        and cells know their column, for screens on which rows are shown below each other.
+        """
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
         tokens = markdown.parse(self.text)
+        headings: list[Heading] = []
+        columns: list[str] = []
+        column = 0
         for number, token in enumerate(tokens):
             if token.type == "heading_open":
-                token.attrSet("id", _anchor(tokens[number + 1].content))
+                found = _linked(token, tokens[number + 1])
+                headings += [found] if found.level > 1 else []
+            elif token.type == "thead_open":
+                columns = []
+            elif token.type == "th_open":
+                columns.append(tokens[number + 1].content)
+            elif token.type == "tr_open":
+                column = 0
+            elif token.type == "td_open":
+                token.attrSet("data-label", columns[column])
+                column += 1
             for inner in token.children or ():
                 target = inner.attrGet("href") if inner.type == "link_open" else None
                 if isinstance(target, str) and "://" not in target:
                     inner.attrSet("href", _SUFFIX.sub("", target))
-        return str(markdown.renderer.render(tokens, markdown.options, {}))
+        return str(markdown.renderer.render(tokens, markdown.options, {})), headings
 
 
-def _anchor(heading: str) -> str:
-    """What a link after # names a heading by, as Git hosting sites do."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+def _linked(opening: Token, inline: Token) -> Heading:
+    """Give a heading its anchor, and below the title a link to it."""
+    found = Heading(int(opening.tag[1]), anchor(inline.content), inline.content.replace("`", ""))
+    opening.attrSet("id", found.anchor)
+    if found.level > 1 and inline.children is not None:
+        link = f'<a class="anchor" href="#{escape(found.anchor)}" aria-label="Link to this heading">#</a>'
+        inline.children.append(Token("html_inline", "", 0, content=link))
+    return found
 
 
 @cache
@@ -105,7 +121,7 @@ def pages() -> Mapping[str, Page]:
     top = folder()
     if top is None:
         return {}
-    files = [top / "index.md", *(file for name in FOLDERS for file in sorted((top / name).glob("*.md")))]
+    files = [top / "index.md", *(file for name in SECTIONS for file in sorted((top / name).glob("*.md")))]
     names = [file.relative_to(top).with_suffix("").as_posix() for file in files]
     return {name: Page(name, file) for name, file in zip(names, files, strict=True)}
 
@@ -113,7 +129,7 @@ def pages() -> Mapping[str, Page]:
 def blueprint() -> Blueprint:
     site = Blueprint("docs", __name__)
     site.add_url_rule("/docs/", "index", _index)
-    site.add_url_rule("/docs/style.css", "style", lambda: Response(_STYLE, mimetype="text/css"))
+    site.add_url_rule("/docs/style.css", "style", lambda: Response(STYLE, mimetype="text/css"))
     site.add_url_rule("/docs/<path:name>", "page", _page)
     site.after_request(_with_headers)
     return site
@@ -124,29 +140,54 @@ def _with_headers(response: Response) -> Response:
     return response
 
 
-def _index() -> Response:
+def _index() -> AnyResponse:
     given = parse_qs(request.query_string.decode("ascii", "replace"))
-    query = given.get("q", [""])[0].strip()[:LONGEST_SEARCH]
-    return _found(query) if query else _shown("index")
+    query = " ".join(given.get("q", [""])[0][:LONGEST_SEARCH].split())
+    if not query:
+        return _shown("index")
+    exact = next((page for page in pages().values() if page.name.rpartition("/")[2].lower() == query.lower()), None)
+    return redirect(f"/docs/{exact.name}") if exact is not None and exact.section else _found(query)
 
 
 def _found(query: str) -> Response:
-    """The pages in whose name or title the words of the query stand."""
+    """The pages in which all words of the query stand, those first that have them in their name or title."""
     words = query.lower().split()
-    hits = [page for page in pages().values() if all(word in f"{page.name} {page.title}".lower() for word in words)]
-    lines = [f'<li><a href="/docs/{escape(page.name)}">{escape(page.title)}</a> {_kind(page)}</li>' for page in hits]
-    listed = f"<ul>\n{chr(10).join(lines)}\n</ul>" if lines else "<p>No page has that in its name.</p>"
-    return _framed(f"Pages: {query}", f"<h1>Pages named {escape(query)}</h1>\n{listed}\n", query=query)
+    hits = [page for page in pages().values() if all(word in page.words for word in words)]
+
+    def order(page: Page) -> tuple[int, int, str]:
+        named = sum(word in f"{page.name} {page.title}".lower() for word in words)
+        return -named, list(SECTIONS).index(page.section) if page.section else -1, page.name
+
+    listed = _listed(sorted(hits, key=order)[:MOST_FOUND], with_section=True) if hits else "<p>No page has that.</p>"
+    more = f" The first {MOST_FOUND} are shown." if len(hits) > MOST_FOUND else ""
+    count = f'<p class="dim">{len(hits)} page{"s" if len(hits) != 1 else ""}.{more}</p>' if hits else ""
+    body = f"<h1>{escape(query)}</h1>\n{count}{listed}\n"
+    return _framed(Framed(f"Search: {query}", body, query=query))
 
 
-def _kind(page: Page) -> str:
-    return f"({page.name.partition('/')[0]})" if "/" in page.name else ""
+def _listed(found: Iterable[Page], *, with_section: bool = False) -> str:
+    lines = [
+        f'<dt><a href="/docs/{escape(page.name)}">{escape(page.title)}</a>'
+        + (f' <span class="dim">{escape(page.section)}</span>' if with_section and page.section else "")
+        + "</dt>"
+        + (f"<dd>{escape(page.summary)}</dd>" if page.summary else "")
+        for page in found
+    ]
+    return f'<dl class="found">\n{chr(10).join(lines)}\n</dl>'
+
+
+def _section(name: str) -> Response:
+    """All pages of one section, by name."""
+    found = sorted((page for page in pages().values() if page.section == name), key=lambda page: page.name.lower())
+    return _framed(Framed(SECTIONS[name], f"<h1>{SECTIONS[name]}</h1>\n{_listed(found)}\n", name))
 
 
 def _page(name: str) -> AnyResponse:
     top = folder()
     if name in DATA and top is not None:
         return Response((top / name).read_bytes(), mimetype="application/json")
+    if name.rstrip("/") in SECTIONS and pages():
+        return _section(name.rstrip("/")) if name.endswith("/") else redirect(f"/docs/{name}/")
     if name.endswith(".md"):
         return redirect(f"/docs/{name.removesuffix('.md')}") if name.removesuffix(".md") in pages() else _absent()
     return _shown(name)
@@ -154,14 +195,22 @@ def _page(name: str) -> AnyResponse:
 
 def _shown(name: str) -> Response:
     page = pages().get(name)
-    return _absent() if page is None else _framed(page.title, page.html)
+    if page is None:
+        return _absent()
+    html, headings = page.rendered
+    return _framed(Framed(page.title, html, page.section, headings=headings))
 
 
 def _absent() -> Response:
     reason = "There is no such page." if pages() else "The pages of the documentation are not installed here."
-    return _framed("No such page", f"<h1>No such page</h1>\n<p>{reason}</p>\n", status=404)
+    return _framed(Framed("No such page", f"<h1>No such page</h1>\n<p>{reason}</p>\n"), status=404)
 
 
-def _framed(title: str, body: str, *, query: str = "", status: int = 200) -> Response:
-    text = _FRAME.format(title=escape(title), body=body, query=escape(query))
-    return Response(text, status, content_type="text/html; charset=UTF-8")
+def _framed(page: Framed, *, status: int = 200) -> Response:
+    return Response(framed(page, _names()), status, content_type="text/html; charset=UTF-8")
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    """What the search field offers: the commands."""
+    return tuple(page.title for page in pages().values() if page.section == "commands")

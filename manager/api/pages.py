@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -53,7 +54,11 @@ def command_page(api: ApiCommand, examples: Sequence[Example]) -> str:
 
 
 def _facts(api: ApiCommand) -> str:
-    lines = [f"- Subject: {_subject(api)}", f"- Who may call it by default: {', '.join(api.roles)}"]
+    subject = _subject(api)
+    lines = [
+        f"- Subject: [{subject}](../index.md#{anchor(subject)})",
+        f"- Who may call it by default: {', '.join(api.roles)}",
+    ]
     if api.is_async:
         job = "its answer names a job, which [queryAsyncJobResult](queryAsyncJobResult.md) tells about"
         lines.append(f"- Asynchronous: {job}")
@@ -176,6 +181,11 @@ def index(guides: Mapping[str, str], decisions: Mapping[str, str]) -> str:
 
 def _links(titles: Mapping[str, str]) -> str:
     return "\n".join(f"- [{title}]({path})" for path, title in sorted(titles.items()))
+
+
+def anchor(heading: str) -> str:
+    """What a link after # names a heading by, as Git hosting sites do."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def _subject(api: ApiCommand) -> str:

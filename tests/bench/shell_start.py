@@ -2,7 +2,7 @@
 
 `./dev bench shell_start [--rounds N]`: the kinds take turns in one run, so that whatever else the machine does falls
 on all alike; the middle of the times counts. The server is on loopback and answers at once; its list of commands is
-as long as that of a whole CloudStack.
+as long as that of a whole CloudStack. The `tab_` kinds are what bash or zsh starts at each Tab.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ KINDS = {
     "bare": BARE,
     "list": [*PILEUS, "list", "zones"],
     "help": [*PILEUS, "help", "list", "zones"],
-    "complete": [*PILEUS, "__complete", "bash", "pileus deploy virtualmachine zo"],
+    "tab_noun": [*PILEUS, "__complete", "zsh", "pileus list "],
+    "tab_parameter": [*PILEUS, "__complete", "bash", "pileus deploy virtualmachine zo"],
+    "tab_value": [*PILEUS, "__complete", "bash", "pileus deploy virtualmachine zoneid="],
 }
 
 

@@ -56,7 +56,7 @@ def test_every_link_of_every_page_leads_to_one(site):
             continue
         for target in links(response).targets:
             place, _, anchor = target.partition("#")
-            absolute = place if place.startswith("/") else _joined(path, place)
+            absolute = place if place.startswith("/") else _joined(path, place) if place else path
             if anchor:
                 assert f'id="{anchor}"' in site.get(absolute).text, target
             if "://" not in target and absolute not in seen:
@@ -79,6 +79,43 @@ def test_pages_are_found_by_name(site):
     assert "No page has that" in site.get("/docs/?q=unicorn").text
 
 
+def test_pages_are_found_by_their_words_those_that_are_named_so_first(site):
+    """rootdisksize is a parameter, which stands in no name."""
+    found = links(site.get("/docs/?q=rootdisksize")).targets
+    assert "/docs/commands/deployVirtualMachine" in found
+    text = site.get("/docs/?q=ssh+pair").text
+    assert text.index("createSSHKeyPair</a>") < text.index("deployVirtualMachine</a>")
+    assert "Make a key pair, store its public key" in text
+
+
+def test_the_whole_name_of_a_page_leads_to_it(site):
+    assert site.get("/docs/?q=LISTzones").location == "/docs/commands/listZones"
+
+
+@pytest.mark.parametrize("section", ["commands", "responses", "guides", "decisions"])
+def test_sections_list_their_pages(site, section):
+    response = site.get(f"/docs/{section}/")
+    names = {name for name in docs_site.pages() if name.startswith(f"{section}/")}
+    assert {f"/docs/{name}" for name in names} <= set(links(response).targets)
+    assert f'<a href="/docs/{section}/" aria-current="true">' in response.text
+    assert site.get(f"/docs/{section}").location == f"/docs/{section}/"
+
+
+def test_headings_can_be_linked_to_and_are_listed(site):
+    text = site.get("/docs/guides/shell").text
+    assert '<h2 id="jobs">Jobs<a class="anchor" href="#jobs"' in text
+    assert '<li><a href="#jobs">Jobs</a></li>' in text
+
+
+def test_a_new_style_has_a_new_address(site, monkeypatch):
+    (address,) = [one for one in links(site.get("/docs/")).targets if "style.css" in one]
+    assert re.fullmatch(r"/docs/style\.css\?[0-9a-f]{8}", address)
+    style = site.get(address)
+    assert style.mimetype == "text/css"
+    assert "url(" not in style.text
+    assert "@import" not in style.text
+
+
 def test_what_is_searched_is_shown_as_text(site):
     text = site.get("/docs/?q=%3Cscript%3E%22").text
     assert "<script>" not in text
@@ -88,7 +125,7 @@ def test_what_is_searched_is_shown_as_text(site):
 def test_a_page_shows_parameters_and_example(site):
     text = site.get("/docs/commands/listZones").text
     assert '<h1 id="listzones">listZones</h1>' in text
-    assert "<td><code>showcapacities</code></td>" in text
+    assert '<td data-label="Name"><code>showcapacities</code></td>' in text
     assert "GET /client/api?command=listZones" in text
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from ui.shell import grammar
 from ui.shell.catalog import Catalog
-from ui.shell.client import Client
 from ui.shell.completion import Completer, nothing, word_start
 from ui.shell.errors import FAILED, OK, ShellError
+from ui.shell.kept_values import KeptValues
 from ui.shell.profiles import Config
-from ui.shell.values import TIME_LIMIT, KeptValues
 
 RENEW = "renew"
 _META = 60  # characters
@@ -54,10 +53,15 @@ def _named(typed: str) -> str:
 
 
 def _renew(config: Config, profile: str, key: str) -> None:
+    from ui.shell.client import Client
+    from ui.shell.values import TIME_LIMIT, fetched
+
     chosen = config.chosen(profile)
     catalog = Catalog.open(config.cache, chosen)
+    name, *pairs = key.split("&")
+    sent = dict(pair.split("=", 1) for pair in pairs)
     with Client(chosen, TIME_LIMIT) as client:
-        KeptValues(_file(catalog), []).renew(client, catalog, key)
+        KeptValues(_file(catalog), []).keep(key, fetched(client, catalog, name, sent, "").rows)
 
 
 def _file(catalog: Catalog) -> Path:

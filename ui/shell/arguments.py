@@ -28,8 +28,8 @@ def prepare(client: Client, catalog: Catalog, api: Api, arguments: Iterable[Argu
     """
     sent: dict[str, str] = {}
     for argument in arguments:
-        name, rest = _declared(api, argument.name)
-        _put(sent, api.params[name], rest, _value(argument, name))
+        param, rest = _declared(api, argument.name)
+        _put(sent, param, rest, _value(argument, param.name))
     missing = [param for param in api.params.values() if param.required and not _is_given(sent, param.name)]
     if missing:
         told = "\n".join(f"  {param.name}=  {param.description}" for param in missing)
@@ -45,13 +45,13 @@ def plain(arguments: Iterable[Argument]) -> dict[str, str]:
     return {argument.name: _value(argument, argument.name) for argument in arguments}
 
 
-def _declared(api: Api, given: str) -> tuple[str, str]:
+def _declared(api: Api, given: str) -> tuple[Parameter, str]:
     """The declared parameter that is meant, and what follows it: `details`, `[0].memory`. `zone` stands for zoneid."""
     found = _MAP.match(given.lower())
     base = found[1] if found else given.lower()
     for name in (base, f"{base}id", f"{base}ids"):
         if name in api.params:
-            return api.params[name].name, given[len(base) :]
+            return api.params[name], given[len(base) :]
     close = ", or ".join(alike(base, api.params))
     hint = f"Did you mean {close}?" if close else f"It takes: {', '.join(api.params) or 'nothing'}."
     raise UsageError(f"{api.verb} {api.noun} takes no argument {given}.", hint)
@@ -60,20 +60,24 @@ def _declared(api: Api, given: str) -> tuple[str, str]:
 def _value(argument: Argument, name: str) -> str:
     """The value, from a file with `name@=path`, from the standard input with `name=-` or `name@=-`.
 
-    User data goes over the wire in base64; a file holds it plain, unless it is base64 already.
+    CloudMonkey's `name=@path` counts where there is that file. User data goes over the wire in base64; a file holds it
+    plain, unless it is base64 already.
     """
-    if not argument.from_file and argument.value != "-":
-        return argument.value
+    path = argument.value
+    if not argument.from_file and path != "-":
+        if not (path.startswith("@") and Path(path[1:]).expanduser().is_file()):
+            return path
+        path = path[1:]
     try:
-        data = sys.stdin.buffer.read() if argument.value == "-" else Path(argument.value).expanduser().read_bytes()
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise UsageError(f"{argument.value} cannot be read for {name}: {error.strerror}.") from error
+        raise UsageError(f"{path} cannot be read for {name}: {error.strerror}.") from error
     if name == "userdata" and not _is_base64(data):
         return base64.b64encode(data).decode()
     try:
         return data.decode().rstrip("\n")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{argument.value} is no text in UTF-8, which {name} must be.") from error
+        raise UsageError(f"{path} is no text in UTF-8, which {name} must be.") from error
 
 
 def _is_base64(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from ui.shell import help as telling
@@ -12,12 +13,13 @@ from ui.shell.catalog import Api
 from ui.shell.errors import ShellError, UsageError
 from ui.shell.grammar import COMMANDS, Line
 from ui.shell.lookup import is_identifier
-from ui.shell.profiles import SETTINGS
+from ui.shell.profiles import PROFILE_SETTINGS, SETTINGS
 from ui.shell.screen import Screen
 from ui.shell.shell import Shell
 from ui.shell.show import View
 
 WATCHED_EVERY = 2.0  # seconds
+_SETTABLE = (*SETTINGS, *PROFILE_SETTINGS)
 
 
 def run(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
@@ -97,14 +99,30 @@ def _profile(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
 
 
 def _set(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
-    if len(words) not in (0, 2):
-        raise UsageError("set takes NAME=VALUE, or NAME VALUE.", f"Settings: {', '.join(SETTINGS)}.")
-    given = [*([(words[0], words[1])] if words else []), *((one.name, one.value) for one in line.arguments)]
+    if len(words) == 1:
+        raise UsageError("set takes NAME=VALUE, or NAME VALUE.", f"Settings: {', '.join(_SETTABLE)}.")
+    given = [*([(words[0], " ".join(words[1:]))] if words else []), *((one.name, one.value) for one in line.arguments)]
     for name, value in given:
-        shell.config.set(name, value)
+        if name in PROFILE_SETTINGS:
+            _set_in_profile(shell, name, value, line.options.profile)
+        else:
+            shell.config.set(name, value)
+            if name == "profile":
+                shell.use(shell.config.chosen(value))
     if not given:
         found = [{"name": name, "value": shell.config.setting(name), "meaning": SETTINGS[name]} for name in SETTINGS]
         _show(shell, {"count": len(found), "setting": found}, line, out, "settings")
+
+
+def _set_in_profile(shell: Shell, name: str, value: str, profile: str) -> None:
+    known = shell.config.profiles()
+    wanted = profile or (shell.profile.name if known else "default")
+    if name == "verifycert" and value.lower() not in ("true", "false"):
+        value = str(Path(value).expanduser().resolve())
+        if not Path(value).is_file():
+            raise UsageError(f"verifycert is true, false or the file of a CA; there is no file {value}.")
+    shell.config.set_in_profile(wanted, name, value)
+    shell.use(shell.config.profiles()[wanted])
 
 
 def _sync(shell: Shell, _words: list[str], _line: Line, out: Screen) -> None:
@@ -132,7 +150,7 @@ def _wait(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
     job_id = shell.filled(given[0])
     if not is_identifier(job_id):
         raise UsageError(f"{job_id} is no id of a job.", "Those that run are told by: jobs")
-    options = line.options.under(shell.general)
+    options = shell.options(line)
     content = shell.wait(job_id, "job", options)
     shell.detached = [one for one in shell.detached if one != job_id]
     shell.last = content
@@ -161,7 +179,7 @@ def _api(shell: Shell, words: list[str], line: Line, out: Screen) -> None:
     name = shell.known().named(words[0]) or words[0]
     api = shell.known()[name] if name in shell.known() else Api({"name": name})
     sent = {key: shell.filled(value) for key, value in plain(line.arguments).items()}
-    shell.send(api, sent, (line, line.options.under(shell.general)), out)
+    shell.send(api, sent, (line, shell.options(line)), out)
 
 
 def _completion(_shell: Shell, words: list[str], _line: Line, out: Screen) -> None:
@@ -181,6 +199,6 @@ def _history(shell: Shell, words: list[str], _line: Line, out: Screen) -> None:
 
 
 def _show(shell: Shell, content: dict[str, Any], line: Line, out: Screen, noun: str) -> None:
-    view = View(content, line.options.under(shell.general), line.terms)
+    view = View(content, shell.options(line), line.terms)
     view.api = view.noun = noun
     view.show(out, shell.err)

@@ -9,16 +9,20 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ui.shell import ini
-from ui.shell.client import Client
 from ui.shell.errors import UsageError
 from ui.shell.grammar import COMMANDS
-from ui.shell.profiles import Profile
 
-FORM = 1
+if TYPE_CHECKING:
+    from ui.shell.client import Client
+    from ui.shell.profiles import Profile
+
+FORM = 2
+MOST_OF_ALL = 60.0  # seconds to wait for the list of all commands
+_TOLD = 70  # characters of a description that menus show
 OLD_AFTER = 24 * 3600  # seconds; the interactive shell then reads the commands again
 _SPLIT = re.compile(r"([a-z]+)(.*)$", re.DOTALL)
 _LIKE = 0.6
@@ -84,15 +88,39 @@ def _told(description: str) -> list[str]:
     return [word for word in words if word and " " not in word] if len(words) > 1 or "one of" in found[0] else []
 
 
+class _File:
+    """A file that is open for as long as somebody holds it, in whatever thread; closed without a word."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, path: Path) -> None:
+        self.number = -1
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
+
+
+class _Kept(NamedTuple):
+    """One version of the file, which stays readable when a newer one takes its place.
+
+    `places` has the place and the length of each command's line, and the start of its description.
+    """
+
+    file: _File | None
+    start: int
+    places: dict[str, tuple[int, int, str]]
+    at: float
+
+
 class Catalog:
     """Commands by name. The file has an index in its first line, then one command a line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._start, self._index, self.read_at = 0, {}, 0.0
+        self._kept = _Kept(None, 0, {}, 0.0)
         self._apis: dict[str, Api] = {}
-
-    _index: dict[str, list[int]]
 
     @classmethod
     def open(cls, folder: Path, profile: Profile) -> Catalog:
@@ -104,72 +132,81 @@ class Catalog:
 
     def load(self) -> None:
         try:
-            with self.path.open("rb") as file:
-                line = file.readline()
+            file = _File(self.path)
+            with open(file.number, "rb", closefd=False) as lines:
+                line = lines.readline()
             head = json.loads(line)
         except (OSError, ValueError):
             return
         if head.get("form") == FORM:
-            self._start, self._index, self.read_at = len(line), head["index"], head["at"]
-            self._apis.clear()
+            # Commands before index: a thread that looks meanwhile reads one twice, and never by a wrong index.
+            self._apis, self._kept = {}, _Kept(file, len(line), head["index"], head["at"])
 
     def sync(self, client: Client) -> None:
         """Read the commands from the server and keep them."""
-        found = client.call("listApis", {"listall": "true"}).get("api") or []
+        limit = min(client.timeout, MOST_OF_ALL)
+        found = client.call("listApis", {"listall": "true"}, limit).get("api") or []
         self.keep([one for one in found if isinstance(one, dict) and one.get("name")])
 
     def keep(self, described: list[dict[str, Any]]) -> None:
-        lines, index, place = [], {}, 0
+        lines: list[str] = []
+        index: dict[str, tuple[int, int, str]] = {}
+        place = 0
         for one in sorted(described, key=lambda one: str(one["name"])):
             line = json.dumps(one, separators=(",", ":"))
-            index[str(one["name"])] = [place, len(line)]
+            index[str(one["name"])] = (place, len(line), str(one.get("description") or "")[:_TOLD])
             lines.append(line)
             place += len(line) + 1
         head = json.dumps({"form": FORM, "at": time.time(), "index": index})
         try:
             ini.write_private(self.path, "\n".join([head, *lines]) + "\n")
         except OSError:  # a home that cannot be written to: it is then asked for at every start
-            self._index, self.read_at = index, time.time()
+            self._kept = _Kept(None, 0, index, time.time())
             self._apis = {str(one["name"]): Api(one) for one in described}
             return
         self.load()
 
     @property
     def is_empty(self) -> bool:
-        return not self._index
+        return not self._kept.places
 
     @property
     def is_old(self) -> bool:
-        return time.time() - self.read_at > OLD_AFTER
+        return time.time() - self._kept.at > OLD_AFTER
 
     def __contains__(self, name: str) -> bool:
-        return name in self._index
+        return name in self._kept.places
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._index)
+        return iter(self._kept.places)
 
     def __getitem__(self, name: str) -> Api:
         """:raises KeyError: there is no such command."""
-        if name not in self._apis:
-            place, length = self._index[name]
-            with self.path.open("rb") as file:
-                os.lseek(file.fileno(), self._start + place, os.SEEK_SET)
-                self._apis[name] = Api(json.loads(file.read(length)))
-        return self._apis[name]
+        kept, known = self._kept, self._apis
+        if name not in known:
+            place, length, _ = kept.places[name]
+            if kept.file is None:
+                raise KeyError(name)
+            known[name] = Api(json.loads(os.pread(kept.file.number, length, kept.start + place)))
+        return known[name]
+
+    def told(self, name: str) -> str:
+        """The start of a command's description, without reading the command."""
+        return self._kept.places[name][2]
 
     def verbs(self) -> list[str]:
-        return sorted({split(name)[0] for name in self._index})
+        return sorted({split(name)[0] for name in self._kept.places})
 
     def nouns(self, verb: str) -> dict[str, str]:
         """The nouns of a verb with the names of their commands."""
-        pairs = ((split(name), name) for name in self._index)
+        pairs = ((split(name), name) for name in self._kept.places)
         return {noun: name for (its, noun), name in pairs if its == verb and noun}
 
     def named(self, word: str) -> str:
         """The command that is called `word`, in whatever case, or nothing."""
-        if word in self._index:
+        if word in self._kept.places:
             return word
-        return next((name for name in self._index if name.lower() == word.lower()), "")
+        return next((name for name in self._kept.places if name.lower() == word.lower()), "")
 
     def of(self, verb: str, noun: str) -> str:
         """The command of `verb noun`, or nothing. The noun may be given by its initials where they are of one only."""
@@ -195,7 +232,7 @@ class Catalog:
         if len(words) > 1 and words[0] in self.verbs():
             close = [f"{words[0]} {noun}" for noun in alike(words[1], self.nouns(words[0]))]
         else:
-            spelt = {" ".join(split(name)): name for name in self._index}
+            spelt = {" ".join(split(name)): name for name in self._kept.places}
             close = alike(" ".join(words), spelt) or alike(words[0], [*COMMANDS, *self.verbs()])
         return f"Did you mean {', or '.join(close)}?" if close else "All are told by: help"
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote, urlsplit
 
+from ui.shell.connection import opened, way_of
 from ui.shell.errors import ApiError, AuthError, LateError, ReachError, UsageError
 from ui.shell.profiles import Profile
+from ui.shell.sessions import Session
 
 if TYPE_CHECKING:
     import http.client
@@ -23,7 +24,7 @@ EXPIRES_AFTER = 600  # seconds
 CONNECT_TIMEOUT = 10.0  # seconds
 OK, UNAUTHORIZED = 200, 401
 _READS = re.compile(r"(get|list|query|find)\w+$")
-_SECRET = re.compile(r"password|secret|token|privatekey|userdata|credential|sessionkey", re.IGNORECASE)
+_SECRET = re.compile(r"password|secret|token|privatekey|userdata|credential|sessionkey|2fa", re.IGNORECASE)
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -50,20 +51,28 @@ def sign(secret: str, parameters: Mapping[str, str]) -> str:
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
 
 
-class Client:
-    """One connection as one profile; not to be shared between threads."""
+Ask = Callable[[str], str]
+"""Prompt -> what the user says; secret, so without an echo."""
 
-    def __init__(self, profile: Profile, timeout: float = 3600.0) -> None:
-        self.profile, self.timeout = profile, timeout
-        self.address = urlsplit(profile.url)
-        if self.address.scheme not in ("http", "https") or not self.address.hostname:
+
+class Client:
+    """One connection as one profile; not to be shared between threads.
+
+    Without `ask` nobody can be asked for the code of a second factor. `trace` takes a line about each call.
+    """
+
+    def __init__(self, profile: Profile, timeout: float = 3600.0, ask: Ask | None = None) -> None:
+        self.profile, self.timeout, self._ask = profile, timeout, ask
+        self.trace: Callable[[str], None] | None = None
+        address = urlsplit(profile.url)
+        if address.scheme not in ("http", "https") or not address.hostname:
             raise UsageError(
                 f"{profile.url or 'An empty text'} is no address of an API.",
                 "It looks like http://HOST:8080/client/api.",
             )
+        self._way = way_of(profile)
         self._connection: http.client.HTTPConnection | None = None
-        self._session: dict[str, str] = {}
-        self._cookies = ""
+        self._session = Session(profile)
 
     def call(self, command: str, parameters: Mapping[str, str], timeout: float | None = None) -> dict[str, Any]:
         """What stands under the wrapper of the answer.
@@ -71,7 +80,7 @@ class Client:
         :raises ApiError: the API refused it; AuthError when the keys do not count
         :raises ReachError: no answer can be had; LateError when it takes longer than `timeout` seconds
         """
-        had_session = bool(self._session)
+        had_session = bool(self._session.key)
         if self._needs_session and not had_session and command != "login":
             self.log_in(self.profile.username, self.profile.password, self.profile.domain)
         try:
@@ -79,7 +88,7 @@ class Client:
         except AuthError:
             if not (self._needs_session and had_session):
                 raise
-        self._session = {}  # it has ended meanwhile
+        self._session.end()  # the server has ended it
         return self.call(command, parameters, timeout)
 
     @property
@@ -87,7 +96,13 @@ class Client:
         return not self.profile.key and bool(self.profile.username)
 
     def _call(self, command: str, parameters: Mapping[str, str], timeout: float) -> dict[str, Any]:
-        return self._content(*self._send(self.request(command, parameters), timeout), command)
+        request, started = self.request(command, parameters), time.monotonic()
+        status, body = self._send(request, timeout)
+        if self.trace:
+            told = " ".join(f"{name}={'***' if is_secret(name) else value}" for name, value in parameters.items())
+            took = f"{(time.monotonic() - started) * 1000:.0f} ms"
+            self.trace(f"{request.method} {command} {told} -> {status}, {len(body)} bytes, {took}".replace("  ", " "))
+        return self._content(status, body, command)
 
     def request(self, command: str, parameters: Mapping[str, str]) -> Request:
         """The request as it is sent: secrets, long texts and changes in the body of a POST."""
@@ -96,7 +111,8 @@ class Client:
             expires = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(time.time() + EXPIRES_AFTER))
             sent |= {"apiKey": self.profile.key, "signatureVersion": "3", "expires": expires}
             sent["signature"] = sign(self.profile.secret, sent)
-        sent |= self._session
+        if self._session.key:
+            sent["sessionkey"] = self._session.key
         text = "&".join(f"{escaped(name)}={escaped(value)}" for name, value in sent.items())
         secret = any(is_secret(name) for name in parameters)
         if secret or len(text) > LONGEST_QUERY or not _READS.match(command):
@@ -104,9 +120,22 @@ class Client:
         return Request("GET", f"{self.profile.url}?{text}", "")
 
     def log_in(self, username: str, password: str, domain: str) -> dict[str, Any]:
-        """Begin a session; later calls of a profile without keys belong to it."""
+        """Begin a session; later calls of a profile without keys belong to it.
+
+        :raises AuthError: refused, or there is nobody to ask for the code of the second factor
+        """
         answer = self.call("login", {"username": username, "password": password, "domain": domain or "/"})
-        self._session = {"sessionkey": str(answer.get("sessionkey", ""))}
+        self._session.key = str(answer.get("sessionkey", ""))
+        if str(answer.get("is2faenabled")) == "true" and str(answer.get("is2faverified")) != "true":
+            if self._ask is None:
+                raise AuthError(
+                    UNAUTHORIZED,
+                    f"{username} has a second factor, whose code nobody can be asked for here.",
+                    "Run a command on a terminal first, or use a profile with keys: pileus login",
+                )
+            code = self._ask(f"Code of the second factor of {username}: ")
+            self._call("validateUserTwoFactorAuthenticationCode", {"codefor2fa": code.strip()}, self.timeout)
+        self._session.keep()
         return answer
 
     def __enter__(self) -> Self:
@@ -139,60 +168,25 @@ class Client:
     def _exchange(self, request: Request, timeout: float, *, fresh: bool) -> tuple[int, bytes]:
         if fresh or self._connection is None or self._connection.sock is None:
             self.close()
-            self._connection = self._connect(min(timeout, CONNECT_TIMEOUT))
+            self._connection = opened(self.profile, self._way, min(timeout, CONNECT_TIMEOUT))
         connection = self._connection
         connection.sock.settimeout(timeout)
-        headers = {"Accept": "application/json", **({"Cookie": self._cookies} if self._cookies else {})}
+        headers = {"Accept": "application/json", **({"Cookie": self._session.cookies} if self._session.cookies else {})}
         if request.body:
             headers |= _FORM
+        if self._way.takes_whole_addresses:
+            headers |= self._way.headers
         connection.request(request.method, self._target(request.url), request.body or None, headers)
         answer = connection.getresponse()
         for cookie in answer.headers.get_all("Set-Cookie") or ():
-            self._keep(cookie.partition(";")[0])
+            self._session.take(cookie.partition(";")[0])
         return answer.status, answer.read()
 
-    def _keep(self, cookie: str) -> None:
-        name = cookie.partition("=")[0]
-        others = [one for one in self._cookies.split("; ") if one and one.partition("=")[0] != name]
-        self._cookies = "; ".join([*others, cookie])
-
     def _target(self, url: str) -> str:
-        address = urlsplit(url)
-        if _proxy(self.address.scheme, self.address.hostname or "") and self.address.scheme == "http":
+        if self._way.takes_whole_addresses:
             return url
+        address = urlsplit(url)
         return f"{address.path or '/'}?{address.query}" if address.query else address.path or "/"
-
-    def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        scheme, host, port = self.address.scheme, self.address.hostname or "", self.address.port
-        import http.client
-
-        proxy = urlsplit(_proxy(scheme, host))
-        near = (proxy.hostname or host, (proxy.port or 3128) if proxy.hostname else port)
-        if scheme == "https":
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                near[0], near[1], timeout=timeout, context=self._context()
-            )
-        else:
-            connection = http.client.HTTPConnection(near[0], near[1], timeout=timeout)
-        if proxy.hostname and scheme == "https":
-            connection.set_tunnel(host, port or 443)
-        try:
-            connection.connect()
-        except OSError as error:
-            raise ReachError(
-                f"{self.profile.url} cannot be reached: {error.strerror or error}.",
-                f"The address comes from the profile {self.profile.name} ({self.profile.source}).",
-            ) from error
-        return connection
-
-    def _context(self) -> Any:
-        import ssl
-
-        context = ssl.create_default_context()
-        if not self.profile.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
 
     def _content(self, status: int, body: bytes, command: str) -> dict[str, Any]:
         with contextlib.suppress(ValueError):
@@ -222,11 +216,3 @@ def _broken() -> type[Exception]:
     from http.client import HTTPException
 
     return HTTPException
-
-
-def _proxy(scheme: str, host: str) -> str:
-    """The proxy for `host` that the environment names, or nothing."""
-    passed = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
-    if any(one.strip() and (one.strip() == "*" or host.endswith(one.strip().lstrip("*"))) for one in passed):
-        return ""
-    return os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme.upper()}_PROXY") or ""

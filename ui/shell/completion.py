@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ui.shell import grammar, lookup
 from ui.shell.catalog import Api, Catalog, Parameter
 from ui.shell.grammar import COMMANDS
-from ui.shell.profiles import CHOICES, SETTINGS
+from ui.shell.profiles import ALIASES, CHOICES, PROFILE_SETTINGS, SETTINGS
 from ui.shell.rows import Row
 
 _FLAG_VALUES = {"-o": CHOICES["output"], "--output": CHOICES["output"]}
@@ -66,7 +66,11 @@ class Completer:
 
     def _first(self, current: str) -> list[Candidate]:
         if current[:1].isalpha() and current.lower() != current:
-            return [Candidate(name, "") for name in self.catalog if name.lower().startswith(current.lower())]
+            return [
+                Candidate(name, self.catalog.told(name))
+                for name in self.catalog
+                if name.lower().startswith(current.lower())
+            ]
         verbs = _starting(current, self.catalog.verbs())
         own = [Candidate(name, text) for name, (_, text) in COMMANDS.items() if name.startswith(current)]
         return [*(one for one in verbs if one.text not in COMMANDS), *own]
@@ -87,15 +91,16 @@ class Completer:
     def _settings(self, current: str) -> list[Candidate]:
         name, sign, value = current.partition("=")
         if not sign:
-            return [Candidate(f"{one}=", text) for one, text in SETTINGS.items() if one.startswith(current)]
-        choices = self.profiles if name == "profile" else CHOICES.get(name, ())
+            known = {**SETTINGS, **PROFILE_SETTINGS}
+            return [Candidate(f"{one}=", text) for one, text in known.items() if one.startswith(current)]
+        choices = self.profiles if name == "profile" else CHOICES.get(ALIASES.get(name, name), ())
         return [Candidate(f"{name}={one}") for one in choices if one.startswith(value)]
 
     def _nouns(self, verb: str, current: str) -> list[Candidate]:
         nouns = self.catalog.nouns(verb)
         found = [noun for noun in nouns if noun.startswith(current.lower())]
         found = found or [noun for noun in nouns if current.lower() in noun]
-        return [Candidate(noun, self.catalog[nouns[noun]].description) for noun in sorted(found)]
+        return [Candidate(noun, self.catalog.told(nouns[noun])) for noun in sorted(found)]
 
     def _of_command(self, words: list[str], before: str, current: str) -> list[Candidate]:
         name = self.catalog.named(words[0]) if len(words) == 1 or "=" in words[1] else ""
@@ -114,9 +119,9 @@ class Completer:
 
     @staticmethod
     def _parameters(api: Api, current: str, given: Mapping[str, str]) -> list[Candidate]:
-        free = [param for param in api.params.values() if param.name not in given]
-        found = [param for param in free if param.name.startswith(current)]
-        found = found or [param for param in free if current in param.name]
+        free = [param for name, param in api.params.items() if name not in given]
+        found = [param for param in free if param.name.lower().startswith(current)]
+        found = found or [param for param in free if current in param.name.lower()]
         named = [Candidate(f"{p.name}=", ("needed: " if p.required else "") + p.description) for p in found]
         if "filter".startswith(current) and api.verb == "list" and not {"filter"} & {*given, *api.params}:
             named.append(Candidate("filter=", "these fields, in this order"))

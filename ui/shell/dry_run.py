@@ -18,6 +18,10 @@ def told(client: Client, command: str, sent: Mapping[str, str], *, curl: bool) -
     words = ["curl", "-sS", "-H", "Accept: application/json"]
     if not client.profile.verify:
         words.append("-k")
+    elif client.profile.ca:
+        words += ["--cacert", client.profile.ca]
+    if client.profile.proxy:
+        words += ["--proxy", client.profile.proxy]
     if request.method == "POST":
         words += ["--data", request.body]
     return " ".join(quoted(word) for word in [*words, request.url]) + "\n"

@@ -40,6 +40,10 @@ class Options:
     columns = ""
     query = ""
     profile = ""
+    url = ""
+    key = ""
+    secret = ""
+    verifycert = ""
     timeout = ""
     file = ""
     no_header = False
@@ -49,7 +53,12 @@ class Options:
     all = False
     keep_going = False
     quiet = False
+    debug = False
     help = False
+
+    @property
+    def chooses_cloud(self) -> bool:
+        return bool(self.profile or self.url or self.key or self.secret or self.verifycert)
 
     def under(self, general: Options) -> Options:
         """These options, with those of `general` where nothing is said."""
@@ -65,6 +74,10 @@ FLAGS = {
     "--no-header": ("no_header", "", "table, column and csv without the line of names"),
     "--all": ("all", "", "every page of a list, not only the first 500 rows"),
     "-p": ("profile", "NAME", "the profile to use"),
+    "-u": ("url", "URL", "the address of the API instead of the profile's"),
+    "-k": ("key", "APIKEY", "the API key; others on this machine can see it, unlike the profile's"),
+    "-s": ("secret", "SECRETKEY", "the secret key; likewise"),
+    "--verifycert": ("verifycert", "FILE", "the CA to check the server's certificate by; false does not check it"),
     "--no-block": ("no_block", "", "give the job's id at once, do not wait for the job"),
     "--timeout": ("timeout", "SECONDS", "stop waiting for an answer or a job after so long"),
     "--dry-run": ("dry_run", "", "show the call, do not send it"),
@@ -72,6 +85,7 @@ FLAGS = {
     "-f": ("file", "FILE", "run the lines of a file; - is the standard input"),
     "--keep-going": ("keep_going", "", "in a script, go on after a line that failed"),
     "-q": ("quiet", "", "no progress, no remarks"),
+    "-d": ("debug", "", "tell of every call that is sent"),
     "-h": ("help", "", "what the command does and takes"),
 }
 COMMANDS = {
@@ -89,7 +103,16 @@ COMMANDS = {
     "exit": ("", "leave; also quit and Ctrl-D"),
 }
 WORDLESS = ("sync", "jobs", "exit")  # of these, a further word makes a command of the cloud
-LONG = {"--output": "-o", "--columns": "-c", "--profile": "-p", "--file": "-f", "--quiet": "-q", "--help": "-h"}
+LONG = {
+    "--output": "-o",
+    "--columns": "-c",
+    "--profile": "-p",
+    "--file": "-f",
+    "--quiet": "-q",
+    "--help": "-h",
+    "--url": "-u",
+    "--debug": "-d",
+}
 
 
 class Line:

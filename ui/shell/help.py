@@ -11,7 +11,7 @@ from ui.shell.grammar import COMMANDS, FLAGS
 from ui.shell.screen import Screen, padded, wrapped
 
 _MARGIN = "  "
-_WIDEST = 28
+_WIDEST = 30
 _EXAMPLES = (
     ("pileus", "the interactive shell, with completion"),
     ("pileus list zones", "a table on a terminal, JSON in a pipe"),

@@ -26,5 +26,8 @@ def keep(path: Path, line: str) -> None:
 
 
 def has_secret(line: str) -> bool:
+    """Whether a word of the line is a secret: `password=x`, `set password x`, `-s x`."""
     words, _, _ = split(line)
-    return any("=" in word and is_secret(word.partition("=")[0]) for word in words)
+    if words[:1] == ["set"] and any(is_secret(word) for word in words[1:2]):
+        return True
+    return any(word.startswith("-s") or ("=" in word and is_secret(word.partition("=")[0])) for word in words)

@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion, ThreadedCompleter
-from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
+from prompt_toolkit.styles import Style
 
-from ui.shell import completion, history, screen
+from ui.shell import history, screen
+from ui.shell.catalog import MOST_OF_ALL
 from ui.shell.client import Client
 from ui.shell.errors import OK, ShellError
+from ui.shell.menu import EagerTab, ShellCompleter
+from ui.shell.screen import Screen
 from ui.shell.shell import Shell
-from ui.shell.values import TIME_LIMIT, Values
+from ui.shell.values import TIME_LIMIT
 
 ROWS_FOR_MENU = 8
 LOOK_EVERY = 3.0  # seconds between looks at the jobs that nobody waits for
-_META = 70  # columns
-
-
-class ShellCompleter(Completer):
-    """Asked in a thread; it may therefore ask the server, which is given up after two seconds."""
-
-    def __init__(self, shell: Shell) -> None:
-        self.shell = shell
-        self.values = Values(lambda: Client(shell.profile, TIME_LIMIT), shell.known)
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:  # noqa: ARG002 - its interface
-        try:
-            asks = self.shell.config.setting("complete") != "false"
-            fetch = self.values if asks else completion.nothing
-            config = self.shell.config
-            engine = completion.Completer(self.shell.known(), fetch, config.profiles(), self.shell.detached)
-            found, length = engine.complete(document.text_before_cursor)
-        except ShellError:
-            return
-        for one in found:
-            meta = screen.cut(screen.one_line(one.meta), _META)
-            shown = one.text.rpartition("=")[2] if not one.text.endswith("=") else one.text
-            yield Completion(one.text, -length, display=shown, display_meta=meta)
+GREETING = 1.0  # seconds that the prompt waits at most for the commands of a cloud that is new
 
 
 class KeptHistory(History):
@@ -99,34 +77,28 @@ class Watcher(threading.Thread):
         sys.stdout.write(screen.wrapped(f"The job {job_id} {told}", self.shell.out.width) + "\n")
 
 
-class EagerTab:
-    """A Tab that is typed before there is anything to complete with counts as soon as there is."""
+class Learner(threading.Thread):
+    """Reads the commands of the cloud while the user types already."""
 
-    def __init__(self) -> None:
-        self.bindings = KeyBindings()
-        self.bindings.add("tab")(self._typed)
-        self._wanted: str | None = None
+    def __init__(self, shell: Shell) -> None:
+        super().__init__(daemon=True, name="commands")
+        self.shell = shell
+        self.catalog = shell.known()
 
-    def _typed(self, event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        if buffer.complete_state and buffer.complete_state.completions:
-            buffer.complete_next()
-            return
-        self._wanted = buffer.text if buffer.complete_while_typing() else None
-        buffer.start_completion(insert_common_part=True)
-
-    def arrived(self, buffer: Buffer) -> None:
-        """Called with every change of what the menu offers."""
-        if self._wanted == buffer.text and buffer.complete_state and buffer.complete_state.completions:
-            self._wanted = None
-            buffer.complete_next()
+    def run(self) -> None:
+        try:
+            with Client(self.shell.profile, MOST_OF_ALL) as client:
+                self.catalog.sync(client)
+        except ShellError as error:
+            told = Screen(sys.stderr, self.shell.config.setting("color"))  # as it is now: above the prompt
+            told.write(self.shell.worded(error))
 
 
 def session_of(shell: Shell) -> PromptSession[str]:
-    completer, tab = ShellCompleter(shell), EagerTab()
+    tab = EagerTab()
     session: PromptSession[str] = PromptSession(
         history=KeptHistory(shell),
-        completer=ThreadedCompleter(completer),
+        completer=ShellCompleter(shell),
         complete_while_typing=shell.config.setting("complete") != "false",
         complete_style=CompleteStyle.COLUMN,
         auto_suggest=AutoSuggestFromHistory(),
@@ -134,6 +106,7 @@ def session_of(shell: Shell) -> PromptSession[str]:
         reserve_space_for_menu=ROWS_FOR_MENU,
         mouse_support=False,
         key_bindings=tab.bindings,
+        style=Style.from_dict({"bottom-toolbar": "noreverse fg:#767676"}),
     )
     session.default_buffer.on_completions_changed += tab.arrived
     return session
@@ -145,7 +118,9 @@ def converse(shell: Shell, session: PromptSession[str] | None = None) -> int:
     watcher = Watcher(shell)
     watcher.start()
     try:
-        _greet(shell)
+        learning = _greet(shell)
+        if isinstance(session.completer, ShellCompleter):
+            session.completer.learning = learning
         return _take_lines(shell, session, watcher)
     finally:
         watcher.end()
@@ -163,28 +138,36 @@ def _take_lines(shell: Shell, session: PromptSession[str], watcher: Watcher) -> 
         if text.strip() in ("exit", "quit"):
             return OK
         shell.run(text)
-        if isinstance(session.completer, ThreadedCompleter) and isinstance(session.completer.completer, ShellCompleter):
-            session.completer.completer.values.forget()
+        if isinstance(session.completer, ShellCompleter):
+            session.completer.values.forget()
 
 
-def _greet(shell: Shell) -> None:
-    """Say where we are, and learn the commands of the cloud where they are not known or old."""
+def _greet(shell: Shell) -> Learner | None:
+    """Say where we are, and learn the commands of the cloud, in the background, where they are not known or old."""
+    learning = None
     try:
-        told = f"{shell.profile.url} as {shell.profile.name}. Tab completes, help explains, Ctrl-D leaves."
+        told = f"{shell.profile.url} as {shell.profile.name}."
         shell.out.write(screen.wrapped(told, shell.out.width) + "\n")
-        if shell.known().is_empty or shell.known().is_old:
-            shell.sync()
+        is_new = shell.known().is_empty
+        if is_new or shell.known().is_old:
+            learning = Learner(shell)
+            learning.start()
+            learning.join(GREETING if is_new else 0)
     except ShellError as error:
         shell.report(error)
+    return learning
 
 
 def _prompt(shell: Shell) -> str:
     try:
-        return f"pileus:{shell.profile.name}> "
+        name = shell.profile.name
     except ShellError:
-        return "pileus> "
+        name = "no cloud"
+    return shell.config.setting("prompt").replace("{profile}", name).rstrip() + " "
 
 
-def toolbar(watcher: Watcher) -> str | None:
+def toolbar(watcher: Watcher) -> str:
     count = len(watcher.running)
-    return f" {count} job{'s' if count > 1 else ''} running; jobs lists them, wait JOB follows one" if count else None
+    if count:
+        return f" {count} job{'s' if count > 1 else ''} running: jobs lists them, wait JOB follows one"
+    return " Tab completes   Ctrl-R finds an earlier line   help VERB NOUN explains   Ctrl-D leaves"

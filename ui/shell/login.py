@@ -22,14 +22,15 @@ def log_in(shell: Shell, words: list[str], options: Options, out: Screen) -> Non
     url = address(given.get("url") or _asked("Address of the API", near.url if near else ""))
     username = given.get("user") or _asked("User", "admin")
     domain = given.get("domain") or (_asked("Domain", "/") if len(words) < 2 else "/")  # noqa: PLR2004 - URL and user
-    verify = near.verify if near and near.url == url else True
-    with Client(Profile("login", url, verify=verify, source="login")) as client:
-        session = client.log_in(username, read_password(f"Password of {username}: "), domain)
-        if str(session.get("is2faenabled")) == "true" and str(session.get("is2faverified")) != "true":
-            client.call("validateUserTwoFactorAuthenticationCode", {"codefor2fa": read_password("Code: ")})
+    base = Profile("login", url, source="login")
+    if near and near.url == url:
+        base = base._replace(verify=near.verify, ca=near.ca, proxy=near.proxy)
+    base = base.trusting(options.verifycert)
+    with Client(base, ask=read_secret) as client:
+        session = client.log_in(username, read_secret(f"Password of {username}: "), domain)
         key, secret = _keys(client, str(session.get("userid", "")))
     name = options.profile or _name(url, shell)
-    shell.config.save(Profile(name, url, key, secret, verify=verify))
+    shell.config.save(base._replace(name=name, key=key, secret=secret))
     shell.config.set("profile", name)
     shell.use(shell.config.profiles()[name])
     shell.sync()
@@ -83,7 +84,7 @@ def _asked(question: str, default: str) -> str:
     return sys.stdin.readline().strip() or default
 
 
-def read_password(prompt: str) -> str:
+def read_secret(prompt: str) -> str:
     """From the terminal without an echo, or a line of the standard input."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")

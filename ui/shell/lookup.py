@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ui.shell.catalog import Api, Catalog, Parameter
-from ui.shell.client import Client
 from ui.shell.errors import UsageError
 from ui.shell.rows import rows_of
+
+if TYPE_CHECKING:
+    from ui.shell.catalog import Api, Catalog, Parameter
+    from ui.shell.client import Client
 
 PAGE = 50
 LABELS = ("name", "displayname", "username", "ipaddress", "path", "displaytext", "description", "account", "key")
 _NAMES = LABELS[:5]
 _ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$|-?\d+$", re.IGNORECASE)
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+$|[0-9a-f]*:[0-9a-f:.]+$", re.IGNORECASE)
+_AIM = re.compile(r"(?:to|from|for)([a-z]{4,})$")
 _SHOWN = 8  # candidates that a refusal lists
+_OTHERWISE = {
+    "storage": "storagepool",
+    "srcpool": "storagepool",
+    "destpool": "storagepool",
+    "ipaddress": "publicipaddress",
+    "publicip": "publicipaddress",
+    "acl": "networkacllist",
+    "gateway": "vpngateway",
+    "lbrule": "loadbalancerrule",
+    "group": "instancegroup",
+    "vmgroup": "autoscalevmgroup",
+    "cert": "sslcert",
+    "vmprofile": "autoscalevmprofile",
+    "policy": "autoscalepolicy",
+    "startevent": "event",
+}
+"""What parameters are called, and what the lists of such things; for clouds that do not tell by `related`."""
 
 
 def is_identifier(value: str) -> bool:
@@ -36,14 +56,27 @@ def source(catalog: Catalog, api: Api, param: Parameter) -> str:
     """
     known = catalog.nouns("list")
     stem = re.sub(r"ids?$", "", param.name)
-    owners = [stem] if stem else [api.noun, re.sub(r"s$", "", api.noun)]
+    owners = [stem, *([_OTHERWISE[stem]] if stem in _OTHERWISE else [])] if stem else _subjects(api.noun)
     likely = [known[noun] for owner in owners for noun in plurals(owner) if noun in known]
     related = [name for name in param.related if name.startswith("list") and name in catalog]
+    if not stem and _AIM.search(api.noun) and likely:
+        return likely[0]  # rules of all kinds are one type to CloudStack: the name says more
     if related:
         return next((name for name in likely if name in related), min(related, key=len))
     if likely or not stem:
         return likely[0] if likely else ""
     return next((known[noun] for noun in sorted(known, key=len) if noun in _ends(stem)), "")
+
+
+def _subjects(noun: str) -> list[str]:
+    """What the `id` of a command may be of, the likeliest first.
+
+    The rule of assign `toloadbalancerrule`, the offering of update `vpcoffering`, the host of cancel `hostmaintenance`.
+    """
+    found = _AIM.search(noun)
+    starts = [noun[:end] for end in range(len(noun), 3, -1)]
+    named = [*([found[1]] if found else []), noun, re.sub(r"s$", "", noun), *starts]
+    return [one for name in named for one in (name, _OTHERWISE.get(name, "")) if one]
 
 
 def plurals(noun: str) -> tuple[str, ...]:

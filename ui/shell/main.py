@@ -36,7 +36,7 @@ def _run(words: list[str]) -> int:
         from ui.shell.answer import answer
 
         return answer(words[1:])
-    if words == ["--version"]:
+    if words in (["--version"], ["-v"]):
         sys.stdout.write(f"pileus {VERSION}\n")
         return OK
     from ui.shell.profiles import Config

@@ -13,7 +13,6 @@ from ui.shell.rows import Row, fields_of, plain
 MANY = 16  # fields of one thing, more of which are not all shown unasked
 NARROWEST = 8  # columns that a cell keeps when others need room
 WIDEST = 24  # columns of a cell that are enough when it is decided which fields have room
-UUID_WIDTH = 36
 USUAL_WIDTH = 80  # columns of a terminal that does not tell
 WIDE_ENOUGH_FOR_IDS = 64  # columns; names serve as well in commands
 GAP = "  "
@@ -28,16 +27,17 @@ FIRST = (
         "displayname",
         "displaytext",
         "description",
-        "hypervisor",
         "zonename",
         "account",
         "domain",
     ),
-    *("cpunumber", "memory", "size", "virtualmachinename", "level", "value", "created"),
+    *("cpunumber", "memory", "size", "virtualmachinename", "hostname", "level", "value", "created", "hypervisor"),
 )
 _GOOD = ("running", "up", "enabled", "ready", "allocated", "implemented", "done", "true", "active", "connected")
 _BAD = ("error", "down", "failed", "disconnected", "alert", "stuck", "destroyed", "expunging")
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_OF_256 = {"green": "38;5;28", "yellow": "38;5;130", "cyan": "38;5;31"}
+"""Shades that can be read on a light ground and on a dark one, where the usual ones cannot."""
 
 
 class Screen:
@@ -47,6 +47,8 @@ class Screen:
         self.stream = stream
         self.is_terminal = stream.isatty()
         plain_only = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        deep = "256" in os.environ.get("TERM", "") or bool(os.environ.get("COLORTERM"))
+        self._codes = {**_CODES, **(_OF_256 if deep else {})}
         self.has_color = color == "always" or (color == "auto" and self.is_terminal and not plain_only)
 
     @property
@@ -61,7 +63,7 @@ class Screen:
             return USUAL_WIDTH
 
     def styled(self, text: str, style: str) -> str:
-        return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.has_color and style and text else text
+        return f"\x1b[{self._codes[style]}m{text}\x1b[0m" if self.has_color and style and text else text
 
     def write(self, text: str) -> None:
         self.stream.write(text)
@@ -122,6 +124,8 @@ def telling(rows: Sequence[Row]) -> list[str]:
     """The single-valued fields of the rows, those that tell most first."""
     single = [name for name in fields_of(rows) if not any(isinstance(row.get(name), dict | list) for row in rows)]
     known = [name for name in FIRST if name in single]
+    again = [name for name in ("displayname", "displaytext") if all(row.get(name) == row.get("name") for row in rows)]
+    known = [name for name in known if name not in again]
     return [*known, *(name for name in single if name not in known and not name.endswith("id"))]
 
 
@@ -153,18 +157,19 @@ def _cell(screen: Screen, name: str, text: str, width: int, value: Any) -> str:
 
 
 def _fitting(names: Sequence[str], widths: dict[str, int], total: int) -> list[str]:
-    """The names that have room when none is wider than it may be; at least two."""
+    """The names that have room when none is wider than it may be; at least one beside the id, which comes last."""
+    has_id = "id" in names and (total >= WIDE_ENOUGH_FOR_IDS or len(names) == 1)
     taken: list[str] = []
-    used = 0
-    if total < WIDE_ENOUGH_FOR_IDS and len(names) > 1:
-        names = [name for name in names if name != "id"]
+    used = widths["id"] + len(GAP) if has_id else 0
     for name in names:
-        width = min(widths[name], WIDEST if name != "id" else UUID_WIDTH)
-        if len(taken) >= 2 and used + width > total:  # noqa: PLR2004 - an id alone tells nothing
+        if name == "id":
+            continue
+        width = min(widths[name], WIDEST)
+        if len(taken) >= 1 + (not has_id) and used + width > total:
             break
         taken.append(name)
         used += width + len(GAP)
-    return taken
+    return [*taken, *(["id"] if has_id else [])]
 
 
 def _squeezed(widths: dict[str, int], total: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from ui.shell import arguments, grammar, jobs, rows, screen
 from ui.shell.catalog import Api, Catalog
-from ui.shell.client import Client
+from ui.shell.client import Ask, Client
 from ui.shell.errors import FAILED, INTERRUPTED, OK, ApiError, DetachedError, ShellError, UsageError
 from ui.shell.grammar import COMMANDS, WORDLESS, Argument, Line, Options
 from ui.shell.profiles import Config, Profile
@@ -34,6 +34,7 @@ class Shell:
         self._profile: Profile | None = None
         self._client: Client | None = None
         self._catalog: Catalog | None = None
+        self._tells_calls = False
         self.out, self.err = self.screen(sys.stdout), self.screen(sys.stderr)
 
     def screen(self, stream: IO[str]) -> Screen:
@@ -42,14 +43,27 @@ class Shell:
     @property
     def profile(self) -> Profile:
         if self._profile is None:
-            self._profile = self.config.chosen(self.general.profile)
+            self._profile = self.config.meant(self.general)
         return self._profile
 
     @property
     def client(self) -> Client:
         if self._client is None:
-            self._client = Client(self.profile, self.timeout(self.general))
+            self._client = Client(self.profile, self.timeout(self.general), self._ask)
+        self._client.trace = self._traced if self._tells_calls else None
         return self._client
+
+    @property
+    def _ask(self) -> Ask | None:
+        """How to ask for the code of a second factor; None without a terminal, so that no script is read for it."""
+        if not sys.stdin.isatty():
+            return None
+        from ui.shell.login import read_secret
+
+        return read_secret
+
+    def _traced(self, line: str) -> None:
+        self.err.write(self.err.styled(line, "dim") + "\n")
 
     @property
     def catalog(self) -> Catalog:
@@ -121,6 +135,11 @@ class Shell:
             return self.report(ShellError(f"{error.filename or 'Output'}: {error.strerror or error}."))
 
     def report(self, error: ShellError) -> int:
+        self.err.write(self.worded(error))
+        return error.exit_code
+
+    def worded(self, error: ShellError) -> str:
+        """What is told of an error: the sentence, and below it what to do."""
         title = "pileus: "
         code = f" ({error.code})" if isinstance(error, ApiError) else ""
         indent, style = " " * len(title), "yellow" if isinstance(error, DetachedError) else "red"
@@ -129,18 +148,27 @@ class Shell:
         for line in error.hint.splitlines():
             lead = " " * (len(line) - len(line.lstrip()))
             lines.append(screen.wrapped(line.strip(), self.err.width, indent + lead) if line.strip() else "")
-        self.err.write("\n".join(lines) + "\n")
-        return error.exit_code
+        return "\n".join(lines) + "\n"
+
+    def options(self, line: Line) -> Options:
+        """What holds for the line: what it says, what the session says, what is set."""
+        found = line.options.under(self.general)
+        found.output = found.output or self.config.setting("output")
+        return found
 
     def execute(self, line: Line, out: Screen) -> None:
         """:raises ShellError: it did not succeed"""
-        options = line.options.under(self.general)
+        options = self.options(line)
+        self._tells_calls = options.debug
         words = line.words or ["help"]
-        if not line.options.profile or words[0] == "login" or line.options.profile == self.profile.name:
+        if not line.options.chooses_cloud or words[0] in ("login", "set"):
             self._execute(words, line, options, out)
             return
-        before = self.profile
-        self.use(self.config.chosen(line.options.profile))
+        before, meant = self.profile, self.config.meant(options)
+        if meant == before:
+            self._execute(words, line, options, out)
+            return
+        self.use(meant)
         try:
             self._execute(words, line, options, out)
         finally:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 from werkzeug.serving import make_server
 
 from tests.client import Api, Caller
 from tests.unit.shell.foreign import Foreign, foreign_cloud
+from ui.shell import interactive
 from ui.shell.main import main
 from ui.shell.profiles import Config
 from ui.shell.screen import Screen
 from ui.shell.shell import Shell
+
+ENTER, TAB, CTRL_C, CTRL_D = "\r", "\t", "\x03", "\x04"
 
 
 class Terminal(io.StringIO):
@@ -104,3 +111,42 @@ def terminal() -> Callable[[], tuple[Shell, Any, Any]]:
         return shell, out, err
 
     return make
+
+
+class Until(str):
+    """Nothing more is typed until the line is this."""
+
+    __slots__ = ()
+
+    def wait(self, buffer):
+        until = time.monotonic() + 20
+        while buffer.text != self and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def converse(capsys):
+    """What the shell printed while `keys` were typed."""
+
+    def run(*keys):
+        shell = Shell(Config(), interactive=True)
+        with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
+            session = interactive.session_of(shell)
+
+            def type_keys():
+                while not session.app.is_running:
+                    time.sleep(0.02)
+                for one in keys:
+                    if hasattr(one, "wait"):
+                        one.wait(session.default_buffer)
+                    else:
+                        pipe.send_text(one)
+
+            typist = threading.Thread(target=type_keys)
+            typist.start()
+            code = interactive.converse(shell, session)
+            typist.join()
+        shell.close()
+        return code, capsys.readouterr()
+
+    return run

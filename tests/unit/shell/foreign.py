@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +41,9 @@ class Foreign:
 
 
 @contextmanager
-def foreign_cloud() -> Iterator[Foreign]:
+def foreign_cloud(secured: ssl.SSLContext | None = None) -> Iterator[Foreign]:
+    """With `secured` it speaks TLS, as localhost."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -60,9 +64,18 @@ def foreign_cloud() -> Iterator[Foreign]:
         def log_message(self, *_: Any) -> None:
             """Nothing on the standard error of the tests."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that refuses the certificate, or leaves early, is what some tests are about."""
+            if not isinstance(sys.exc_info()[1], OSError):
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    cloud = Foreign(f"http://127.0.0.1:{server.server_port}/client/api")
+    scheme, host = ("https", "localhost") if secured else ("http", "127.0.0.1")
+    if secured:
+        server.socket = secured.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    cloud = Foreign(f"{scheme}://{host}:{server.server_port}/client/api")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -128,7 +128,7 @@ def test_a_slow_server_gives_no_values_and_takes_two_seconds(texts, foreign):
         ("destroyVirtualMachine", "id", "listVirtualMachines"),
         ("disassociateIpAddress", "id", "listPublicIpAddresses"),
         ("syncStoragePool", "id", "listStoragePools"),
-        ("resetPasswordForVirtualMachine", "id", ""),
+        ("resetPasswordForVirtualMachine", "id", "listVirtualMachines"),
     ],
 )
 def test_where_identifiers_come_from(catalog, command, parameter, source):

@@ -1,65 +1,20 @@
 """The interactive shell in this process: keys go in through a pipe."""
 
 import contextlib
-import threading
-import time
 
 import pytest
-from prompt_toolkit.application import create_app_session
 from prompt_toolkit.document import Document
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import DummyOutput
 
 from tests.unit.api import site
-from ui.shell import history, interactive
+from tests.unit.shell.conftest import CTRL_C, CTRL_D, ENTER, TAB, Until
+from ui.shell import history, interactive, menu
 from ui.shell.profiles import Config
 from ui.shell.shell import Shell
-
-ENTER, TAB, CTRL_C, CTRL_D = "\r", "\t", "\x03", "\x04"
 
 
 @pytest.fixture
 def zones(as_admin, api):
     return {name: site.zone(api, name) for name in ("alpha", "beta")}
-
-
-class Until(str):
-    """Nothing more is typed until the line is this."""
-
-    __slots__ = ()
-
-    def wait(self, buffer):
-        until = time.monotonic() + 20
-        while buffer.text != self and time.monotonic() < until:
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def converse(capsys):
-    """What the shell printed while `keys` were typed."""
-
-    def run(*keys):
-        shell = Shell(Config(), interactive=True)
-        with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
-            session = interactive.session_of(shell)
-
-            def type_keys():
-                while not session.app.is_running:
-                    time.sleep(0.02)
-                for one in keys:
-                    if isinstance(one, Until):
-                        one.wait(session.default_buffer)
-                    else:
-                        pipe.send_text(one)
-
-            typist = threading.Thread(target=type_keys)
-            typist.start()
-            code = interactive.converse(shell, session)
-            typist.join()
-        shell.close()
-        return code, capsys.readouterr()
-
-    return run
 
 
 def test_lines_are_run_and_remembered(zones, converse, home):
@@ -107,7 +62,7 @@ def test_completions_come_with_what_they_are(zones, capsys):
     shell = Shell(Config(), interactive=True)
     shell.sync()
     shell.close()
-    completer = interactive.ShellCompleter(shell)
+    completer = menu.ShellCompleter(shell)
     found = list(completer.get_completions(Document("create pod zoneid="), None))
     assert [(one.text, one.start_position, one.display_text) for one in found] == [
         ("zoneid=alpha", -7, "alpha"),
