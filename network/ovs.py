@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from network import host_stack, links
 from network.errors import CommandFailedError, CommandTimeoutError, SwitchRefusedError, SwitchUnreachableError
-from network.flows import FlowSet, desired, diff, here
+from network.flows import FlowSet, desired, diff, here, meter_id
 from network.flows import replace as replace_all
 from network.names import TAP_PREFIX, gre_port_name, tap_name
 from network.process import run
@@ -292,12 +292,28 @@ class Switch:
             bundles = replace_all(wanted, [int(line.partition(",")[0][9:]) for line in self._groups()])
         else:
             bundles = diff(applied, wanted)
+        known = self._meters() if whole and (wanted.meters or applied.meters) else [*map(meter_id, applied.meters)]
+        self._set_meters(wanted, () if whole else applied.meters, known)
         for lines in (bundles.change, bundles.stale):
             if lines:
                 self._ofctl("bundle", "-", stdin="\n".join(lines) + "\n")
+        for number in sorted(set(known) - set(map(meter_id, wanted.meters))):
+            self._ofctl("del-meter", f"meter={number}")
         if applied != wanted:
             self._store.remember(wanted)
         return whole
+
+    def _set_meters(self, wanted: FlowSet, present: Sequence[str], known: Sequence[int]) -> None:
+        """Make the meters that flows will name; bundles hold no meters, and a flow of an unknown one is refused.
+
+        `present` are lines that the switch has for certain, `known` the numbers of the meters that are there.
+        """
+        for line in wanted.meters:
+            if line not in present:
+                self._ofctl("mod-meter" if meter_id(line) in known else "add-meter", line)
+
+    def _meters(self) -> list[int]:
+        return [int(number) for number in re.findall(r"meter=(\d+)", self._ofctl("dump-meters"))]
 
     def _holds(self, applied: FlowSet) -> bool:
         cookie = applied.canary.partition(",")[0].removeprefix("cookie=")
