@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
 from agents.envelope import BadEnvelope, Expired, peek, public_key, verify
-from manager import alerts, traffic
+from manager import alerts, figures, traffic
 from manager.alerts import Trouble
 from manager.db import epoch, transaction, write
 from manager.messages import together
@@ -207,3 +207,4 @@ def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) ->
         row.incarnation, row.sequence, row.body = inventory.incarnation, inventory.sequence, body
         row.at = epoch()
         traffic.note(session, agent_id, inventory.traffic)
+        figures.note(session, agent_id, inventory.guests)

@@ -23,8 +23,9 @@ LOAD_DIGITS = 2
 class Need:
     """What a VM asks of its host. `cpu_mhz` is the sum over its CPUs; `memory`, `disk` in bytes; tags by comma.
 
-    `pool_id` pins it to the hosts that reach the pool its volumes lie in already; `host_id` to one host. `groups` are
-    the ids of the affinity groups of the VM `vm_id`.
+    `pool_id` pins it to the hosts that reach the pool its volumes lie in already; `host_id`, `cluster_id` and `pod_id`
+    to hosts of one place. `storage_type` is local or shared, or empty for either. `groups` are the ids of the affinity
+    groups of the VM `vm_id`.
     """
 
     zone_id: str
@@ -35,7 +36,10 @@ class Need:
     disk: int = 0
     host_tags: str = ""
     storage_tags: str = ""
+    storage_type: str = ""
     host_id: str | None = None
+    cluster_id: str | None = None
+    pod_id: str | None = None
     pool_id: str | None = None
     account_id: str = ""
     vm_id: str = ""
@@ -112,6 +116,7 @@ def _hosts_query() -> Executable:
         Cluster.allocation_state.label("cluster_state"), Pod.allocation_state.label("pod_state"),
         Cluster.cpu_overcommit, Cluster.memory_overcommit,
         neighbours.label("neighbours"), StoragePool.id.label("pool_id"), StoragePool.name.label("pool_name"),
+        StoragePool.host_id.label("pool_host_id"),
         StoragePool.state.label("pool_state"), StoragePool.tags.label("pool_tags"), StoragePool.capacity,
         StoragePool.allocated, StoragePool.overprovision,
         select(func.count()).select_from(Dedication).scalar_subquery().label("dedications"),
@@ -155,6 +160,8 @@ def _host_reason(host: Any, need: Need, cpu_limit: float, memory_limit: float) -
     enabled = host.cluster_state == "Enabled" and host.pod_state == "Enabled"
     against = (
         (need.host_id is not None and host.id != need.host_id, "another host was asked for"),
+        (need.cluster_id not in (None, host.cluster_id), "another cluster was asked for"),
+        (need.pod_id not in (None, host.pod_id), "another pod was asked for"),
         (host.state != "Up", f"its state is {host.state}"),
         (host.resource_state != "Enabled", f"its resource state is {host.resource_state}"),
         (not enabled, "its cluster or pod is disabled"),
@@ -179,6 +186,8 @@ def _pool_for(need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
             reason = "it does not reach the pool that holds the volumes"
         elif pool.pool_state != "Up":
             reason = f"its storage pool {pool.pool_name} is {pool.pool_state}"
+        elif not need.pool_id and need.storage_type not in ("", _type(pool)):
+            reason = f"its storage pool {pool.pool_name} is {_type(pool)}, {need.storage_type} storage is needed"
         elif not _tags(need.storage_tags) <= _tags(pool.pool_tags):
             reason = f"its storage pool {pool.pool_name} lacks the tag {need.storage_tags}"
         elif not need.pool_id and pool.allocated + need.disk > pool.capacity * pool.overprovision:
@@ -187,6 +196,10 @@ def _pool_for(need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
         elif best is None or pool.allocated < best.allocated:
             best = pool
     return best, "" if best is not None else reason
+
+
+def _type(pool: Any) -> str:
+    return "local" if pool.pool_host_id else "shared"
 
 
 def _tags(text: str) -> set[str]:
