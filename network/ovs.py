@@ -292,8 +292,7 @@ class Switch:
             bundles = replace_all(wanted, [int(line.partition(",")[0][9:]) for line in self._groups()])
         else:
             bundles = diff(applied, wanted)
-        known = self._meters() if whole and (wanted.meters or applied.meters) else [*map(meter_id, applied.meters)]
-        self._set_meters(wanted, () if whole else applied.meters, known)
+        known = self._set_meters(wanted, () if whole else applied.meters) if wanted.meters or applied.meters else []
         for lines in (bundles.change, bundles.stale):
             if lines:
                 self._ofctl("bundle", "-", stdin="\n".join(lines) + "\n")
@@ -303,14 +302,19 @@ class Switch:
             self._store.remember(wanted)
         return whole
 
-    def _set_meters(self, wanted: FlowSet, present: Sequence[str], known: Sequence[int]) -> None:
-        """Make the meters that flows will name; bundles hold no meters, and a flow of an unknown one is refused.
+    def _set_meters(self, wanted: FlowSet, applied: Sequence[str]) -> list[int]:
+        """Make the meters that flows will name, and give the numbers of all that were there.
 
-        `present` are lines that the switch has for certain, `known` the numbers of the meters that are there.
+        Bundles hold no meters, and a flow of an unknown one is refused. Nothing is looked at when nothing changes.
         """
+        if applied == wanted.meters:
+            return []
+        known = self._meters()
         for line in wanted.meters:
-            if line not in present:
-                self._ofctl("mod-meter" if meter_id(line) in known else "add-meter", line)
+            number = meter_id(line)
+            if line not in applied or number not in known:
+                self._ofctl("mod-meter" if number in known else "add-meter", line)
+        return known
 
     def _meters(self) -> list[int]:
         return [int(number) for number in re.findall(r"meter=(\d+)", self._ofctl("dump-meters"))]

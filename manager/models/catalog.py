@@ -42,6 +42,7 @@ class ServiceOffering(DiskTraits, Entity, Base):
     root_disk_size: Mapped[int] = mapped_column(BigInteger, default=0)
     bounds: Mapped[dict[str, Any]] = mapped_column(default=dict)
     network_rate: Mapped[int | None]
+    planner: Mapped[str | None] = mapped_column(STATE)
     lease_days: Mapped[int | None]
     lease_action: Mapped[str | None] = mapped_column(STATE)
     state: Mapped[str] = mapped_column(STATE, default="Active")

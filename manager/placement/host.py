@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import Cluster, Dedication, Host, Pod, StoragePool, Vm
-from manager.placement import affinity, dedication
+from manager.placement import affinity, dedication, planner
 
 MIB = 2**20
-LOAD_DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,7 @@ class Need:
     account_id: str = ""
     vm_id: str = ""
     groups: tuple[str, ...] = ()
+    planner: str = planner.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,9 @@ def _places(host: Any) -> set[str]:
 class Verdict:
     """What became of one host: `reason` is empty where it fits.
 
-    Those that do are ordered by how many `wishes` (sentences) speak against them, then by how many VMs of the account
-    they run already, then by `load`, the share of memory in use with the new VM. `seen` is the host's claimed (MHz,
+    Those that do are ordered by how many `wishes` (sentences) speak against them, then as the planner has it: by
+    `neighbours`, the VMs of the account that they run, and by `load`, the share of memory in use with the new VM.
+    `seen` is the host's claimed (MHz,
     bytes) when it was judged.
     """
 
@@ -88,6 +89,7 @@ class Verdict:
     neighbours: int = 0
     seen: tuple[int, int] = (0, 0)
     wishes: tuple[str, ...] = ()
+    pod_id: str = ""
 
     @property
     def fits(self) -> bool:
@@ -102,7 +104,7 @@ def judge(session: Session, need: Need) -> list[Verdict]:
     ties = _ties(session, need, any_dedicated=any(rows[0].dedications for rows in found.values()))
     verdicts = [_verdict(rows[0], need, [row for row in rows if row.pool_id], ties) for rows in found.values()]
     random.shuffle(verdicts)
-    return sorted(verdicts, key=lambda v: (not v.fits, len(v.wishes), v.neighbours, round(v.load, LOAD_DIGITS)))
+    return sorted(verdicts, key=planner.ranking(need.planner, verdicts))
 
 
 @cache
@@ -149,7 +151,7 @@ def _verdict(host: Any, need: Need, pools: Sequence[Any], ties: Ties) -> Verdict
     load = (host.memory_used + need.memory) / memory_limit if memory_limit else 1.0
     return Verdict(
         host.id, host.name, reason, load, pool.pool_id if pool else None, cpu_limit, memory_limit, host.neighbours,
-        (host.cpu_used, host.memory_used), ties.wishes(host),
+        (host.cpu_used, host.memory_used), ties.wishes(host), host.pod_id,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from manager.db import write
 from manager.models import Host, StoragePool, Vm, Volume
 from manager.models.states import VM_MOVES, VOLUME_MOVES
 from manager.placement import host as placement
+from manager.placement.planner import DEFAULT
 from manager.workflows.engine import Ask, Outcome, Run, StepFailed
 from manager.workflows.network import await_implemented
 from manager.workflows.specs import disk_spec, pool_spec, vm_spec, volume_spec
@@ -90,6 +91,7 @@ def need_of(run: Run, vm: Vm, volumes: list[Volume]) -> placement.Need:
         account_id=vm.account_id,
         vm_id=vm.id,
         groups=affinity_groups_of(run),
+        planner=run.arguments.get("planner") or offering.planner or DEFAULT,
     )
 
 

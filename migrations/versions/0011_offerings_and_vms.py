@@ -22,6 +22,7 @@ def upgrade() -> None:
         add_filled(table, "details", sa.JSON(), "{}")
     add_filled("service_offerings", "bounds", sa.JSON(), "{}")
     op.add_column("service_offerings", sa.Column("network_rate", sa.Integer(), nullable=True))
+    op.add_column("service_offerings", sa.Column("planner", sa.String(length=32), nullable=True))
     op.add_column("service_offerings", sa.Column("lease_days", sa.Integer(), nullable=True))
     op.add_column("service_offerings", sa.Column("lease_action", sa.String(length=32), nullable=True))
     if op.get_bind().dialect.name == "sqlite":  # takes a foreign key only together with its column
@@ -64,7 +65,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_vms_user_id"), "vms")
     for name in ("user_id", "delete_protection", "updated", "lease_ends", "lease_action", "lease_state"):
         op.drop_column("vms", name)
-    for name in ("bounds", "network_rate", "lease_days", "lease_action"):
+    for name in ("bounds", "network_rate", "planner", "lease_days", "lease_action"):
         op.drop_column("service_offerings", name)
     for table in OFFERINGS:
         for name in ("provisioning", "cache_mode", "io_limits", "details"):

@@ -25,20 +25,23 @@ DISK = {"read": "rd.bytes", "written": "wr.bytes", "reads": "rd.reqs", "writes":
 
 
 def measured(domains: Iterable[tuple[str, Mapping[str, Any]]], now: float) -> Measured:
-    """`domains` are UUIDs with what libvirt tells of them, read at `now`."""
+    """`domains` are UUIDs with what libvirt tells of them, read at `now`.
+
+    One that is busy with another call is left out of the guests: what it lacks would look like a new beginning.
+    """
     taps: dict[str, tuple[int, int]] = {}
     guests = []
     for uuid, stats in domains:
         mine = dict(_taps(stats))
         taps |= mine
-        counted = [(stats.get(f"block.{number}.{key}"), name) for number in range(stats.get("block.count", 0))
-                   for name, key in DISK.items()]  # fmt: skip
-        disks = {name: sum(value or 0 for value, of in counted if of == name) for name in DISK}
+        disks = _disks(stats)
+        if disks is None or "cpu.time" not in stats:
+            continue
         guests.append(
             GuestFigures(
                 vm_id=uuid,
                 measured=now,
-                cpu_ns=stats.get("cpu.time", 0),
+                cpu_ns=stats["cpu.time"],
                 received=sum(received for received, _ in mine.values()),
                 sent=sum(sent for _, sent in mine.values()),
                 **disks,
@@ -56,3 +59,12 @@ def _taps(stats: Mapping[str, Any]) -> Iterable[tuple[str, tuple[int, int]]]:
         name, received, sent = (stats.get(f"net.{number}.{key}") for key in ("name", "rx.bytes", "tx.bytes"))
         if name is not None and received is not None and sent is not None:
             yield name, (received, sent)
+
+
+def _disks(stats: Mapping[str, Any]) -> dict[str, int] | None:
+    """The sums over all disks; None where libvirt could not ask."""
+    numbers = range(stats.get("block.count", 0))
+    asked = [number for number in numbers if f"block.{number}.rd.reqs" in stats]
+    if numbers and not asked:
+        return None
+    return {name: sum(stats.get(f"block.{number}.{key}", 0) for number in asked) for name, key in DISK.items()}

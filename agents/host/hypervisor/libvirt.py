@@ -62,7 +62,8 @@ class LibvirtSettings:
     """Settings of the driver. `call_seconds` bounds each call to libvirtd.
 
     `virt_type` 'auto' is what a boot probe proves. `kvm_cpu` and `qemu_cpu` are CPU models as in Platform.
-    `cpu_shares` needs libvirtd to have the cgroup controller cpu. `console_bytes` bounds a console's log.
+    `cpu_shares` needs libvirtd to have the cgroup controller cpu; without, CPUs are neither weighed nor capped.
+    `console_bytes` bounds a console's log.
     """
 
     state_dir: str

@@ -16,6 +16,7 @@ from manager.api.fields import MapOf, Ref, Size
 from manager.api.response import Bool, Float, Int, Many, Response, Shown, Str
 from manager.models import AffinityMember, DiskOffering, Host, ServiceOffering, StoragePool, Template, Vm, Volume, Zone
 from manager.placement.host import Need, Verdict, judge
+from manager.placement.planner import DEFAULT
 
 
 class PlacementResponse(Response):
@@ -78,6 +79,7 @@ def _need(call: Call, given: Given, host_id: str | None) -> Need:
         storage_type=offering.storage_type,
         host_id=host_id,
         account_id=call.account.id,
+        planner=offering.planner or DEFAULT,
         groups=tuple(group.id for group in given.affinitygroupids or ()),
     )
 
@@ -103,6 +105,7 @@ def need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
         pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
         account_id=vm.account_id,
         vm_id=vm.id,
+        planner=offering.planner or DEFAULT,
         groups=tuple(call.session.scalars(select(AffinityMember.group_id).where(AffinityMember.vm_id == vm.id))),
     )
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, false, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.commands.deployment_planner import planner_field
 from manager.api.commands.disk_traits import DiskTraitsResponse, NewDiskTraits, shown_traits, take_limits
 from manager.api.commands.vm_lease import action_field, days_field, lease_of_offering
 from manager.api.errors import Invalid
@@ -38,6 +39,7 @@ class ServiceOfferingResponse(DiskTraitsResponse):
     limitcpuuse = Bool("whether CPU use is capped at what the offering says")
     networkrate = Int("Mbit/s that the default NIC may send, and receive; absent for any")
     serviceofferingdetails = Map("what else is said of it, and between what users choose: mincpunumber and so on")
+    deploymentplanner = Str("in which order hosts are taken; absent for UserDispersingPlanner")
     leaseduration = Int("days that virtual machines of it are kept, where they ask for no lease of their own")
     leaseexpiryaction = Str("what is done to them then: STOP or DESTROY")
     isvolatile = Bool("always false")
@@ -73,6 +75,7 @@ def _describe(row: ServiceOffering) -> Shown:
         **shown_traits(row),
         "networkrate": row.network_rate,
         "serviceofferingdetails": {**row.details, **row.bounds} or None,
+        "deploymentplanner": row.planner,
         "leaseduration": row.lease_days,
         "leaseexpiryaction": row.lease_action,
         "offerha": row.offer_ha,
@@ -108,6 +111,7 @@ class CreateServiceOffering(NewDiskTraits):
     limitcpuuse = Flag("whether CPU use is capped at what the offering says", default=False)
     rootdisksize = Size("the size of the root disk in GiB")
     serviceofferingdetails = MapOf("what else is to be said of it")
+    deploymentplanner = planner_field("in which order hosts are taken; where absent UserDispersingPlanner")
     leaseduration = days_field("the days that virtual machines of it are kept")
     leaseexpiryaction = action_field()
     domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
@@ -139,6 +143,7 @@ def create_service_offering(call: Call, given: Given) -> ServiceOffering:
         root_disk_size=given.rootdisksize or 0,
         bounds=_bounds(given, customized=customized),
         network_rate=given.networkrate,
+        planner=given.deploymentplanner,
         provisioning=given.provisioningtype,
         details=given.serviceofferingdetails or {},
         live=given.name.lower(),

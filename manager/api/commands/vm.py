@@ -25,7 +25,7 @@ from manager.api.commands.job_hold import hold, hold_stopped
 from manager.api.commands.vm_deploy import checked_name
 from manager.api.commands.vm_lease import NO_LEASE, action_field, days_field, take_lease
 from manager.api.commands.vm_more import wants_figures
-from manager.api.commands.vm_options import check_details, cluster_field, place_of, pod_field
+from manager.api.commands.vm_options import check_details, cluster_field, place_of, planner_of_start, pod_field
 from manager.api.commands.vm_response import PARTS, VmResponse, described
 from manager.api.commands.vm_user_data import change_user_data, details_field, id_field, text_field
 from manager.api.errors import Denied, Invalid
@@ -180,6 +180,7 @@ class StartVm(Request):
     hostid = Ref(Host, "the host to start it on", roles=ROOT)
     clusterid = cluster_field()
     podid = pod_field()
+    deploymentplanner = planner_of_start()
 
 
 @command("startVirtualMachine", StartVm, VmResponse, is_async=True, roles=EVERYONE, event="VM.START")

@@ -74,7 +74,7 @@ def take_lease(call: Call, vm: Vm, given: Given, offering: ServiceOffering | Non
 
 
 def shown_lease(row: Any) -> Shown:
-    """Of a row with a VM's columns: the days that are left, one begun as a whole, the end and the action; nothing without a lease."""
+    """Of a row with a VM's columns: the days that are left (one that has begun counts), the end and the action."""
     if row.lease_ends is None:
         return {}
     left = math.ceil((row.lease_ends - utcnow()) / DAY)

@@ -139,7 +139,7 @@ def shown_figures(row: Any, *, summed: bool) -> Shown:
         return {}
     counted = row.totals if summed else recent
     seconds = recent.get("seconds")
-    used = 100 * recent["cpu_ns"] / 1e9 / seconds / row.cpus if seconds else None
+    used = 100 * recent["cpu_ns"] / 1e9 / seconds / row.cpus if seconds and seconds > 0 else None
     return {
         "cpuused": f"{used:.2f}%" if used is not None else None,
         "networkkbsread": counted["received"] // KIB,

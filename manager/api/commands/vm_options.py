@@ -7,6 +7,7 @@ from typing import Any
 
 from manager.api.call import Call
 from manager.api.command import Given, OwnedRequest
+from manager.api.commands.deployment_planner import planner_field
 from manager.api.commands.vm_lease import NO_LEASE, action_field, days_field
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, Ref, Text
@@ -27,10 +28,15 @@ def cluster_field() -> Ref:
     return Ref(Cluster, "the cluster to start it in", roles=ROOT_ADMIN)
 
 
+def planner_of_start() -> Choice:
+    return planner_field("in which order hosts are taken; its service offering's when absent", roles=ROOT_ADMIN)
+
+
 class VmOptions(OwnedRequest):
     customid = Text("the uuid that it shall have", roles=ROOT_ADMIN)
     podid = pod_field()
     clusterid = cluster_field()
+    deploymentplanner = planner_of_start()
     macaddress = Text("the MAC address of its default NIC; a new one when absent")
     password = Text("its password, where its template has one set; else one is made", max_length=LONGEST_PASSWORD)
     overridediskofferingid = Ref(DiskOffering, "the disk offering of its root volume, in place of its service offering")
@@ -62,7 +68,7 @@ def chosen_password(template: Template, text: str | None) -> str | None:
 
 
 def place_of(zone: Zone, given: Given) -> dict[str, str | None]:
-    """Arguments of the workflow: to which host, cluster or pod it is bound.
+    """Arguments of the workflow: to which host, cluster or pod it is bound, and the planner.
 
     :raises Invalid: the place is not in the zone
     """
@@ -72,7 +78,7 @@ def place_of(zone: Zone, given: Given) -> dict[str, str | None]:
         if place is not None and place.zone_id != zone.id:
             raise Invalid(f"The {name[:-2]} {place.name} ({place.id}) is not in zone {zone.name}.")
         found[argument] = place.id if place is not None else None
-    return found
+    return {**found, "planner": given.deploymentplanner}
 
 
 def options_in_details(given: Given, details: dict[str, str]) -> dict[str, Any]:

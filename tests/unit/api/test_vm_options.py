@@ -148,9 +148,7 @@ def test_the_root_volume_can_have_an_offering_of_its_own(api, deploy, factory, c
 
 def test_storage_of_the_other_type_is_passed_over(api, deploy, factory, cloud, admin):
     change(factory, ServiceOffering, cloud.offering_id, storage_type="shared")
-    with pytest.raises(
-        AssertionError, match=r"1 of 2 hosts: its storage pool pool1 is local, shared storage"
-    ):
+    with pytest.raises(AssertionError, match=r"1 of 2 hosts: its storage pool pool1 is local, shared storage"):
         deploy()
     shared = factory(
         StoragePool, zone_id=cloud.zone_id, name="both", driver="simulator", path=str(cloud.directory / "both"),
@@ -436,3 +434,28 @@ def test_figures_cost_no_statement(engine, api, deploy, user, cloud):
             api("listVirtualMachines", user, details=details)
         taken[details] = len(sent)
     assert taken["stats"] == taken["min"]
+
+
+def test_a_planner_says_which_host_is_first(api, deploy, factory, cloud, admin, user):
+    """By default a second machine goes where the account has none; the emptiest host and its own pod say otherwise."""
+    names = {one["name"] for one in api("listDeploymentPlanners", admin)["deploymentPlanner"]}
+    assert names == {"FirstFitPlanner", "UserDispersingPlanner", "UserConcentratedPodPlanner"}
+    taken = factory.first(Vm, id=deploy()["id"]).host_id
+    other = next(host_id for host_id in cloud.hosts if host_id != taken)
+    pod = factory(Pod, zone_id=cloud.zone_id, name="p2")
+    factory.change(cloud.get(Host, other), memory_used=16 * GIB, pod_id=pod.id)
+    owner = {"account": "tenant", "domainid": factory.root.id}
+
+    def first(**values) -> str:
+        change(factory, ServiceOffering, cloud.offering_id, **values)
+        return api("explainPlacement", admin, virtualmachineid=probe["id"])["placement"][0]["hostid"]
+
+    probe = deploy(name="probe", startvm=False)
+    assert first() == other
+    assert first(planner="FirstFitPlanner") == taken
+    assert first(planner="UserConcentratedPodPlanner") == taken
+    assert first(planner="UserDispersingPlanner") == other
+    vm = deploy(admin, name="b", deploymentplanner="FirstFitPlanner", **owner)
+    assert factory.first(Vm, id=vm["id"]).host_id == taken
+    with pytest.raises(Refused, match="531"):
+        deploy(name="c", deploymentplanner="FirstFitPlanner")

@@ -76,3 +76,13 @@ def test_rates_come_back_after_a_restart_of_the_switch(fabric):
         host.switch.apply(views, whole=True)
         assert host.switch.drift(views) == []
     assert meters(host).count("rate=1000") == 2
+
+
+def test_meters_that_a_killed_agent_left_do_not_stand_in_the_way(fabric):
+    host, views = fabric.lab.hosts[0], limited(fabric, "nic-a1", 1)
+    for number in range(1, 40):
+        host.ofctl("add-meter", f"meter={number},kbps,band=type=drop,rate=77")
+    fabric.apply(*views)
+    assert (meters(host).count("rate=1000"), meters(host).count("meter=")) == (2, 2)
+    with inside(host.ns):
+        assert host.switch.drift(views) == []
