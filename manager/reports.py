@@ -204,7 +204,8 @@ def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) ->
             session.add(row)
         if row.incarnation == inventory.incarnation and row.sequence >= inventory.sequence:
             return
-        row.incarnation, row.sequence, row.body = inventory.incarnation, inventory.sequence, body
+        row.incarnation, row.sequence = inventory.incarnation, inventory.sequence
+        row.body = {**body, "guests": []}  # figures have rows of their own, and nothing looks for them here
         row.at = epoch()
         traffic.note(session, agent_id, inventory.traffic)
         figures.note(session, agent_id, inventory.guests)

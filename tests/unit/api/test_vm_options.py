@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
-from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
 
-from manager import db, reports
 from manager.models import (
     AgentCommandRow,
     Annotation,
     Cluster,
     DiskOffering,
-    EventRow,
     Host,
     Nic,
     Pod,
@@ -23,14 +18,10 @@ from manager.models import (
     StoragePool,
     Template,
     Vm,
-    VmFigures,
     Volume,
-    utcnow,
 )
-from manager.workflows.housekeeping import forget_figures
-from manager.workflows.vm_leases import end_leases
 from tests.client import Refused
-from tests.unit.api.live_cloud import live_cloud, run, statements
+from tests.unit.api.live_cloud import change, deploying, live_cloud, rows, run
 
 MIB, GIB = 2**20, 2**30
 
@@ -52,28 +43,12 @@ def user(cloud_and_user):
 
 @pytest.fixture
 def deploy(api, cloud, user):
-    def deploy(caller=None, **more):
-        wanted = {
-            "zoneid": cloud.zone_id, "templateid": cloud.template_id, "serviceofferingid": cloud.offering_id,
-            "networkids": cloud.network_id, **more,
-        }  # fmt: skip
-        return run(api, cloud, caller or user, "deployVirtualMachine", **wanted)["virtualmachine"]
-
-    return deploy
-
-
-def rows(factory, model, **values) -> list:
-    with db.transaction(factory.engine) as session:
-        return list(session.scalars(select(model).filter_by(**values)))
+    return deploying(api, cloud, user)
 
 
 def told(factory, name: str, vm_id: str) -> dict:
     """The arguments of the last command of that name about the VM."""
     return [row.arguments for row in rows(factory, AgentCommandRow, name=name) if vm_id in str(row.arguments)][-1]
-
-
-def change(factory, model, key, **values):
-    factory.change(factory.first(model, id=key), **values)
 
 
 def test_traits_of_the_offering_reach_the_host(deploy, factory, cloud):
@@ -146,7 +121,10 @@ def test_the_root_volume_can_have_an_offering_of_its_own(api, deploy, factory, c
         deploy(overridediskofferingid=own.id, rootdisksize=9)
 
 
-def test_storage_of_the_other_type_is_passed_over(api, deploy, factory, cloud, admin):
+def test_storage_of_the_other_type_is_passed_over(api, deploy, factory, cloud, admin, user):
+    """But what lies on it already stays there."""
+    old = deploy(name="old")
+    run(api, cloud, user, "stopVirtualMachine", id=old["id"], forced=True)
     change(factory, ServiceOffering, cloud.offering_id, storage_type="shared")
     with pytest.raises(AssertionError, match=r"1 of 2 hosts: its storage pool pool1 is local, shared storage"):
         deploy()
@@ -156,6 +134,7 @@ def test_storage_of_the_other_type_is_passed_over(api, deploy, factory, cloud, a
     )  # fmt: skip
     vm = deploy(name="second")
     assert factory.first(Volume, vm_id=vm["id"]).pool_id == shared.id
+    assert run(api, cloud, user, "startVirtualMachine", id=old["id"])["virtualmachine"]["state"] == "Running"
     assert vm["pooltype"] == "Simulator"
     found = api("listVirtualMachines", admin, storageid=shared.id, listall=True)["virtualmachine"]
     assert [one["id"] for one in found] == [vm["id"]]
@@ -247,161 +226,6 @@ def test_a_protected_machine_is_not_destroyed(api, deploy, user, admin, cloud):
         api("expungeVirtualMachine", admin, id=vm["id"])
 
 
-@pytest.fixture
-def leases(api):
-    api("updateConfiguration", name="instance.lease.enabled", value="true")
-
-
-def over(factory, vm_id):
-    change(factory, Vm, vm_id, lease_ends=utcnow() - dt.timedelta(seconds=1))
-
-
-def kinds(factory, vm_id):
-    return [row.type for row in rows(factory, EventRow, resource_id=vm_id) if row.type.startswith("VM.LEASE")]
-
-
-def test_a_lease_is_told_and_ended_once(api, deploy, user, cloud, factory, leases):
-    lent = deploy(leaseduration=5, leaseexpiryaction="STOP")
-    far = deploy(name="far", leaseduration=50, leaseexpiryaction="DESTROY")
-    assert (lent["leaseduration"], lent["leaseexpiryaction"]) == (5, "STOP")
-    end_leases()
-    end_leases()
-    assert (kinds(factory, lent["id"]), kinds(factory, far["id"])) == (["VM.LEASE.EXPIRING"], [])
-    over(factory, lent["id"])
-    over(factory, far["id"])
-    for _ in range(2):
-        end_leases()
-        cloud.settle()
-    assert cloud.get(Vm, lent["id"]).state == "Stopped"
-    assert cloud.get(Vm, far["id"]).state == "Destroyed"
-    assert kinds(factory, lent["id"]) == ["VM.LEASE.EXPIRING", "VM.LEASE.EXPIRED"]
-    assert kinds(factory, far["id"]) == ["VM.LEASE.EXPIRED"]
-    run(api, cloud, user, "startVirtualMachine", id=lent["id"])
-    end_leases()
-    cloud.settle()
-    assert cloud.get(Vm, lent["id"]).state == "Running"
-    assert {one["name"] for one in api("listEventTypes", user)["eventtype"]} >= {"VM.LEASE.EXPIRED"}
-
-
-def test_a_protected_machine_outlives_its_lease(api, deploy, user, cloud, factory, leases):
-    vm = deploy(leaseduration=1, leaseexpiryaction="DESTROY")
-    api("updateVirtualMachine", user, id=vm["id"], deleteprotection=True)
-    over(factory, vm["id"])
-    end_leases()
-    cloud.settle()
-    assert cloud.get(Vm, vm["id"]).state == "Running"
-    (event,) = rows(factory, EventRow, resource_id=vm["id"], type="VM.LEASE.EXPIRED")
-    assert "protected against deletion" in event.description
-
-
-def test_a_machine_at_work_ends_its_lease_later(api, deploy, user, cloud, factory, leases):
-    vm = deploy(leaseduration=1, leaseexpiryaction="STOP")
-    over(factory, vm["id"])
-    job = api("rebootVirtualMachine", user, id=vm["id"])
-    end_leases()
-    assert kinds(factory, vm["id"]) == []
-    cloud.settle()
-    assert api("queryAsyncJobResult", user, jobid=job["jobid"])["jobstatus"] == 1
-    end_leases()
-    cloud.settle()
-    assert cloud.get(Vm, vm["id"]).state == "Stopped"
-
-
-def test_leases_are_the_offerings_and_can_be_changed_and_ended(api, deploy, user, cloud, factory, leases):
-    change(factory, ServiceOffering, cloud.offering_id, lease_days=3, lease_action="DESTROY")
-    vm = deploy()
-    assert (vm["leaseduration"], vm["leaseexpiryaction"]) == (3, "DESTROY")
-    assert "leaseduration" not in deploy(name="b", leaseduration=-1)
-    assert [one["id"] for one in api("listVirtualMachines", user, leased=True)["virtualmachine"]] == [vm["id"]]
-    assert api("listVirtualMachines", user, leased=False)["count"] == 1
-    longer = api("updateVirtualMachine", user, id=vm["id"], leaseduration=10)["virtualmachine"]
-    assert (longer["leaseduration"], longer["leaseexpiryaction"]) == (10, "DESTROY")
-    other = api("updateVirtualMachine", user, id=vm["id"], leaseexpiryaction="STOP")["virtualmachine"]
-    assert (other["leaseduration"], other["leaseexpiryaction"]) == (10, "STOP")
-    assert "leaseexpirydate" not in api("updateVirtualMachine", user, id=vm["id"], leaseduration=-1)["virtualmachine"]
-    for given, reason in (
-        ({"leaseduration": 0}, "is 1 to 36500 days, or -1"),
-        ({"leaseduration": 5}, "needs leaseexpiryaction too"),
-        ({"leaseexpiryaction": "STOP"}, "needs leaseduration too"),
-    ):
-        with pytest.raises(Refused, match=rf"431 .*{reason}"):
-            api("updateVirtualMachine", user, id=vm["id"], **given)
-
-
-def test_nothing_ends_while_leases_are_off(api, deploy, cloud, factory, leases):
-    vm = deploy(leaseduration=1, leaseexpiryaction="DESTROY")
-    over(factory, vm["id"])
-    api("updateConfiguration", name="instance.lease.enabled", value="false")
-    end_leases()
-    cloud.settle()
-    assert cloud.get(Vm, vm["id"]).state == "Running"
-    with pytest.raises(Refused, match="431 Leases are off"):
-        deploy(name="b", leaseduration=1, leaseexpiryaction="STOP")
-
-
-def report(cloud, sequence, **changes):
-    """Every host reports, its guests with these figures added to what they count."""
-    for runner in cloud.runners.values():
-        if runner.host.hypervisor is None:
-            continue
-        found = replace(runner.host.inventory(), incarnation="i1", sequence=sequence)
-        guests = tuple(replace(guest, cpu_ns=0, measured=0.0, **FIGURES) for guest in found.guests)
-        guests = tuple(replace(guest, **changes) for guest in guests)
-        reports.take(runner.report("inventory", replace(found, guests=guests)))
-
-
-FIGURES = {"received": 10240, "sent": 2048, "read": 4096, "written": 8192, "reads": 1, "writes": 2}
-
-
-def figures(api, user, **more):
-    (vm,) = api("listVirtualMachines", user, **more)["virtualmachine"]
-    names = ("cpuused", "networkkbsread", "networkkbswrite", "diskkbsread", "diskioread", "receivedbytes")
-    return [vm.get(name) for name in names]
-
-
-def test_figures_are_those_between_the_last_two_reports_or_sums(api, deploy, user, cloud, admin):
-    deploy()
-    report(cloud, 1)
-    report(cloud, 2, received=20480, cpu_ns=5_000_000_000, measured=10.0)
-    assert figures(api, user, details="stats") == ["50.00%", 10, 0, 0, 0, 20480]
-    assert figures(api, user, details="stats", accumulate=True) == ["50.00%", 20, 2, 4, 1, 20480]
-    assert figures(api, user) == [None] * 6
-    (vm,) = api("listVirtualMachinesMetrics", user)["virtualmachine"]
-    assert (vm["memorykbs"], vm["memorytargetkbs"], vm["memoryintfreekbs"]) == (65536, 65536, 32768)
-    api("updateConfiguration", name="vm.stats.increment.metrics", value="true")
-    assert figures(api, user, details="stats")[1] == 20
-    api("updateConfiguration", name="list.vm.default.details.stats", value="true")
-    assert figures(api, user)[1] == 20
-
-
-def test_counters_begin_anew_with_each_placement(api, deploy, user, cloud):
-    vm = deploy()
-    report(cloud, 1)
-    run(api, cloud, user, "stopVirtualMachine", id=vm["id"], forced=True)
-    run(api, cloud, user, "startVirtualMachine", id=vm["id"])
-    report(cloud, 2, received=1024)
-    assert figures(api, user, details="stats", accumulate=True) == [None, 11, 4, 8, 2, 11264]
-
-
-def test_a_host_speaks_only_for_what_is_placed_on_it(api, deploy, user, cloud, factory):
-    vm = deploy()
-    other = next(host for host in rows(factory, Host) if host.id != factory.first(Vm, id=vm["id"]).host_id)
-    runner = cloud.runners[other.agent_id]
-    found = replace(runner.host.inventory(), incarnation="i1", sequence=1)
-    theirs = next(r for r in cloud.runners.values() if r.host.hypervisor and r.host.inventory().guests)
-    reports.take(runner.report("inventory", replace(found, guests=theirs.host.inventory().guests)))
-    assert rows(factory, VmFigures) == []
-
-
-def test_figures_of_what_is_gone_are_forgotten(api, deploy, user, cloud, factory, admin):
-    vm = deploy()
-    deploy(name="stays")
-    report(cloud, 1)
-    run(api, cloud, admin, "destroyVirtualMachine", id=vm["id"], expunge=True)
-    forget_figures()
-    assert [row.vm_id for row in rows(factory, VmFigures)] == [row.id for row in rows(factory, Vm, name="stays")]
-
-
 def test_the_public_address_of_static_nat_is_shown(api, deploy, user, cloud):
     vm = deploy()
     made = run(api, cloud, user, "associateIpAddress", networkid=cloud.network_id)["ipaddress"]
@@ -423,17 +247,6 @@ def test_parts_are_shown_where_they_are_asked_for(api, deploy, user):
         assert names <= everything
         assert not names & least
         assert names <= set(api("listVirtualMachines", user, details=part)["virtualmachine"][0])
-
-
-def test_figures_cost_no_statement(engine, api, deploy, user, cloud):
-    deploy()
-    report(cloud, 1)
-    taken = {}
-    for details in ("stats", "min"):
-        with statements(engine) as sent:
-            api("listVirtualMachines", user, details=details)
-        taken[details] = len(sent)
-    assert taken["stats"] == taken["min"]
 
 
 def test_a_planner_says_which_host_is_first(api, deploy, factory, cloud, admin, user):
