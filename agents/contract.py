@@ -12,10 +12,12 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from agents.figures import GuestFigures
 from network.types import NetworkView, RouterSpec
-from storage.types import Format, ImageFacts, ImageStoreSpec, PoolSpec, VolumeSpec
+from storage.types import UNLIMITED, CacheMode, Format, ImageFacts, ImageStoreSpec, IoLimits, PoolSpec, VolumeSpec
 
 COMMANDS: dict[str, type[Command]] = {}
+IoPolicy = Literal["native", "threads", "io_uring"]
 
 
 class Command:
@@ -56,11 +58,16 @@ class DiskSpec:
     pool: PoolSpec
     format: Format
     device: int = 0
+    cache: CacheMode = "none"
+    limits: IoLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
 class VmSpec:
-    """A domain as it must run. `generation` is that of the placement, `memory` in bytes, `cpu_mhz` per CPU."""
+    """A domain as it must run. `generation` is that of the placement, `memory` in bytes, `cpu_mhz` per CPU.
+
+    `cpu_capped`: its CPUs get no more than that. `io_threads`: a thread of its own serves its disks.
+    """
 
     id: str
     instance_name: str
@@ -71,6 +78,9 @@ class VmSpec:
     nics: tuple[NicSpec, ...] = ()
     disks: tuple[DiskSpec, ...] = ()
     hostname: str = ""
+    cpu_capped: bool = False
+    io_threads: bool = False
+    io_policy: IoPolicy | None = None
 
 
 @dataclass(frozen=True)
@@ -359,6 +369,7 @@ class HostInventory:
     flow_drift: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     traffic: tuple[NicTraffic, ...] = ()
+    guests: tuple[GuestFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from manager.db import transaction
 from manager.watch import watch, watch_drift
 from manager.workflows import engine, leases, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
-from manager.workflows.housekeeping import forget_notices, forget_old
+from manager.workflows.housekeeping import forget_figures, forget_notices, forget_old
+from manager.workflows.vm_leases import end_leases
 
 LEASE_SWEEPS = 3
 WORKERS = 16
@@ -94,8 +95,10 @@ def keep_sweeping(stop: threading.Event) -> None:
 def tend() -> None:
     """What is rarely due."""
     expunge_due()
+    end_leases()
     forget_old()
     forget_notices()
+    forget_figures()
     webhooks.forget_deliveries()
 
 

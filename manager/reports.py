@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
 from agents.envelope import BadEnvelope, Expired, peek, public_key, verify
-from manager import alerts, traffic
+from manager import alerts, figures, traffic
 from manager.alerts import Trouble
 from manager.db import epoch, transaction, write
 from manager.messages import together
@@ -204,6 +204,8 @@ def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) ->
             session.add(row)
         if row.incarnation == inventory.incarnation and row.sequence >= inventory.sequence:
             return
-        row.incarnation, row.sequence, row.body = inventory.incarnation, inventory.sequence, body
+        row.incarnation, row.sequence = inventory.incarnation, inventory.sequence
+        row.body = {**body, "guests": []}  # figures have rows of their own, and nothing looks for them here
         row.at = epoch()
         traffic.note(session, agent_id, inventory.traffic)
+        figures.note(session, agent_id, inventory.guests)

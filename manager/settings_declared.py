@@ -293,7 +293,25 @@ _ALL = (
         86400,
         group=_HOSTS,
     ),
+    Setting(
+        "instance.lease.enabled", False, "virtual machines can have leases, and what ends them is done", group=_VMS
+    ),
+    Setting(
+        "instance.lease.expiryevent.daysbefore",
+        7,
+        "days before the end of a lease that its owner is told by an event",
+        "Advanced",
+        0,
+        36500,
+        group=_VMS,
+    ),
     Setting("job.expire.minutes", 1440, "minutes that ended jobs are kept", "Advanced", 1, group=_JOBS),
+    Setting(
+        "list.vm.default.details.stats",
+        False,
+        "lists of virtual machines show what guests do also where no details are asked for",
+        group=_VMS,
+    ),
     Setting(
         "mem.overprovisioning.factor",
         1.0,
@@ -341,6 +359,12 @@ _ALL = (
         group=_VMS,
     ),
     Setting("vm.destroy.forcestop", False, "power a virtual machine off when it is destroyed", group=_VMS),
+    Setting(
+        "vm.stats.increment.metrics",
+        False,
+        "figures of what guests do are sums since each was made; else what they grew by since the last but one report",
+        group=_VMS,
+    ),
     Setting("vm.password.length", 12, "characters of a generated password", "Advanced", 8, 64, group=_VMS),
     *_limits(),
 )

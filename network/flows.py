@@ -26,10 +26,13 @@ from network.flow_tables.layout import (
     LocalNumbers,
     Place,
 )
+from network.flow_tables.meters import meter_lines
 from network.flow_tables.policy import class_of, network_flows, policy_flows
 from network.types import NetworkView
 
-__all__ = ["Bundles", "FlowSet", "LocalNic", "LocalNumbers", "check_view", "desired", "diff", "here", "replace"]
+__all__ = [
+    "Bundles", "FlowSet", "LocalNic", "LocalNumbers", "check_view", "desired", "diff", "here", "meter_id", "replace"
+]  # fmt: skip
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 MULTICAST_BIT = 1
@@ -38,10 +41,11 @@ MAX_KEY = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class FlowSet:
-    """Flow and group lines in the syntax of ovs-ofctl for OpenFlow 1.5, in a fixed order."""
+    """Flow, group and meter lines in the syntax of ovs-ofctl for OpenFlow 1.5, in a fixed order."""
 
     flows: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    meters: tuple[str, ...] = ()
 
     @property
     def canary(self) -> str:
@@ -77,10 +81,11 @@ def desired(host_id: str, views: Iterable[NetworkView], local: LocalNumbers) -> 
     places = [Place(host_id, view, local) for view in held]
     flows = sorted(_flows(places), key=lambda flow: (flow.table, -flow.priority, flow.match))
     groups = tuple(sorted((line for place in places for line in group_lines(place)), key=_group_id))
+    meters = tuple(sorted((line for place in places for line in meter_lines(place)), key=meter_id))
     lines = [flow.line() for flow in flows]
-    digest = hashlib.sha256("\n".join([*lines, *groups]).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join([*lines, *groups, *meters]).encode()).hexdigest()
     cookie = CANARY_KIND << 56 | int(digest[:COOKIE_ID_DIGITS], 16)
-    return FlowSet((*lines, Flow(CANARY, 1, "", "drop", cookie).line()), groups)
+    return FlowSet((*lines, Flow(CANARY, 1, "", "drop", cookie).line()), groups, meters)
 
 
 def _flows(places: list[Place]) -> Iterator[Flow]:
@@ -170,6 +175,10 @@ def replace(new: FlowSet, groups_there: Iterable[int]) -> Bundles:
 def _key(line: str) -> str:
     """Table, priority and match of a flow line: what tells one flow from another."""
     return line.partition(",actions=")[0].partition(",")[2]
+
+
+def meter_id(line: str) -> int:
+    return int(line.partition(",")[0].removeprefix("meter="))
 
 
 def _group_id(line: str) -> int:

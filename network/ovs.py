@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from network import host_stack, links
 from network.errors import CommandFailedError, CommandTimeoutError, SwitchRefusedError, SwitchUnreachableError
-from network.flows import FlowSet, desired, diff, here
+from network.flows import FlowSet, desired, diff, here, meter_id
 from network.flows import replace as replace_all
 from network.names import TAP_PREFIX, gre_port_name, tap_name
 from network.process import run
@@ -292,12 +292,32 @@ class Switch:
             bundles = replace_all(wanted, [int(line.partition(",")[0][9:]) for line in self._groups()])
         else:
             bundles = diff(applied, wanted)
+        known = self._set_meters(wanted, () if whole else applied.meters) if wanted.meters or applied.meters else []
         for lines in (bundles.change, bundles.stale):
             if lines:
                 self._ofctl("bundle", "-", stdin="\n".join(lines) + "\n")
+        for number in sorted(set(known) - set(map(meter_id, wanted.meters))):
+            self._ofctl("del-meter", f"meter={number}")
         if applied != wanted:
             self._store.remember(wanted)
         return whole
+
+    def _set_meters(self, wanted: FlowSet, applied: Sequence[str]) -> list[int]:
+        """Make the meters that flows will name, and give the numbers of all that were there.
+
+        Bundles hold no meters, and a flow of an unknown one is refused. Nothing is looked at when nothing changes.
+        """
+        if applied == wanted.meters:
+            return []
+        known = self._meters()
+        for line in wanted.meters:
+            number = meter_id(line)
+            if line not in applied or number not in known:
+                self._ofctl("mod-meter" if number in known else "add-meter", line)
+        return known
+
+    def _meters(self) -> list[int]:
+        return [int(number) for number in re.findall(r"meter=(\d+)", self._ofctl("dump-meters"))]
 
     def _holds(self, applied: FlowSet) -> bool:
         cookie = applied.canary.partition(",")[0].removeprefix("cookie=")

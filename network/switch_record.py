@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,10 @@ class RecordStore:
             found = json.loads((self.directory / "flows.json").read_text())
         except (FileNotFoundError, ValueError):
             return FlowSet()
-        return FlowSet(tuple(found["flows"]), tuple(found["groups"]))
+        return FlowSet(tuple(found["flows"]), tuple(found["groups"]), tuple(found.get("meters", ())))
 
     def remember(self, flows: FlowSet) -> None:
-        self._write("flows.json", json.dumps({"flows": flows.flows, "groups": flows.groups}))
+        self._write("flows.json", json.dumps(asdict(flows)))
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -15,7 +15,8 @@ class NicView:
 
     `mac` is lower-case and colon-separated, `address` is IPv4 without a prefix length, `host_id` names the
     hypervisor host that runs it. A `router` NIC is the virtual router's leg: it may send from any source address.
-    `further` are more addresses that a guest may have by itself.
+    `further` are more addresses that a guest may have by itself. `rate` bounds what the NIC sends, and what reaches
+    it, in Mbit/s each; 0 for no bound.
     """
 
     id: str
@@ -24,6 +25,7 @@ class NicView:
     host_id: str
     role: Literal["guest", "router"] = "guest"
     further: tuple[str, ...] = ()
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

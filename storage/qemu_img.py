@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from storage.errors import ImageRefused, NoSpace, PoolUnavailable, SizeRefused, StorageError, ToolMissing, VolumeBusy
-from storage.types import Format
+from storage.types import Format, Provisioning
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 MESSAGE_LIMIT = 500
@@ -63,24 +63,41 @@ class CheckFacts(msgspec.Struct, rename="kebab"):
     leaks: int = 0
 
 
-def create(path: Path, image_format: Format, size: int, backing: tuple[str, Format] | None = None) -> None:
+def create(
+    path: Path,
+    image_format: Format,
+    size: int,
+    backing: tuple[str, Format] | None = None,
+    provisioning: Provisioning = "thin",
+) -> None:
     """Make an image of `size` bytes. `backing` is a name, relative to `path`'s directory or absolute, and its format.
 
-    A relative backing name must not look like a URL; its format is recorded in the image.
+    A relative backing name must not look like a URL; its format is recorded in the image. An image with a backing file
+    is thin.
     """
-    options = ["-f", image_format]
+    options = ["-f", image_format, *_options("-o", image_format, provisioning)]
     if backing is not None:
         name, backing_format = backing
         if not name.startswith(("/", "./", "../")):
             raise ValueError(f"the backing file name {name!r} is neither absolute nor begins with a dot")
         options += ["-b", name, "-F", backing_format]
-    _run(["create", "-q", *options, _plain(path), str(size)], QUICK)
+    _run(["create", "-q", *options, _plain(path), str(size)], QUICK if provisioning == "thin" else BULK)
 
 
-def convert(source: tuple[Path, Format], target: tuple[Path, Format], limits: Limits = BULK) -> None:
+def _options(option: str, image_format: Format, provisioning: Provisioning) -> list[str]:
+    """What has qemu-img preallocate; a raw image has no tables that could be made."""
+    kind = {"sparse": "off" if image_format == "raw" else "metadata", "fat": "falloc"}.get(provisioning)
+    if kind is None:
+        return []
+    return [f"--preallocation={kind}"] if option == "--preallocation" else [option, f"preallocation={kind}"]
+
+
+def convert(
+    source: tuple[Path, Format], target: tuple[Path, Format], limits: Limits = BULK, provisioning: Provisioning = "thin"
+) -> None:
     """Copy the contents of one image into a new file of another format."""
     (source_path, source_format), (target_path, target_format) = source, target
-    formats = ["-f", source_format, "-O", target_format]
+    formats = ["-f", source_format, "-O", target_format, *_options("-o", target_format, provisioning)]
     _run(["convert", "-q", *formats, _plain(source_path), _plain(target_path)], limits)
 
 
@@ -102,9 +119,11 @@ def check(path: Path, image_format: Format, limits: Limits = BULK) -> CheckFacts
         raise ImageRefused("qemu-img could not check the image.") from error
 
 
-def resize(path: Path, image_format: Format, size: int) -> None:
+def resize(path: Path, image_format: Format, size: int, provisioning: Provisioning = "thin") -> None:
     """Grow an image that no domain has open to `size` bytes."""
-    _run(["resize", "-q", "-f", image_format, _plain(path), str(size)], QUICK)
+    options = _options("--preallocation", image_format, provisioning)
+    limits = QUICK if provisioning == "thin" else BULK
+    _run(["resize", "-q", "-f", image_format, *options, _plain(path), str(size)], limits)
 
 
 def _plain(path: Path) -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal["qcow2", "raw"]
+Provisioning = Literal["thin", "sparse", "fat"]
+"""thin takes the space that is written; sparse has its tables made whole; fat has all its space reserved."""
+CacheMode = Literal["none", "writeback", "writethrough"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class VolumeSpec:
     size: int
     format: Format = "qcow2"
     image: ImageSpec | None = None
+    provisioning: Provisioning = "thin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,30 @@ class DiskSource:
     path: str
     format: Format
     kind: Literal["file", "block"] = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class IoLimits:
+    """What a guest may do with a disk, in bytes and operations per second; 0 for no limit.
+
+    Up to a `_max` it may go for `_max_length` seconds, before it is held to the limit itself.
+    """
+
+    read_bytes: int = 0
+    write_bytes: int = 0
+    read_iops: int = 0
+    write_iops: int = 0
+    read_bytes_max: int = 0
+    write_bytes_max: int = 0
+    read_iops_max: int = 0
+    write_iops_max: int = 0
+    read_bytes_max_length: int = 0
+    write_bytes_max_length: int = 0
+    read_iops_max_length: int = 0
+    write_iops_max_length: int = 0
+
+
+UNLIMITED = IoLimits()
 
 
 @dataclass(frozen=True, slots=True)

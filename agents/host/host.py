@@ -122,6 +122,7 @@ class Host:
             return HostInventory(images=self.inventory_of_images())
         ports = self.switch.ports()
         here = self.views()
+        counted = self.hypervisor.measure()
         return HostInventory(
             domains=tuple(self.hypervisor.domains()),
             volumes=tuple(v for pool in self.journal.wanted(POOL, PoolSpec) for v in open_pool(pool).volumes()),
@@ -137,13 +138,9 @@ class Host:
             routers=tuple(self.routers.list()),
             ports=tuple(sorted(ports)),
             flow_drift=tuple(self.switch.drift(here)),
-            traffic=self._traffic(ports),
+            traffic=_traffic(counted.taps, ports),
+            guests=counted.guests,
         )
-
-    def _traffic(self, nic_ids: Iterable[str]) -> tuple[NicTraffic, ...]:
-        counted = self.hypervisor.traffic()
-        taps = {nic_id: tap_name(nic_id) for nic_id in sorted(nic_ids)}
-        return tuple(NicTraffic(nic_id, *counted[tap]) for nic_id, tap in taps.items() if tap in counted)
 
     def inventory_of_images(self) -> tuple[str, ...]:
         stores = self.journal.wanted(STORE, ImageStoreSpec)
@@ -177,3 +174,8 @@ class Host:
             disk_total=disk.total,
             disk_used=disk.used,
         )
+
+
+def _traffic(counted: dict[str, tuple[int, int]], nic_ids: Iterable[str]) -> tuple[NicTraffic, ...]:
+    taps = {nic_id: tap_name(nic_id) for nic_id in sorted(nic_ids)}
+    return tuple(NicTraffic(nic_id, *counted[tap]) for nic_id, tap in taps.items() if tap in counted)

@@ -13,7 +13,7 @@ from manager.models.catalog import (
     Template,
     TemplateShare,
 )
-from manager.models.compute import Nic, NicAddress, UserData, Vm, Volume
+from manager.models.compute import Nic, NicAddress, UserData, Vm, VmFigures, Volume
 from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
 from manager.models.identity import (
     Account,
@@ -82,6 +82,6 @@ __all__ = [
     "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting",
     "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
     "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow",
-    "Zone", "new_id", "utcnow",
+    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",
+    "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

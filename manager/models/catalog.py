@@ -10,8 +10,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 from manager.models.base import ID, STATE, Base, Entity
 
 
-class ServiceOffering(Entity, Base):
-    """`cpus`, `cpu_mhz` (of each CPU) and `memory` (bytes) are 0 where the user chooses at deployment."""
+class DiskTraits:
+    """How the disks of an offering are made and used; `io_limits` has the fields of storage.types.IoLimits."""
+
+    provisioning: Mapped[str] = mapped_column(STATE, default="thin")
+    cache_mode: Mapped[str] = mapped_column(STATE, default="none")
+    io_limits: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class ServiceOffering(DiskTraits, Entity, Base):
+    """`cpus`, `cpu_mhz` (of each CPU) and `memory` (bytes) are 0 where the user chooses at deployment.
+
+    `bounds` says between what: mincpunumber, maxcpunumber, minmemory and maxmemory (MiB), each where there is one.
+    `network_rate` is in Mbit/s. `lease_days` and `lease_action` are those of VMs that ask for no lease of their own.
+    """
 
     __tablename__ = "service_offerings"
 
@@ -27,11 +40,16 @@ class ServiceOffering(Entity, Base):
     limit_cpu_use: Mapped[bool] = mapped_column(default=False)
     customized: Mapped[bool] = mapped_column(default=False)
     root_disk_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    bounds: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    network_rate: Mapped[int | None]
+    planner: Mapped[str | None] = mapped_column(STATE)
+    lease_days: Mapped[int | None]
+    lease_action: Mapped[str | None] = mapped_column(STATE)
     state: Mapped[str] = mapped_column(STATE, default="Active")
     sort_key: Mapped[int] = mapped_column(default=0)
 
 
-class DiskOffering(Entity, Base):
+class DiskOffering(DiskTraits, Entity, Base):
     """`size` in bytes, 0 where the user chooses."""
 
     __tablename__ = "disk_offerings"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Integer, Text, UniqueConstraint
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import ID, STATE, Base, Entity, new_id
+from manager.models.base import ID, STATE, Base, Entity, new_id, utcnow
 from manager.secrets import Sealed
 
 LONG_TEXT = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
@@ -29,7 +30,8 @@ class Vm(Entity, Base):
     """A virtual machine. `generation` grows with each placement: an agent refuses an older one.
 
     `host_id` is set from the claim of its host until it is stopped; `reason` says why the last change of state
-    was not the wanted one. `user_data` is base64, as guests are given it; `user_data_id` is the registered one that it
+    was not the wanted one. `lease_ends` is when `lease_action` is done to it, `lease_state` whether that has been told
+    or done. `user_data` is base64, as guests are given it; `user_data_id` is the registered one that it
     was made of, and `user_data_details` the values of its parameters.
     """
 
@@ -63,6 +65,29 @@ class Vm(Entity, Base):
     user_data_details: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     reason: Mapped[str] = mapped_column(Text, default="")
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"), index=True)
+    updated: Mapped[dt.datetime | None] = mapped_column(onupdate=utcnow)
+    delete_protection: Mapped[bool] = mapped_column(default=False)
+    lease_ends: Mapped[dt.datetime | None] = mapped_column(index=True)
+    lease_action: Mapped[str | None] = mapped_column(STATE)
+    lease_state: Mapped[str | None] = mapped_column(STATE)
+
+
+class VmFigures(Base):
+    """What a VM's guest does, as its host counts it since its domain was started.
+
+    `counters` are the last that were told, at `measured` (the host's clock, seconds); `recent` is what they grew by
+    since those before, and `totals` by since the VM was made. All have the keys of agents.figures.GuestFigures.
+    """
+
+    __tablename__ = "vm_figures"
+
+    vm_id: Mapped[str] = mapped_column(ForeignKey("vms.id", ondelete="CASCADE"), primary_key=True)
+    placement: Mapped[str]
+    measured: Mapped[float] = mapped_column(Double)
+    counters: Mapped[dict[str, Any]]
+    recent: Mapped[dict[str, Any]]
+    totals: Mapped[dict[str, Any]]
 
 
 class Nic(Base):

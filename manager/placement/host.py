@@ -13,18 +13,18 @@ from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import Cluster, Dedication, Host, Pod, StoragePool, Vm
-from manager.placement import affinity, dedication
+from manager.placement import affinity, dedication, planner
 
 MIB = 2**20
-LOAD_DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """What a VM asks of its host. `cpu_mhz` is the sum over its CPUs; `memory`, `disk` in bytes; tags by comma.
 
-    `pool_id` pins it to the hosts that reach the pool its volumes lie in already; `host_id` to one host. `groups` are
-    the ids of the affinity groups of the VM `vm_id`.
+    `pool_id` pins it to the hosts that reach the pool its volumes lie in already; `host_id`, `cluster_id` and `pod_id`
+    to hosts of one place. `storage_type` is local or shared, or empty for either. `groups` are the ids of the affinity
+    groups of the VM `vm_id`.
     """
 
     zone_id: str
@@ -35,11 +35,15 @@ class Need:
     disk: int = 0
     host_tags: str = ""
     storage_tags: str = ""
+    storage_type: str = ""
     host_id: str | None = None
+    cluster_id: str | None = None
+    pod_id: str | None = None
     pool_id: str | None = None
     account_id: str = ""
     vm_id: str = ""
     groups: tuple[str, ...] = ()
+    planner: str = planner.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,9 @@ def _places(host: Any) -> set[str]:
 class Verdict:
     """What became of one host: `reason` is empty where it fits.
 
-    Those that do are ordered by how many `wishes` (sentences) speak against them, then by how many VMs of the account
-    they run already, then by `load`, the share of memory in use with the new VM. `seen` is the host's claimed (MHz,
+    Those that do are ordered by how many `wishes` (sentences) speak against them, then as the planner has it: by
+    `neighbours`, the VMs of the account that they run, and by `load`, the share of memory in use with the new VM.
+    `seen` is the host's claimed (MHz,
     bytes) when it was judged.
     """
 
@@ -84,6 +89,7 @@ class Verdict:
     neighbours: int = 0
     seen: tuple[int, int] = (0, 0)
     wishes: tuple[str, ...] = ()
+    pod_id: str = ""
 
     @property
     def fits(self) -> bool:
@@ -98,7 +104,7 @@ def judge(session: Session, need: Need) -> list[Verdict]:
     ties = _ties(session, need, any_dedicated=any(rows[0].dedications for rows in found.values()))
     verdicts = [_verdict(rows[0], need, [row for row in rows if row.pool_id], ties) for rows in found.values()]
     random.shuffle(verdicts)
-    return sorted(verdicts, key=lambda v: (not v.fits, len(v.wishes), v.neighbours, round(v.load, LOAD_DIGITS)))
+    return sorted(verdicts, key=planner.ranking(need.planner, verdicts))
 
 
 @cache
@@ -112,6 +118,7 @@ def _hosts_query() -> Executable:
         Cluster.allocation_state.label("cluster_state"), Pod.allocation_state.label("pod_state"),
         Cluster.cpu_overcommit, Cluster.memory_overcommit,
         neighbours.label("neighbours"), StoragePool.id.label("pool_id"), StoragePool.name.label("pool_name"),
+        StoragePool.host_id.label("pool_host_id"),
         StoragePool.state.label("pool_state"), StoragePool.tags.label("pool_tags"), StoragePool.capacity,
         StoragePool.allocated, StoragePool.overprovision,
         select(func.count()).select_from(Dedication).scalar_subquery().label("dedications"),
@@ -144,7 +151,7 @@ def _verdict(host: Any, need: Need, pools: Sequence[Any], ties: Ties) -> Verdict
     load = (host.memory_used + need.memory) / memory_limit if memory_limit else 1.0
     return Verdict(
         host.id, host.name, reason, load, pool.pool_id if pool else None, cpu_limit, memory_limit, host.neighbours,
-        (host.cpu_used, host.memory_used), ties.wishes(host),
+        (host.cpu_used, host.memory_used), ties.wishes(host), host.pod_id,
     )  # fmt: skip
 
 
@@ -155,6 +162,8 @@ def _host_reason(host: Any, need: Need, cpu_limit: float, memory_limit: float) -
     enabled = host.cluster_state == "Enabled" and host.pod_state == "Enabled"
     against = (
         (need.host_id is not None and host.id != need.host_id, "another host was asked for"),
+        (need.cluster_id not in (None, host.cluster_id), "another cluster was asked for"),
+        (need.pod_id not in (None, host.pod_id), "another pod was asked for"),
         (host.state != "Up", f"its state is {host.state}"),
         (host.resource_state != "Enabled", f"its resource state is {host.resource_state}"),
         (not enabled, "its cluster or pod is disabled"),
@@ -179,6 +188,8 @@ def _pool_for(need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
             reason = "it does not reach the pool that holds the volumes"
         elif pool.pool_state != "Up":
             reason = f"its storage pool {pool.pool_name} is {pool.pool_state}"
+        elif not need.pool_id and need.storage_type not in ("", _type(pool)):
+            reason = f"its storage pool {pool.pool_name} is {_type(pool)}, {need.storage_type} storage is needed"
         elif not _tags(need.storage_tags) <= _tags(pool.pool_tags):
             reason = f"its storage pool {pool.pool_name} lacks the tag {need.storage_tags}"
         elif not need.pool_id and pool.allocated + need.disk > pool.capacity * pool.overprovision:
@@ -187,6 +198,10 @@ def _pool_for(need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
         elif best is None or pool.allocated < best.allocated:
             best = pool
     return best, "" if best is not None else reason
+
+
+def _type(pool: Any) -> str:
+    return "local" if pool.pool_host_id else "shared"
 
 
 def _tags(text: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""What ended long ago is forgotten: jobs with their commands, client tokens, events, alerts."""
+"""What ended long ago is forgotten: jobs with their commands, client tokens, events, alerts, figures of guests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from manager.configuration import value
 from manager.db import transaction, write
-from manager.models import AgentCommandRow, Alert, ClientToken, EventRow, WorkflowRow, utcnow
+from manager.models import AgentCommandRow, Alert, ClientToken, EventRow, Vm, VmFigures, WorkflowRow, utcnow
 
 BATCH = 500
 EVENTS_BATCH = 5000
@@ -27,6 +27,15 @@ def forget_old() -> None:
             write(session, delete(AgentCommandRow).where(AgentCommandRow.workflow_id.in_(old)))
             write(session, delete(WorkflowRow).where(WorkflowRow.id.in_(old)))
         write(session, delete(ClientToken).where(ClientToken.created < before))
+
+
+def forget_figures() -> None:
+    """Delete the figures of VMs that are gone for good."""
+    with transaction() as session:
+        gone = select(VmFigures.vm_id).join(Vm, Vm.id == VmFigures.vm_id).where(Vm.removed.is_not(None))
+        ids = session.scalars(gone.limit(BATCH)).all()
+        if ids:
+            write(session, delete(VmFigures).where(VmFigures.vm_id.in_(ids)))
 
 
 def forget_notices() -> None:

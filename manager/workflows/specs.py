@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
-from agents.contract import DiskSpec, NicSpec, VmSpec
-from manager.models import ImageStore, Network, Nic, StoragePool, Template, Vm, Volume
-from storage.types import Format, ImageSpec, ImageStoreSpec, PoolSpec, VolumeSpec
+from agents.contract import DiskSpec, IoPolicy, NicSpec, VmSpec
+from manager.models import (
+    DiskOffering,
+    ImageStore,
+    Network,
+    Nic,
+    ServiceOffering,
+    StoragePool,
+    Template,
+    Vm,
+    Volume,
+)
+from storage.types import CacheMode, Format, ImageSpec, ImageStoreSpec, IoLimits, PoolSpec, Provisioning, VolumeSpec
+
+IO_THREADS, IO_POLICY = "iothreads", "io.policy"
+"""CloudStack's names of the details of VMs that say how their disks are served."""
+IO_POLICIES = ("native", "threads", "io_uring")
+Traits = ServiceOffering | DiskOffering
 
 
 def pool_spec(pool: StoragePool) -> PoolSpec:
@@ -28,18 +44,33 @@ def image_spec(template: Template, store: ImageStore) -> ImageSpec:
     )
 
 
-def volume_spec(volume: Volume, pool: StoragePool, template: Template | None, store: ImageStore | None) -> VolumeSpec:
+def volume_spec(
+    volume: Volume,
+    pool: StoragePool,
+    template: Template | None,
+    store: ImageStore | None,
+    traits: Traits | None = None,
+) -> VolumeSpec:
     image = image_spec(template, store) if template is not None and store is not None else None
-    return VolumeSpec(volume.id, pool_spec(pool), volume.size, cast("Format", volume.format), image)
+    made = cast("Provisioning", traits.provisioning if traits is not None else "thin")
+    return VolumeSpec(volume.id, pool_spec(pool), volume.size, cast("Format", volume.format), image, made)
+
+
+def disk_spec(volume: Volume, pool: StoragePool, traits: Traits) -> DiskSpec:
+    """`traits` are those of the volume's own offering or, where it has none, of its VM's."""
+    limits = IoLimits(**traits.io_limits)
+    cache = cast("CacheMode", traits.cache_mode)
+    return DiskSpec(volume.id, pool_spec(pool), cast("Format", volume.format), volume.device, cache, limits)
 
 
 def vm_spec(
     vm: Vm,
     nics: list[Nic],
     networks: dict[str, Network],
-    volumes: list[Volume],
-    pools: dict[str, StoragePool],
+    disks: Sequence[DiskSpec],
+    offering: ServiceOffering,
 ) -> VmSpec:
+    policy = vm.details.get(IO_POLICY)
     return VmSpec(
         id=vm.id,
         instance_name=vm.instance_name,
@@ -48,9 +79,9 @@ def vm_spec(
         memory=vm.memory,
         cpu_mhz=vm.cpu_mhz,
         nics=tuple(NicSpec(nic.id, nic.network_id, nic.mac, networks[nic.network_id].mtu) for nic in nics),
-        disks=tuple(
-            DiskSpec(volume.id, pool_spec(pools[volume.id]), cast("Format", volume.format), volume.device)
-            for volume in volumes
-        ),
+        disks=tuple(disks),
         hostname=vm.name,
+        cpu_capped=offering.limit_cpu_use,
+        io_threads=vm.details.get(IO_THREADS) == "true",
+        io_policy=cast("IoPolicy", policy) if policy in IO_POLICIES else None,
     )

@@ -68,10 +68,11 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     places = _places(session, rows, leaving)
     further = _further(session, facts.Network)
     nics = tuple(
-        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()))
-        for nic, _ in rows
+        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()),
+                _rate(facts, nic, row))
+        for nic, row in rows
         if nic.host_id
-    )
+    )  # fmt: skip
     here = {nic.host_id for nic in nics}
     guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
     router = _router_spec(facts, rows, nics, published(session, facts.Network, guests))
@@ -84,6 +85,13 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
         mine = router if router is not None and router.nic.host_id == host_id else None
         commands[host_id] = ApplyNetwork(view, mine)
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
+
+
+def _rate(facts: Any, nic: Nic, row: Any) -> int:
+    """Mbit/s that a guest's NIC may have: on its default NIC those of its own offering, else those of the network's."""
+    if nic.router_id:
+        return 0
+    return (row.network_rate if nic.is_default else facts.network_rate) or 0
 
 
 def _places(session: Session, rows: Sequence[Any], leaving: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -117,7 +125,8 @@ def _facts(session: Session, network_id: str) -> Any:
 @cache
 def _facts_query() -> Executable:
     return (
-        select(Network, Zone, NetworkOffering.broadcast, NetworkOffering.egress_default, Router, PublicAddress,
+        select(Network, Zone, NetworkOffering.broadcast, NetworkOffering.egress_default,
+               NetworkOffering.network_rate, Router, PublicAddress,
                VlanIpRange, TrafficType.kvm_label)
         .join(Zone, Zone.id == Network.zone_id)
         .join(NetworkOffering, NetworkOffering.id == Network.offering_id)
@@ -140,7 +149,8 @@ def _nics(session: Session, network_id: str) -> Sequence[Any]:
 def _nics_query() -> Executable:
     columns = (
         Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
-        Vm.user_data_details, ServiceOffering.name.label("offering"), Host.agent_id, Host.underlay_address,
+        Vm.user_data_details, ServiceOffering.name.label("offering"), ServiceOffering.network_rate,
+        Host.agent_id, Host.underlay_address,
     )  # fmt: skip
     return (
         select(Nic, *columns)

@@ -7,11 +7,11 @@ from sqlalchemy.exc import IntegrityError
 
 from agents.contract import NicSpec, PlugNic, UnplugNic, VmSpec
 from manager.db import write
-from manager.models import Network, Nic, NicAddress, StoragePool, Vm
+from manager.models import Network, Nic, NicAddress, Vm
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
-from manager.workflows.specs import vm_spec
+from manager.workflows.specs import disk_spec, vm_spec
 from manager.workflows.views import Picture, picture
-from manager.workflows.vm_read import agent_of, disks_of, vm_of, volumes_of
+from manager.workflows.vm_read import agent_of, disks_of, offering_of, vm_of
 from manager.workflows.vm_start import implement_networks
 
 
@@ -85,8 +85,9 @@ def spec_with(run: Run, first: list[str] | None = None, *, but: str = "") -> VmS
     rows = run.session.execute(query.order_by(Nic.device)).all()
     nics = [nic for nic, _ in rows if nic.id != but and (nic.host_id is not None or nic.id in (first or ()))]
     networks = {network.id: network for _, network in rows}
-    pools: dict[str, StoragePool] = {disk.volume.id: disk.pool for disk in disks_of(run) if disk.pool is not None}
-    return vm_spec(vm, nics, networks, volumes_of(run), pools)
+    offering = offering_of(run)
+    disks = [disk_spec(disk.volume, disk.pool, disk.offering or offering) for disk in disks_of(run) if disk.pool]
+    return vm_spec(vm, nics, networks, disks, offering)
 
 
 add_nic_to_vm = workflow(

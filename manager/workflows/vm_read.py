@@ -13,6 +13,7 @@ from agents.contract import ApplyNetwork, command_from, to_plain
 from manager.db import write
 from manager.models import (
     AffinityMember,
+    DiskOffering,
     Host,
     ImageStore,
     Network,
@@ -33,12 +34,16 @@ from manager.workflows.views import picture
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A volume of the VM with what is made of it: its pool once it has one, its template and that one's store."""
+    """A volume of the VM with what is made of it: its pool once it has one, its template and that one's store.
+
+    `offering` is its own; one without has the traits of its VM's.
+    """
 
     volume: Volume
     pool: StoragePool | None
     template: Template | None
     store: ImageStore | None
+    offering: DiskOffering | None = None
 
 
 def vm_of(run: Run) -> Vm:
@@ -95,10 +100,11 @@ def disks_of(run: Run) -> list[Disk]:
 @cache
 def _disk_query() -> Executable:
     return (
-        select(Volume, StoragePool, Template, ImageStore)
+        select(Volume, StoragePool, Template, ImageStore, DiskOffering)
         .outerjoin(StoragePool, StoragePool.id == Volume.pool_id)
         .outerjoin(Template, Template.id == Volume.template_id)
         .outerjoin(ImageStore, ImageStore.id == Template.image_store_id)
+        .outerjoin(DiskOffering, DiskOffering.id == Volume.disk_offering_id)
         .where(Volume.vm_id == bindparam("vm_id"), Volume.removed.is_(None))
         .order_by(Volume.device)
     )

@@ -74,7 +74,7 @@ def renew_root(run: Run) -> Outcome:
     template = run.session.get_one(Template, run.arguments["template_id"])
     vm.template_id, vm.os_type_id = template.id, template.os_type_id
     vm.password = run.recall("password")
-    run.session.add(_new_root(vm, size))
+    run.session.add(_new_root(vm, size, root.volume.disk_offering_id if root is not None else None))
     run.session.flush()
     run.cache.pop("disks", None)
     run.note(**{RENEWED: True})
@@ -91,13 +91,14 @@ def _forget(run: Run, volume: Volume) -> None:
     volume.state, volume.removed, volume.live = "Expunged", utcnow(), None
 
 
-def _new_root(vm: Vm, size: int) -> Volume:
+def _new_root(vm: Vm, size: int, offering_id: str | None) -> Volume:
     return Volume(
         name=f"ROOT-{vm.number}",
         account_id=vm.account_id,
         zone_id=vm.zone_id,
         vm_id=vm.id,
         template_id=vm.template_id,
+        disk_offering_id=offering_id,
         size=size,
     )
 

@@ -12,9 +12,10 @@ from manager.db import write
 from manager.models import Host, StoragePool, Vm, Volume
 from manager.models.states import VM_MOVES, VOLUME_MOVES
 from manager.placement import host as placement
+from manager.placement.planner import DEFAULT
 from manager.workflows.engine import Ask, Outcome, Run, StepFailed
 from manager.workflows.network import await_implemented
-from manager.workflows.specs import pool_spec, vm_spec, volume_spec
+from manager.workflows.specs import disk_spec, pool_spec, vm_spec, volume_spec
 from manager.workflows.views import picture
 from manager.workflows.vm_read import (
     affinity_groups_of,
@@ -72,6 +73,7 @@ def implement_networks(run: Run) -> Outcome:
 
 def need_of(run: Run, vm: Vm, volumes: list[Volume]) -> placement.Need:
     offering = offering_of(run)
+    own = next((disk.offering for disk in disks_of(run) if disk.volume.type == "ROOT" and disk.offering), None)
     return placement.Need(
         zone_id=vm.zone_id,
         hypervisor=vm.hypervisor,
@@ -80,12 +82,16 @@ def need_of(run: Run, vm: Vm, volumes: list[Volume]) -> placement.Need:
         memory=vm.memory,
         disk=sum(volume.size for volume in volumes if volume.pool_id is None),
         host_tags=offering.host_tags,
-        storage_tags=offering.storage_tags,
+        storage_tags=own.tags if own else offering.storage_tags,
+        storage_type=own.storage_type if own else offering.storage_type,
         host_id=run.arguments.get("host_id"),
+        cluster_id=run.arguments.get("cluster_id"),
+        pod_id=run.arguments.get("pod_id"),
         pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
         account_id=vm.account_id,
         vm_id=vm.id,
         groups=affinity_groups_of(run),
+        planner=run.arguments.get("planner") or offering.planner or DEFAULT,
     )
 
 
@@ -161,13 +167,15 @@ def prepare(run: Run) -> list[Ask]:
         VOLUME_MOVES.move(volume, "create")
     agent_id, pools = _place_of(run, host_id)
     asks = [
-        Ask(agent_id, CreateVolume(volume_spec(disk.volume, pools[disk.volume.id], disk.template, disk.store)),
-            vm.generation)
+        Ask(agent_id, CreateVolume(volume_spec(disk.volume, pools[disk.volume.id], disk.template, disk.store,
+                                               disk.offering or offering_of(run))), vm.generation)
         for disk in disks_of(run) if disk.volume in unmade
     ]  # fmt: skip
     others, own = tell(run, host_id)
     networks = {network.id: network for _, network in plugs_of(run)}
-    start = StartVm(vm_spec(vm, nics_of(run), networks, volumes_of(run), pools), own)
+    offering = offering_of(run)
+    disks = [disk_spec(disk.volume, pools[disk.volume.id], disk.offering or offering) for disk in disks_of(run)]
+    start = StartVm(vm_spec(vm, nics_of(run), networks, disks, offering), own)
     run.note(start=part(Ask(agent_id, start, vm.generation)))
     return asks + others
 

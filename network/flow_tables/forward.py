@@ -15,6 +15,7 @@ from network.flow_tables.layout import (
     Place,
     cookie,
 )
+from network.flow_tables.meters import RECEIVED, metered
 from network.flow_tables.policy import class_of
 from network.types import NicView
 
@@ -26,6 +27,11 @@ def output_flow() -> Flow:
 
 
 def forward_flows(place: Place) -> Iterator[Flow]:
+    for nic in place.local:
+        if nic.rate:
+            actions = f"{metered(place, nic, RECEIVED)}output:NXM_NX_REG7[]"
+            match = f"reg7={place.numbers.nics[nic.id].ofport:#x}"
+            yield Flow(OUTPUT, 110, match, actions, cookie(NIC_KIND, nic.id))
     for nic in place.view.nics:
         match = f"metadata={place.key},dl_dst={nic.mac}"
         if nic.host_id == place.host_id:

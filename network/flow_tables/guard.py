@@ -21,6 +21,7 @@ from network.flow_tables.layout import (
     Place,
     cookie,
 )
+from network.flow_tables.meters import SENT, metered
 from network.flow_tables.policy import class_of
 from network.types import ROUTER, NicView
 
@@ -42,7 +43,7 @@ def guard_flows(place: Place) -> Iterator[Flow]:
     for nic in place.local:
         number = place.numbers.nics[nic.id]
         actions = (
-            f"set_field:{place.key}->metadata,set_field:{number.zone:#x}->reg1,"
+            f"{metered(place, nic, SENT)}set_field:{place.key}->metadata,set_field:{number.zone:#x}->reg1,"
             f"set_field:{class_of(place.view, nic).id:#x}->reg2,goto_table:{SOURCE_GUARD}"
         )
         yield Flow(CLASSIFY, 100, f"in_port={number.ofport},{UNTAGGED}", actions, cookie(NIC_KIND, nic.id))

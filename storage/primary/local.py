@@ -57,14 +57,15 @@ class LocalStorage:
         temporary = path.with_name(f".{volume.id}.partial")
         temporary.unlink(missing_ok=True)
         image = volume.image
+        kind = volume.provisioning
         if template is None or image is None:
-            qemu_img.create(temporary, volume.format, volume.size)
-        elif volume.format == "qcow2":
+            qemu_img.create(temporary, volume.format, volume.size, provisioning=kind)
+        elif volume.format == "qcow2" and kind == "thin":
             backing = (f"../{template.parent.name}/{template.name}", image.format)
             qemu_img.create(temporary, "qcow2", volume.size, backing)
         else:
-            qemu_img.convert((template, image.format), (temporary, volume.format))
-            qemu_img.resize(temporary, volume.format, volume.size)
+            qemu_img.convert((template, image.format), (temporary, volume.format), provisioning=kind)
+            qemu_img.resize(temporary, volume.format, volume.size, kind)
         sync_file(temporary)
         record = Record(volume.format, image.id if image is not None else "")
         write_whole(self._record(volume.id), msgspec.json.encode(record))

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from agents.contract import DomainFacts
+from agents.contract import DomainFacts, VmSpec
+from agents.figures import GuestFigures
 from agents.host.hypervisor.base import (
     DomainNotRunning,
     DomainRefused,
     ForeignDomain,
     StaleDomain,
 )
-from tests.contract.hypervisor_lab import Lab, more_nic
+from tests.contract.hypervisor_lab import Lab, more_nic, wait_for
 
 
 def test_a_started_domain_runs_with_its_generation(lab: Lab) -> None:
@@ -146,3 +147,19 @@ def test_facts_are_of_this_boot(lab: Lab) -> None:
     assert facts.cpus > 0
     assert facts.memory > 1 << 30
     assert facts.hypervisor_version
+
+
+def test_what_a_guest_does_is_told_while_it_runs(lab: Lab) -> None:
+    vm, disks = lab.vm()
+    lab.hypervisor.start(vm, disks)
+    wait_for(lambda: of(lab, vm).cpu_ns > 0)
+    first = of(lab, vm)
+    assert (first.memory, first.memory_target) == (vm.memory >> 10, vm.memory >> 10)
+    wait_for(lambda: of(lab, vm).cpu_ns > first.cpu_ns)
+    assert of(lab, vm).measured > first.measured
+    lab.hypervisor.stop(vm.id, True, 0)
+    assert vm.id not in {guest.vm_id for guest in lab.hypervisor.measure().guests}
+
+
+def of(lab: Lab, vm: VmSpec) -> GuestFigures:
+    return next(guest for guest in lab.hypervisor.measure().guests if guest.vm_id == vm.id)

@@ -20,9 +20,11 @@ from agents.host.hypervisor import libvirt as libvirt_driver
 from agents.host.hypervisor.base import (
     DomainRefused,
     HypervisorUnavailable,
+    Measured,
 )
 from agents.host.hypervisor.libvirt import LibvirtHypervisor
 from network.names import tap_name
+from storage.types import IoLimits
 from tests.contract.hypervisor_lab import Cell, Lab, more_nic, settings_of, wait_for
 
 
@@ -118,10 +120,29 @@ def test_garbage_is_collected_while_libvirtd_hangs(libvirt_lab: Lab, cell: Cell)
 def test_traffic_is_told_by_tap_while_the_guest_runs(libvirt_lab: Lab) -> None:
     vm, disks = libvirt_lab.vm()
     libvirt_lab.hypervisor.start(vm, disks)
-    received, sent = libvirt_lab.hypervisor.traffic()[tap_name(vm.nics[0].id)]
+    received, sent = libvirt_lab.hypervisor.measure().taps[tap_name(vm.nics[0].id)]
     assert min(received, sent) >= 0
     libvirt_lab.hypervisor.stop(vm.id, True, 0)
-    assert libvirt_lab.hypervisor.traffic() == {}
+    assert libvirt_lab.hypervisor.measure() == Measured({})
+
+
+def test_a_tuned_domain_is_what_libvirt_holds_it_to(libvirt_lab: Lab, cell: Cell) -> None:
+    vm, disks = libvirt_lab.vm()
+    limits = IoLimits(read_bytes=1 << 20, write_iops=50, write_iops_max=90, write_iops_max_length=4)
+    disk = replace(vm.disks[0], cache="writethrough", limits=limits)
+    vm = replace(vm, disks=(disk, *vm.disks[1:]), io_threads=True, io_policy="threads")
+    libvirt_lab.hypervisor.start(vm, disks)
+    connection = libvirt.open(cell.uri)
+    domain = connection.lookupByUUIDString(vm.id)
+    held = domain.blockIoTune("vda")
+    assert (held["read_bytes_sec"], held["write_iops_sec"], held["read_iops_sec"]) == (1 << 20, 50, 0)
+    assert (held["write_iops_sec_max"], held["write_iops_sec_max_length"]) == (90, 4)
+    assert len(domain.ioThreadInfo()) == 1
+    driver = re.search(r"<driver name='qemu'.*?/>", domain.XMLDesc())
+    assert driver is not None
+    assert "cache='writethrough'" in driver[0]
+    assert "iothread='1'" in driver[0]
+    connection.close()
 
 
 def test_a_paused_guest_goes_on(libvirt_lab: Lab) -> None:

@@ -175,6 +175,26 @@ def test_a_volume_has_the_contents_and_size(local_formats: Lab, volume_format: F
     assert read_volume(lab, volume.id, 4 * MIB, tmp_path) == CONTENT * 3 + bytes(MIB)
 
 
+@pytest.mark.parametrize("templated", [False, True])
+@pytest.mark.parametrize("volume_format", ["qcow2", "raw"])
+def test_a_volume_has_the_space_that_it_is_provisioned_with(local: Lab, volume_format: Format, templated: bool) -> None:
+    """A full disk is what thin ones risk; a fat one has all its space, a sparse one of qcow2 all its tables."""
+    held = {}
+    for provisioning in ("thin", "sparse", "fat"):
+        image = local.image if templated else None
+        volume = local.volume(64 * MIB, format=volume_format, image=image, provisioning=provisioning)
+        local.storage.create(volume, local.image_file)
+        path = Path(local.storage.disk(volume.id).path)
+        held[provisioning] = path.stat().st_blocks * 512
+        facts = qemu_img.info(path, volume_format)
+        assert facts.virtual_size == 64 * MIB
+        assert (facts.backing_filename is None) == (provisioning != "thin" or volume_format == "raw" or not templated)
+    assert held["thin"] <= held["sparse"] < 48 * MIB
+    assert held["fat"] >= 64 * MIB
+    if volume_format == "qcow2":
+        assert held["thin"] < held["sparse"]
+
+
 def test_the_overlay_records_the_format_of_its_template(local_formats: Lab) -> None:
     volume = local_formats.volume(image=local_formats.image)
     local_formats.storage.create(volume, local_formats.image_file)

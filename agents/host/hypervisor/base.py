@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from agents.contract import DomainFacts, HostFacts, NicSpec, VmSpec
+from agents.figures import GuestFigures
 from storage.types import DiskSource
 
 
@@ -37,6 +39,14 @@ class DomainRefused(HypervisorError):
 
 class DomainNotRunning(HypervisorError):
     """The call needs a running domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """By tap device, the bytes that guests have received and sent through it; and what each guest did in all."""
+
+    taps: dict[str, tuple[int, int]]
+    guests: tuple[GuestFigures, ...] = ()
 
 
 class Hypervisor(Protocol):
@@ -80,8 +90,8 @@ class Hypervisor(Protocol):
     def forget(self, vm_id: str) -> None:
         """Remove what is kept of a domain that was stopped for good: its console's output."""
 
-    def traffic(self) -> dict[str, tuple[int, int]]:
-        """By tap device: the bytes that running guests have received and sent through it since they were started."""
+    def measure(self) -> Measured:
+        """What running guests, those of others too, have done since they were started."""
 
     def facts(self) -> HostFacts:
         """The host as the hypervisor knows it; the fields of switch, underlay and disks are empty."""

@@ -14,13 +14,18 @@ from agents.contract import NicSpec, VmSpec
 from agents.host.hypervisor.elements import E
 from agents.host.hypervisor.metadata import PARSER, DomainMark, mark_element
 from network.names import tap_name
-from storage.types import DiskSource
+from storage.types import UNLIMITED, CacheMode, DiskSource, IoLimits
 
 KIB = 1024
 SERIAL_LENGTH = 20
 SHARES_LEAST, SHARES_MOST = 2, 10000
 MHZ_PER_SHARE = 10
 HOTPLUG_PORTS = 8
+CPU_PERIOD, QUOTA_LEAST = 100_000, 1000
+"""Microseconds; the kernel takes no quota below the least."""
+BALLOON_SECONDS = 30
+"""How often the guest tells how much of its memory is free."""
+IOTUNE = ("read_bytes", "write_bytes", "read_iops", "write_iops")
 SMBIOS = {"manufacturer": "Apache Software Foundation", "product": "CloudStack KVM Hypervisor"}
 HOST_OFFLOADS = ("csum", "gso", "tso4", "tso6", "ecn", "ufo")
 GUEST_OFFLOADS = ("csum", "tso4", "tso6", "ecn", "ufo")
@@ -42,6 +47,7 @@ class Platform:
     cpu_model: str = "qemu64"
     cpu_shares: bool = True
     offloads: bool = False
+    host_mhz: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class AttachedDisk:
     device: int
     source: DiskSource
     direct: bool = True
+    cache: CacheMode = "none"
+    limits: IoLimits = UNLIMITED
 
 
 def domain_xml(vm: VmSpec, disks: tuple[AttachedDisk, ...], platform: Platform) -> str:
@@ -64,7 +72,8 @@ def domain_xml(vm: VmSpec, disks: tuple[AttachedDisk, ...], platform: Platform) 
         E.memory(memory, unit="KiB"),
         E.currentMemory(memory, unit="KiB"),
         E.vcpu(str(vm.cpus), placement="static"),
-        *_shares(vm, platform),
+        *([E.iothreads("1")] if vm.io_threads else []),
+        *_cputune(vm, platform),
         _smbios(vm.id),
         E.os(E.type("hvm", arch="x86_64", machine=platform.machine), E.boot(dev="hd"), E.smbios(mode="sysinfo")),
         E.features(E.acpi(), E.apic()),
@@ -82,12 +91,19 @@ def console_path(console_dir: str, vm_id: str) -> str:
     return f"{console_dir}/{vm_id}.log"
 
 
-def _shares(vm: VmSpec, platform: Platform) -> list[etree._Element]:
-    """CPU time in proportion to the MHz of all CPUs, within what cgroups of both versions take."""
+def _cputune(vm: VmSpec, platform: Platform) -> list[etree._Element]:
+    """CPU time in proportion to the MHz of all CPUs, within what cgroups of both versions take.
+
+    Each CPU of a capped domain gets that share of the host's CPU that its MHz are of the host's.
+    """
     if not platform.cpu_shares or vm.cpu_mhz <= 0:
         return []
     shares = max(SHARES_LEAST, min(SHARES_MOST, vm.cpus * vm.cpu_mhz // MHZ_PER_SHARE))
-    return [E.cputune(E.shares(str(shares)))]
+    tuned = [E.shares(str(shares))]
+    if vm.cpu_capped and 0 < vm.cpu_mhz < platform.host_mhz:
+        quota = max(QUOTA_LEAST, CPU_PERIOD * vm.cpu_mhz // platform.host_mhz)
+        tuned += [E.period(str(CPU_PERIOD)), E.quota(str(quota))]
+    return [E.cputune(*tuned)]
 
 
 def _smbios(vm_id: str) -> etree._Element:
@@ -115,14 +131,14 @@ def _clock() -> etree._Element:
 def _devices(vm: VmSpec, disks: tuple[AttachedDisk, ...], platform: Platform) -> etree._Element:
     return E.devices(
         E.emulator(platform.emulator),
-        *(_disk(disk) for disk in sorted(disks, key=lambda disk: disk.device)),
+        *(_disk(disk, vm) for disk in sorted(disks, key=lambda disk: disk.device)),
         E.controller(type="usb", model="none"),
         *_root_ports(platform),
         *(_interface(nic, platform) for nic in vm.nics),
         *_console(vm.id, platform),
         E.channel(E.source(mode="bind"), E.target(type="virtio", name="org.qemu.guest_agent.0"), type="unix"),
         E.rng(E.backend("/dev/urandom", model="random"), model="virtio"),
-        E.memballoon(model="virtio"),
+        E.memballoon(E.stats(period=str(BALLOON_SECONDS)), model="virtio"),
     )
 
 
@@ -134,25 +150,43 @@ def _root_ports(platform: Platform) -> list[etree._Element]:
     return [E.controller(type="pci", index="0", model="pcie-root"), *ports]
 
 
-def _disk(disk: AttachedDisk) -> etree._Element:
-    """A virtio disk of the recorded format; a full pool pauses the guest instead of failing its writes."""
+def _disk(disk: AttachedDisk, vm: VmSpec) -> etree._Element:
+    """A virtio disk of the recorded format; a full pool pauses the guest instead of failing its writes.
+
+    Native I/O goes past the page cache, and so wants a disk that does.
+    """
+    direct = disk.direct and disk.cache == "none"
+    policy = vm.io_policy or ("native" if direct else "threads")
     driver = E.driver(
         name="qemu",
         type=disk.source.format,
-        cache="none" if disk.direct else "writeback",
+        cache="none" if direct else disk.cache.replace("none", "writeback"),
         error_policy="enospace",
-        io="native" if disk.direct else "threads",
+        io="threads" if policy == "native" and not direct else policy,
         discard="unmap",
+        **({"iothread": "1"} if vm.io_threads else {}),
     )
     attribute = "dev" if disk.source.kind == "block" else "file"
     return E.disk(
         driver,
         E.source({attribute: disk.source.path}),
         E.target(dev=device_name(disk.device), bus="virtio"),
+        *_iotune(disk.limits),
         E.serial(disk.volume_id.replace("-", "")[:SERIAL_LENGTH]),
         type=disk.source.kind,
         device="disk",
     )
+
+
+def _iotune(limits: IoLimits) -> list[etree._Element]:
+    """The limits that there are. A length without the rate that it is for would be refused."""
+    made = []
+    for field in IOTUNE:
+        for suffix in ("", "_max", "_max_length"):
+            value = getattr(limits, f"{field}{suffix}")
+            if value and (suffix != "_max_length" or getattr(limits, f"{field}_max")):
+                made.append(getattr(E, f"{field}_sec{suffix}")(str(value)))
+    return [E.iotune(*made)] if made else []
 
 
 def device_name(device: int) -> str:

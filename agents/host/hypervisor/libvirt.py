@@ -22,10 +22,12 @@ from agents.host.hypervisor.base import (
     DomainRefused,
     ForeignDomain,
     HypervisorUnavailable,
+    Measured,
     StaleDomain,
 )
 from agents.host.hypervisor.connection import Connection
 from agents.host.hypervisor.console_log import ConsoleLogs
+from agents.host.hypervisor.domain_stats import FIGURES, measured
 from agents.host.hypervisor.domain_xml import AttachedDisk, Platform, domain_xml, has_interface, interface_xml
 from agents.host.hypervisor.metadata import DomainMark, read_mark
 from agents.host.hypervisor.probe import boot_id, proven_virt_type
@@ -60,7 +62,8 @@ class LibvirtSettings:
     """Settings of the driver. `call_seconds` bounds each call to libvirtd.
 
     `virt_type` 'auto' is what a boot probe proves. `kvm_cpu` and `qemu_cpu` are CPU models as in Platform.
-    `cpu_shares` needs libvirtd to have the cgroup controller cpu. `console_bytes` bounds a console's log.
+    `cpu_shares` needs libvirtd to have the cgroup controller cpu; without, CPUs are neither weighed nor capped.
+    `console_bytes` bounds a console's log.
     """
 
     state_dir: str
@@ -206,16 +209,10 @@ class LibvirtHypervisor:
     def console(self, vm_id: str, limit: int) -> str:
         return self._consoles.read(vm_id, limit)
 
-    def traffic(self) -> dict[str, tuple[int, int]]:
+    def measure(self) -> Measured:
         connection = self._connection.ready()
-        flags = (libvirt.VIR_DOMAIN_STATS_INTERFACE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
-        found: dict[str, tuple[int, int]] = {}
-        for _, stats in self._connection.run("read the traffic", lambda: connection.getAllDomainStats(*flags)):
-            for number in range(stats.get("net.count", 0)):
-                name, *counted = (stats.get(f"net.{number}.{key}") for key in ("name", "rx.bytes", "tx.bytes"))
-                if name is not None and None not in counted:
-                    found[name] = (counted[0], counted[1])
-        return found
+        read = self._connection.run("read the figures", lambda: connection.getAllDomainStats(*FIGURES))
+        return measured([(domain.UUIDString(), stats) for domain, stats in read], time.time())
 
     def forget(self, vm_id: str) -> None:
         self._consoles.remove(vm_id)
@@ -250,6 +247,7 @@ class LibvirtHypervisor:
             cpu_model=settings.kvm_cpu if virt_type == "kvm" else settings.qemu_cpu,
             cpu_shares=settings.cpu_shares,
             offloads=settings.offloads,
+            host_mhz=self._connection.run("read the host's size", self._connection.ready().getInfo)[3],
         )
 
     def _find(self, vm_id: str) -> tuple[libvirt.virDomain, DomainMark] | None:
@@ -305,7 +303,10 @@ def _attached(vm: VmSpec, disks: Sequence[DiskSource]) -> tuple[AttachedDisk, ..
     if len(disks) != len(vm.disks):
         raise DomainRefused(f"VM {vm.id} has {len(vm.disks)} disks, but {len(disks)} were given.")
     pairs = zip(vm.disks, disks, strict=True)
-    return tuple(AttachedDisk(disk.volume_id, disk.device, one, _supports_direct(one.path)) for disk, one in pairs)
+    return tuple(
+        AttachedDisk(disk.volume_id, disk.device, one, _supports_direct(one.path), disk.cache, disk.limits)
+        for disk, one in pairs
+    )
 
 
 def _unless_gone(error: libvirt.libvirtError) -> None:

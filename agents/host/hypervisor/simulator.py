@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from agents.contract import DomainFacts, HostFacts, NicSpec, VmSpec
+from agents.figures import GuestFigures
 from agents.host.hypervisor.base import (
     DomainNotRunning,
     DomainRefused,
     ForeignDomain,
     HypervisorUnavailable,
+    Measured,
     StaleDomain,
 )
 from agents.host.hypervisor.probe import boot_id
@@ -36,6 +38,16 @@ STORE = """
 insert into domain values (?1, ?2, ?3, ?4, ?5)
 on conflict (vm_id) do update set name = ?2, state = ?3, generation = ?4, boots = ?5
 """
+GUESTS = """
+create table if not exists guest (
+    vm_id text primary key, cpus integer not null, memory integer not null, started real not null
+)
+"""
+KIB = 1024
+BUSY = 0.1
+BYTES_A_SECOND, BLOCK = 1024, 4096
+"""What simulated guests do: the part of each CPU's time that they use, what they receive and send, the size of what
+they read and write in each second."""
 BOOT_LINE = "pileus simulator: boot {} of {}\n"
 
 
@@ -83,6 +95,7 @@ class SimulatorHypervisor:
         self._database.execute("pragma journal_mode = wal")
         self._database.execute(TABLE)
         self._database.execute(CONSOLES)
+        self._database.execute(GUESTS)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -115,6 +128,7 @@ class SimulatorHypervisor:
         boots = row.boots if row is not None else 0
         if row is None or row.state != "paused":  # one that is paused goes on in the boot it is in
             boots += 1
+            self._execute("insert or replace into guest values (?, ?, ?, ?)", (vm.id, vm.cpus, vm.memory, time.time()))
         values = (vm.id, vm.instance_name, "running", vm.generation, boots)
         try:
             self._execute(STORE, values)
@@ -130,6 +144,7 @@ class SimulatorHypervisor:
             if row is not None:
                 self._execute("insert or replace into console values (?, ?)", (vm_id, _output(row)))
             self._execute("delete from domain where vm_id = ?", (vm_id,))
+            self._execute("delete from guest where vm_id = ?", (vm_id,))
         if fail_after is not None:
             raise fail_after
 
@@ -170,9 +185,17 @@ class SimulatorHypervisor:
         text = "".join(output for (output,) in past) + (_output(row) if row is not None else "")
         return text[max(0, len(text) - limit) :]
 
-    def traffic(self) -> dict[str, tuple[int, int]]:
-        """Simulated guests have no taps."""
-        return {}
+    def measure(self) -> Measured:
+        """Simulated guests have no taps; each does as much in every second as another."""
+        query = (
+            "select domain.vm_id, cpus, memory, started from guest join domain using (vm_id) where state = 'running'"
+        )
+        with self._guard:
+            rows = self._execute(query)
+        now = time.time()
+        return Measured(
+            {}, tuple(_figures(vm_id, (cpus, memory), started, now) for vm_id, cpus, memory, started in rows)
+        )
 
     def forget(self, vm_id: str) -> None:
         with self._guard:
@@ -224,6 +247,26 @@ class SimulatorHypervisor:
 
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         return self._database.execute(statement, values).fetchall()
+
+
+def _figures(vm_id: str, size: tuple[int, int], started: float, now: float) -> GuestFigures:
+    cpus, memory = size
+    seconds = max(0.0, now - started)
+    passed, blocks = int(seconds * BYTES_A_SECOND), int(seconds)
+    return GuestFigures(
+        vm_id=vm_id,
+        measured=now,
+        cpu_ns=int(seconds * cpus * BUSY * 1e9),
+        received=passed,
+        sent=passed,
+        read=blocks * BLOCK,
+        written=blocks * BLOCK,
+        reads=blocks,
+        writes=blocks,
+        memory=memory // KIB,
+        memory_target=memory // KIB,
+        memory_free=memory // KIB // 2,
+    )
 
 
 def _output(row: Row) -> str:

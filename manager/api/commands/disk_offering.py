@@ -8,15 +8,22 @@ from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.commands.disk_traits import (
+    DiskLimits,
+    DiskTraitsResponse,
+    NewDiskTraits,
+    shown_traits,
+    take_limits,
+)
 from manager.api.commands.service_offering import STATES, STORAGE_TYPES, clean_tags
 from manager.api.errors import Invalid
-from manager.api.fields import GIB, Choice, Flag, Integer, ListOf, Ref, Size, Text
+from manager.api.fields import GIB, Choice, Flag, Integer, ListOf, MapOf, Ref, Size, Text
 from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, change, listed, restrict, shown_limits
-from manager.api.response import Bool, Long, Response, Shown, Str, SuccessResponse, When
+from manager.api.response import Bool, Long, Map, Shown, Str, SuccessResponse, When
 from manager.models import DiskOffering, Domain, Zone
 
 
-class DiskOfferingResponse(Response):
+class DiskOfferingResponse(DiskTraitsResponse):
     object_key = "diskoffering"
     shows = DiskOffering
     id = Str("the offering's id")
@@ -27,8 +34,8 @@ class DiskOfferingResponse(Response):
     iscustomizediops = Bool("always false")
     created = When("when it was made")
     storagetype = Str("local or shared: where the volume is")
-    provisioningtype = Str("thin: volumes take the space that is written")
     tags = Str("tags that a storage pool must have")
+    details = Map("what else is said of it")
     displayoffering = Bool("whether users see it")
     state = Str("Active or Inactive; inactive ones are not for new volumes")
     domainid = Str("the ids of the domains that it is for; absent for all")
@@ -49,7 +56,8 @@ class DiskOfferingResponse(Response):
                 "iscustomizediops": False,
                 "created": row.created,
                 "storagetype": row.storage_type,
-                "provisioningtype": "thin",
+                **shown_traits(row),
+                "details": row.details or None,
                 "tags": row.tags or None,
                 "displayoffering": row.display,
                 "state": row.state,
@@ -59,13 +67,14 @@ class DiskOfferingResponse(Response):
         ]
 
 
-class CreateDiskOffering(Request):
+class CreateDiskOffering(NewDiskTraits):
     name = Text("its name, new in the cloud", required=True)
     displaytext = Text("what it is; the name when absent")
     disksize = Size("the size in GiB")
     customized = Flag("whether the user chooses the size; so it is when none is given")
     storagetype = Choice("where the volume is", STORAGE_TYPES, default="shared")
     tags = Text("tags, separated by commas, that a storage pool must have")
+    details = MapOf("what else is to be said of it")
     displayoffering = Flag("whether users see it", default=True)
     domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
     zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
@@ -87,8 +96,11 @@ def create_disk_offering(call: Call, given: Given) -> DiskOffering:
         storage_type=given.storagetype,
         tags=clean_tags(given.tags),
         display=given.displayoffering,
+        provisioning=given.provisioningtype,
+        details=given.details or {},
         live=given.name.lower(),
     )
+    take_limits(offering, given)
     made: DiskOffering = call.add(offering, taken=f"A disk offering named {given.name} exists already.")
     restrict(call, made, given.domainid, given.zoneid)
     return made
@@ -124,7 +136,7 @@ def list_disk_offerings(call: Call, given: Given) -> Page:
     return call.paged(query.order_by(DiskOffering.sort_key, DiskOffering.name, DiskOffering.id))
 
 
-class UpdateDiskOffering(Request):
+class UpdateDiskOffering(DiskLimits):
     id = Ref(DiskOffering, "the offering", required=True)
     name = Text("its new name")
     displaytext = Text("what it is")
@@ -144,6 +156,7 @@ def update_disk_offering(call: Call, given: Given) -> DiskOffering:
         offering.display = given.displayoffering
     if given.tags is not None:
         offering.tags = clean_tags(given.tags)
+    take_limits(offering, given)
     change(call, offering, given, "disk offering")
     return offering
 

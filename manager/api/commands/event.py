@@ -17,6 +17,7 @@ from manager.api.response import Bool, Map, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of
 from manager.db import write
 from manager.models import EventRow, User
+from manager.workflows.vm_leases import EXPIRED, EXPIRING
 
 
 class EventResponse(Response):
@@ -193,5 +194,5 @@ class EventTypeResponse(Response):
 @command("listEventTypes", Request, EventTypeResponse, roles=EVERYONE)
 def list_event_types(_call: Call) -> Page:
     """List the types of events that there are."""
-    rows = sorted({api.event for api in COMMANDS.values()} - {""})
+    rows = sorted({*(api.event for api in COMMANDS.values()), EXPIRING, EXPIRED} - {""})
     return Page(rows, len(rows))

@@ -55,7 +55,7 @@ def add_nic_to_virtual_machine(
     if len(held) >= MOST_NICS:
         raise Invalid(f"The virtual machine {vm.name} has {len(held)} NICs; at most {MOST_NICS} are possible.")
     wanted = ipv4.optional_address("ipaddress", ipaddress)
-    more = {"mac": _checked_mac(call, macaddress)} if macaddress else {}
+    more = {"mac": checked_mac(call, macaddress)} if macaddress else {}
     device = next(number for number in range(MOST_NICS) if number not in {nic.device for nic in held})
     try:
         nic_id = add_nic(call.session, network, wanted=wanted, vm_id=vm.id, device=device, is_default=not held, **more)
@@ -73,7 +73,7 @@ def _check_place(vm: Vm, network: Network) -> None:
         raise Invalid(f"The network {network.name} is {network.state}.")
 
 
-def _checked_mac(call: Call, text: str) -> str:
+def checked_mac(call: Call, text: str) -> str:
     """:raises Invalid: it is none, one of a group, or taken"""
     mac = text.lower()
     if not MAC.fullmatch(mac) or int(mac[:2], 16) & 1:

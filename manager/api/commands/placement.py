@@ -14,8 +14,9 @@ from manager.api.commands.vm_deploy import root_size, shape_of, usable_template
 from manager.api.errors import Invalid
 from manager.api.fields import MapOf, Ref, Size
 from manager.api.response import Bool, Float, Int, Many, Response, Shown, Str
-from manager.models import AffinityMember, Host, ServiceOffering, StoragePool, Template, Vm, Volume, Zone
+from manager.models import AffinityMember, DiskOffering, Host, ServiceOffering, StoragePool, Template, Vm, Volume, Zone
 from manager.placement.host import Need, Verdict, judge
+from manager.placement.planner import DEFAULT
 
 
 class PlacementResponse(Response):
@@ -75,8 +76,10 @@ def _need(call: Call, given: Given, host_id: str | None) -> Need:
         disk=root_size(template, offering, given.rootdisksize),
         host_tags=offering.host_tags,
         storage_tags=offering.storage_tags,
+        storage_type=offering.storage_type,
         host_id=host_id,
         account_id=call.account.id,
+        planner=offering.planner or DEFAULT,
         groups=tuple(group.id for group in given.affinitygroupids or ()),
     )
 
@@ -84,8 +87,10 @@ def _need(call: Call, given: Given, host_id: str | None) -> Need:
 def need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
     """What the VM would need if it were started now; where it runs, its own share counts as used."""
     offering = call.session.get_one(ServiceOffering, vm.service_offering_id)
-    query = select(Volume.size, Volume.pool_id).where(Volume.vm_id == vm.id, Volume.removed.is_(None))
-    volumes: Sequence[Any] = call.session.execute(query).all()
+    query = select(Volume.size, Volume.pool_id, Volume.type, DiskOffering.tags, DiskOffering.storage_type)
+    query = query.outerjoin(DiskOffering, DiskOffering.id == Volume.disk_offering_id)
+    volumes: Sequence[Any] = call.session.execute(query.where(Volume.vm_id == vm.id, Volume.removed.is_(None))).all()
+    own = next((volume for volume in volumes if volume.type == "ROOT" and volume.storage_type), None)
     return Need(
         zone_id=vm.zone_id,
         hypervisor=vm.hypervisor,
@@ -94,11 +99,13 @@ def need_of_vm(call: Call, vm: Vm, host_id: str | None) -> Need:
         memory=vm.memory,
         disk=sum(volume.size for volume in volumes if volume.pool_id is None),
         host_tags=offering.host_tags,
-        storage_tags=offering.storage_tags,
+        storage_tags=own.tags if own else offering.storage_tags,
+        storage_type=own.storage_type if own else offering.storage_type,
         host_id=host_id,
         pool_id=next((volume.pool_id for volume in volumes if volume.pool_id), None),
         account_id=vm.account_id,
         vm_id=vm.id,
+        planner=offering.planner or DEFAULT,
         groups=tuple(call.session.scalars(select(AffinityMember.group_id).where(AffinityMember.vm_id == vm.id))),
     )
 

@@ -9,18 +9,22 @@ from sqlalchemy import Select, false, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.commands.deployment_planner import planner_field
+from manager.api.commands.disk_traits import DiskTraitsResponse, NewDiskTraits, shown_traits, take_limits
+from manager.api.commands.vm_lease import action_field, days_field, lease_of_offering
 from manager.api.errors import Invalid
-from manager.api.fields import GIB, MIB, Choice, Flag, Integer, ListOf, Ref, Size, Text
+from manager.api.fields import GIB, MIB, Choice, Flag, Integer, ListOf, MapOf, Ref, Size, Text
 from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, change, listed, restrict, shown_limits
-from manager.api.response import Bool, Int, Long, Response, Shown, Str, SuccessResponse, When
+from manager.api.response import Bool, Int, Long, Map, Shown, Str, SuccessResponse, When
 from manager.models import Domain, ServiceOffering, Vm, Zone
 
-MOST_CPUS, MOST_MHZ = 512, 10_000
+MOST_CPUS, MOST_MHZ, MOST_MBITS = 512, 10_000, 100_000
+BOUNDS = ("mincpunumber", "maxcpunumber", "minmemory", "maxmemory")
 STORAGE_TYPES = ("shared", "local")
 STATES = ("Active", "Inactive")
 
 
-class ServiceOfferingResponse(Response):
+class ServiceOfferingResponse(DiskTraitsResponse):
     object_key = "serviceoffering"
     shows = ServiceOffering
     id = Str("the offering's id")
@@ -31,9 +35,13 @@ class ServiceOfferingResponse(Response):
     memory = Int("memory in MiB; absent where the user chooses")
     created = When("when it was made")
     storagetype = Str("local or shared: where the root disk is")
-    provisioningtype = Str("thin: disks take the space that is written")
     offerha = Bool("whether virtual machines of it start elsewhere when their host fails")
     limitcpuuse = Bool("whether CPU use is capped at what the offering says")
+    networkrate = Int("Mbit/s that the default NIC may send, and receive; absent for any")
+    serviceofferingdetails = Map("what else is said of it, and between what users choose: mincpunumber and so on")
+    deploymentplanner = Str("in which order hosts are taken; absent for UserDispersingPlanner")
+    leaseduration = Int("days that virtual machines of it are kept, where they ask for no lease of their own")
+    leaseexpiryaction = Str("what is done to them then: STOP or DESTROY")
     isvolatile = Bool("always false")
     storagetags = Str("tags that a storage pool must have")
     hosttags = Str("tags that a host must have")
@@ -64,7 +72,12 @@ def _describe(row: ServiceOffering) -> Shown:
         "memory": row.memory // MIB or None,
         "created": row.created,
         "storagetype": row.storage_type,
-        "provisioningtype": "thin",
+        **shown_traits(row),
+        "networkrate": row.network_rate,
+        "serviceofferingdetails": {**row.details, **row.bounds} or None,
+        "deploymentplanner": row.planner,
+        "leaseduration": row.lease_days,
+        "leaseexpiryaction": row.lease_action,
         "offerha": row.offer_ha,
         "limitcpuuse": row.limit_cpu_use,
         "isvolatile": False,
@@ -79,19 +92,28 @@ def _describe(row: ServiceOffering) -> Shown:
     }
 
 
-class CreateServiceOffering(Request):
+class CreateServiceOffering(NewDiskTraits):
     name = Text("its name, new in the cloud", required=True)
     displaytext = Text("what it is; the name when absent")
     cpunumber = Integer("how many CPUs", least=1, most=MOST_CPUS)
     cpuspeed = Integer("MHz of each CPU", least=1, most=MOST_MHZ)
     memory = Integer("memory in MiB", least=32)
     customized = Flag("whether the user chooses CPUs and memory; so it is when none of them is given")
+    mincpunumber = Integer("the fewest CPUs that the user may choose", least=1, most=MOST_CPUS)
+    maxcpunumber = Integer("the most CPUs that the user may choose", least=1, most=MOST_CPUS)
+    minmemory = Integer("the least memory in MiB that the user may choose", least=32)
+    maxmemory = Integer("the most memory in MiB that the user may choose", least=32)
+    networkrate = Integer("Mbit/s that the default NIC may send, and receive", least=1, most=MOST_MBITS)
     storagetype = Choice("where the root disk is", STORAGE_TYPES, default="shared")
     hosttags = Text("tags, separated by commas, that a host must have")
     tags = Text("tags, separated by commas, that a storage pool must have")
     offerha = Flag("whether virtual machines of it start elsewhere when their host fails", default=False)
     limitcpuuse = Flag("whether CPU use is capped at what the offering says", default=False)
     rootdisksize = Size("the size of the root disk in GiB")
+    serviceofferingdetails = MapOf("what else is to be said of it")
+    deploymentplanner = planner_field("in which order hosts are taken; where absent UserDispersingPlanner")
+    leaseduration = days_field("the days that virtual machines of it are kept")
+    leaseexpiryaction = action_field()
     domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
     zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
 
@@ -119,8 +141,15 @@ def create_service_offering(call: Call, given: Given) -> ServiceOffering:
         offer_ha=given.offerha,
         limit_cpu_use=given.limitcpuuse,
         root_disk_size=given.rootdisksize or 0,
+        bounds=_bounds(given, customized=customized),
+        network_rate=given.networkrate,
+        planner=given.deploymentplanner,
+        provisioning=given.provisioningtype,
+        details=given.serviceofferingdetails or {},
         live=given.name.lower(),
     )
+    take_limits(offering, given)
+    offering.lease_days, offering.lease_action = lease_of_offering(call, given)
     made: ServiceOffering = call.add(offering, taken=f"A service offering named {given.name} exists already.")
     restrict(call, made, given.domainid, given.zoneid)
     return made
@@ -139,6 +168,21 @@ def _is_customized(given: Given) -> bool:
     if not customized and missing:
         raise Invalid(f"An offering of a fixed size needs {', '.join(missing)} too.")
     return bool(customized)
+
+
+def _bounds(given: Given, *, customized: bool) -> dict[str, int]:
+    """Between what the user chooses, by parameter.
+
+    :raises Invalid: bounds of a fixed size, or none between which anything lies
+    """
+    bounds = {name: getattr(given, name) for name in BOUNDS if getattr(given, name) is not None}
+    if bounds and not customized:
+        raise Invalid(f"The parameter {next(iter(bounds))} is for customized offerings; this one has a fixed size.")
+    for thing in ("cpunumber", "memory"):
+        least, most = bounds.get(f"min{thing}"), bounds.get(f"max{thing}")
+        if least is not None and most is not None and least > most:
+            raise Invalid(f"The parameter min{thing} of {least} is greater than max{thing}, {most}.")
+    return bounds
 
 
 def clean_tags(text: str | None) -> str:

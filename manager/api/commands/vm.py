@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, cast, func, or_, select
+from sqlalchemy import Text as TextColumn
 
 from manager import access, configuration
 from manager.api.call import Call
@@ -21,6 +23,9 @@ from manager.api.command import (
 from manager.api.commands.instance_group import group_of
 from manager.api.commands.job_hold import hold, hold_stopped
 from manager.api.commands.vm_deploy import checked_name
+from manager.api.commands.vm_lease import NO_LEASE, action_field, days_field, take_lease
+from manager.api.commands.vm_more import wants_figures
+from manager.api.commands.vm_options import check_details, cluster_field, place_of, planner_of_start, pod_field
 from manager.api.commands.vm_response import PARTS, VmResponse, described
 from manager.api.commands.vm_user_data import change_user_data, details_field, id_field, text_field
 from manager.api.errors import Denied, Invalid
@@ -29,14 +34,18 @@ from manager.models import (
     Account,
     AffinityGroup,
     AffinityMember,
+    Cluster,
     Host,
     InstanceGroup,
     Network,
     Nic,
     OsType,
+    Pod,
     ServiceOffering,
+    StoragePool,
     Tag,
     Template,
+    User,
     UserData,
     Vm,
     Volume,
@@ -70,21 +79,37 @@ class ListVms(AccountListRequest):
     serviceofferingid = Ref(ServiceOffering, "only those of this service offering")
     hypervisor = Text("only those on this kind of hypervisor")
     displayvm = Flag("whether users see it", roles=ROOT)
+    podid = Ref(Pod, "only those on hosts of this pod", roles=ROOT)
+    clusterid = Ref(Cluster, "only those on hosts of this cluster", roles=ROOT)
+    storageid = Ref(StoragePool, "only those with a volume on this storage pool", roles=ROOT)
+    userid = Ref(User, "only those that this user deployed")
+    keypair = Text("only those with the SSH key pair of this name")
+    haenable = Flag("only those that are started again elsewhere when their host fails, or that are not")
+    leased = Flag("only those with a lease, or without")
     tags = MapOf("only those with all these tags")
-    details = ListOf(Choice("", PARTS), "the parts to show: all, or nics, tmpl, servoff, affgrp; min for none of them")
+    details = ListOf(Choice("", PARTS), f"the parts to show: {', '.join(PARTS)}; min for none of them")
+    accumulate = Flag(
+        "figures of stats since each was made; else since the last report but one, or as the setting says"
+    )
+    retrieveonlyresourcecount = Flag("only how many there are", default=False)
     userdata = Flag("show the user data as well", default=False)
 
 
 @command("listVirtualMachines", ListVms, VmResponse, roles=EVERYONE)
 def list_virtual_machines(call: Call, given: Given) -> Page:
     """List virtual machines."""
-    query = described(user_data=given.userdata).where(access.visible(call, Vm), *_matching(given))
+    figures = wants_figures(call, given.details)
+    query = described(user_data=given.userdata, figures=figures).where(access.visible(call, Vm), *_matching(given))
     if not call.is_root_admin:
         query = query.where(Vm.display.is_(True))
     if call.role.type == "User" and not _users_may_expunge(call):
         query = query.where(Vm.state.not_in(ENDING))
-    call.parameters["details"] = given.details
-    return call.paged(_with_tags(query, given.tags).order_by(Vm.number))
+    query = _with_tags(query, given.tags)
+    if given.retrieveonlyresourcecount:
+        counting = query.with_only_columns(func.count(), maintain_column_froms=True)
+        return Page([], call.session.scalar(counting) or 0)
+    call.parameters["details"], call.parameters["accumulate"] = given.details, given.accumulate
+    return call.paged(query.order_by(Vm.number))
 
 
 def _matching(given: Given) -> list[ColumnElement[bool]]:
@@ -96,6 +121,7 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
         "groupid": Vm.group_id,
         "userdataid": Vm.user_data_id,
         "serviceofferingid": Vm.service_offering_id,
+        "userid": Vm.user_id,
     }
     found: list[ColumnElement[bool]] = [
         column == getattr(given, name).id for name, column in columns.items() if getattr(given, name) is not None
@@ -104,6 +130,7 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
         found.append(Vm.id.in_([vm.id for vm in given.ids]))
     if given.networkid is not None:
         found.append(Vm.id.in_(select(Nic.vm_id).where(Nic.network_id == given.networkid.id)))
+    found += _at(given)
     if given.affinitygroupid is not None:
         members = select(AffinityMember.vm_id).where(AffinityMember.group_id == given.affinitygroupid.id)
         found.append(Vm.id.in_(members))
@@ -120,6 +147,24 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
     return found
 
 
+def _at(given: Given) -> list[ColumnElement[bool]]:
+    """By where they are, what they hold and what they are promised."""
+    found: list[ColumnElement[bool]] = []
+    for place, column in ((given.podid, Host.pod_id), (given.clusterid, Host.cluster_id)):
+        if place is not None:
+            found.append(Vm.host_id.in_(select(Host.id).where(column == place.id)))
+    if given.storageid is not None:
+        held = select(Volume.vm_id).where(Volume.pool_id == given.storageid.id, Volume.removed.is_(None))
+        found.append(Vm.id.in_(held))
+    if given.keypair:
+        found.append(cast(Vm.key_pairs, TextColumn).contains(json.dumps(given.keypair), autoescape=True))
+    if given.haenable is not None:
+        found.append(Vm.ha_enabled.is_(given.haenable))
+    if given.leased is not None:
+        found.append(Vm.lease_ends.is_not(None) if given.leased else Vm.lease_ends.is_(None))
+    return found
+
+
 def _named(part: str) -> ColumnElement[bool]:
     return or_(Vm.name.contains(part, autoescape=True), Vm.display_name.contains(part, autoescape=True))
 
@@ -133,16 +178,19 @@ def _with_tags(query: Select[Any], tags: dict[str, str] | None) -> Select[Any]:
 class StartVm(Request):
     id = Ref(Vm, "the VM to start", required=True)
     hostid = Ref(Host, "the host to start it on", roles=ROOT)
+    clusterid = cluster_field()
+    podid = pod_field()
+    deploymentplanner = planner_of_start()
 
 
 @command("startVirtualMachine", StartVm, VmResponse, is_async=True, roles=EVERYONE, event="VM.START")
-def start_virtual_machine(call: Call, id: Vm, hostid: Host | None) -> WorkflowRow:
+def start_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     """Start a Stopped VM."""
-    VM_MOVES.demand(id, "start")
-    access.demand_active_owner(call, id)
-    if hostid is not None and hostid.zone_id != id.zone_id:
-        raise Invalid(f"The host {hostid.name} ({hostid.id}) is not in the zone of the virtual machine {id.id}.")
-    return start_vm.start(call.session, id, call=call, host_id=hostid.id if hostid else None)
+    vm: Vm = given.id
+    VM_MOVES.demand(vm, "start")
+    access.demand_active_owner(call, vm)
+    place = place_of(call.session.get_one(Zone, vm.zone_id), given)
+    return start_vm.start(call.session, vm, call=call, **place)
 
 
 class StopVm(Request):
@@ -180,6 +228,7 @@ def destroy_virtual_machine(call: Call, id: Vm, expunge: bool) -> WorkflowRow:
     """Destroy a VM, which is stopped first; it can be recovered until it is expunged."""
     if expunge:
         _demand_expunging(call)
+    demand_unprotected(id)
     if id.state != "Running" and not (expunge and id.state in VM_MOVES.table["expunge"]):
         VM_MOVES.demand(id, "destroy")
     forced = _is_set(call, FORCE_DESTROYING)
@@ -194,8 +243,18 @@ class ExpungeVm(Request):
 def expunge_virtual_machine(call: Call, id: Vm) -> WorkflowRow:
     """Remove a Destroyed VM and its volumes for good."""
     _demand_expunging(call)
+    demand_unprotected(id)
     VM_MOVES.demand(id, "expunge")
     return expunge_vm.start(call.session, id, call=call, expunge=True)
+
+
+def demand_unprotected(vm: Vm) -> None:
+    """:raises Invalid: the VM is protected against deletion"""
+    if vm.delete_protection:
+        raise Invalid(
+            f"The virtual machine {vm.name} ({vm.id}) is protected against deletion; updateVirtualMachine with "
+            "deleteprotection=false ends that."
+        )
 
 
 def _demand_expunging(call: Call) -> None:
@@ -239,6 +298,9 @@ class UpdateVm(Request):
     userdatadetails = details_field()
     ostypeid = Ref(OsType, "another operating system type")
     displayvm = Flag("whether users see it", roles=ROOT)
+    deleteprotection = Flag("whether it cannot be destroyed")
+    leaseduration = days_field("the days from now that it is kept; -1 for no lease", least=NO_LEASE)
+    leaseexpiryaction = action_field()
     details = MapOf("new details in place of the old ones")
     cleanupdetails = Flag("remove all details", default=False)
 
@@ -259,7 +321,11 @@ def update_virtual_machine(call: Call, given: Given) -> Vm:
         vm.os_type_id = given.ostypeid.id
     if given.displayvm is not None:
         vm.display = given.displayvm
+    if given.deleteprotection is not None:
+        vm.delete_protection = given.deleteprotection
+    take_lease(call, vm, given)
     if given.details is not None or given.cleanupdetails:
+        check_details(given.details or {})
         vm.details = {} if given.cleanupdetails else given.details
     call.flush(taken=f"The account of the virtual machine {vm.id} has one named {given.name} already.")
     return vm

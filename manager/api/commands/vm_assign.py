@@ -45,7 +45,7 @@ def assign_virtual_machine(call: Call, given: Given) -> Vm:
     hold_stopped(call, vm, "to be handed to another account")
     _move_counts(call, vm, owner)
     vm.account_id, vm.live = owner.id, f"{owner.id}/{vm.name.lower()}"
-    vm.group_id = vm.user_data_id = None
+    vm.group_id = vm.user_data_id = vm.user_id = None
     call.flush(taken=f"The account {owner.name} has a virtual machine {vm.name} already.")
     _move_parts(call, vm, owner)
     write(call.session, delete(Nic).where(Nic.vm_id == vm.id))

@@ -12,9 +12,19 @@ from sqlalchemy import select
 
 from manager import access, configuration
 from manager.api.call import Call
-from manager.api.command import EVERYONE, Given, OwnedRequest, command
+from manager.api.command import EVERYONE, Given, command
 from manager.api.commands.affinity_group import group_ids_field, group_names_field, join_groups, named_groups
 from manager.api.commands.instance_group import group_of
+from manager.api.commands.nic_change import checked_mac
+from manager.api.commands.vm_lease import take_lease
+from manager.api.commands.vm_options import (
+    VmOptions,
+    chosen_password,
+    custom_id,
+    options_in_details,
+    overridden_size,
+    place_of,
+)
 from manager.api.commands.vm_response import DeployedVmResponse
 from manager.api.commands.vm_user_data import details_field, id_field, take_user_data, text_field
 from manager.api.errors import Denied, Invalid, missing
@@ -22,6 +32,7 @@ from manager.api.fields import Flag, ListOf, MapList, MapOf, Ref, Size, Text
 from manager.api.offered import demand_offered
 from manager.models import (
     Account,
+    DiskOffering,
     Host,
     Network,
     ServiceOffering,
@@ -58,7 +69,7 @@ class Shape:
     details: dict[str, str]
 
 
-class DeployVm(OwnedRequest):
+class DeployVm(VmOptions):
     zoneid = Ref(Zone, "the zone to deploy in", required=True)
     serviceofferingid = Ref(ServiceOffering, "its CPUs and memory", required=True)
     templateid = Ref(Template, "what its root volume is made of")
@@ -98,24 +109,29 @@ def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     _check_place(call, given, template)
     demand_offered(call, given.serviceofferingid, call.owner, given.zoneid)
     shape = shape_of(given.serviceofferingid, given.details)
+    place = place_of(given.zoneid, given)
     networks = wanted_networks(call, given)
+    mac = {"mac": checked_mac(call, given.macaddress)} if given.macaddress else {}
     keys = public_keys(call, call.owner, given.keypair, given.keypairs)
     groups = named_groups(call, call.owner, given)
     disk = root_size(template, given.serviceofferingid, given.rootdisksize)
+    disk = overridden_size(call, given, template, disk)
     held = {"vms": 1, "cpus": shape.cpus, "memory": shape.memory, "volumes": 1, "primary_storage": disk}
     limits.claim(call.session, call.owner, **held)
     vm = _store(call, given, template, shape)
     take_user_data(call, vm, template, given)
+    take_lease(call, vm, given, given.serviceofferingid)
     vm.key_pairs, vm.public_keys = list(keys), "\n".join(keys.values())
-    call.add(vm, taken=f"The account {call.owner.name} has a virtual machine {vm.name} already.")
-    call.session.add(_root_volume(vm, disk))
+    call.add(vm, taken=_taken(call, vm, given.customid))
+    call.session.add(_root_volume(vm, disk, given.overridediskofferingid))
     join_groups(call, vm, groups)
     for device, (network, address) in enumerate(networks):
-        add_nic(call.session, network, wanted=address, vm_id=vm.id, device=device, is_default=device == 0)
+        more = mac if device == 0 else {}
+        add_nic(call.session, network, wanted=address, vm_id=vm.id, device=device, is_default=device == 0, **more)
     call.subject = vm
     if not given.startvm:
         return call.job_done(vm)
-    return deploy_vm.start(call.session, vm, call=call, host_id=given.hostid.id if given.hostid else None)
+    return deploy_vm.start(call.session, vm, call=call, **place)
 
 
 def usable_template(call: Call, template: Template | None, zone: Zone) -> Template:
@@ -133,11 +149,9 @@ def usable_template(call: Call, template: Template | None, zone: Zone) -> Templa
 
 
 def _check_place(call: Call, given: Given, template: Template) -> None:
-    zone, host = given.zoneid, given.hostid
+    zone = given.zoneid
     if zone.allocation_state != "Enabled" and not call.is_root_admin:
         raise Denied(f"The zone {zone.name} is {zone.allocation_state}; only root administrators deploy in it.")
-    if host is not None and host.zone_id != zone.id:
-        raise Invalid(f"The host {host.name} ({host.id}) is not in zone {zone.name}.")
     if given.hypervisor and given.hypervisor.lower() != template.hypervisor.lower():
         raise Invalid(f"The template {template.name} is for {template.hypervisor}, not for {given.hypervisor}.")
 
@@ -159,10 +173,19 @@ def shape_of(offering: ServiceOffering, details: dict[str, str] | None) -> Shape
         if numbers[name]:
             raise Invalid(f"The service offering {offering.name} fixes {key}; it cannot be chosen.")
         numbers[name] = _number(key, text, most) * (MIB if name == "memory" else 1)
+        _check_bounds(offering, key, int(text))
     for key, (name, _) in _CUSTOM.items():
         if not numbers[name]:
             raise Invalid(f"The service offering {offering.name} is custom: details[0].{key} must say how much.")
     return Shape(**numbers, details=free)
+
+
+def _check_bounds(offering: ServiceOffering, key: str, number: int) -> None:
+    least, most = (offering.bounds.get(f"{end}{key.lower()}") for end in ("min", "max"))
+    if least is not None and number < least:
+        raise Invalid(f"The service offering {offering.name} wants {key} to be at least {least}, not {number}.")
+    if most is not None and number > most:
+        raise Invalid(f"The service offering {offering.name} wants {key} to be at most {most}, not {number}.")
 
 
 def _number(key: str, text: str, most: int) -> int:
@@ -268,7 +291,7 @@ def checked_name(name: str) -> str:
 
 
 def _store(call: Call, given: Given, template: Template, shape: Shape) -> Vm:
-    vm_id = new_id()
+    vm_id = custom_id(given.customid) or new_id()
     name = checked_name(given.name) if given.name else f"VM-{vm_id}"
     number = next_number(call.session, "vm")
     vm = Vm(
@@ -287,8 +310,9 @@ def _store(call: Call, given: Given, template: Template, shape: Shape) -> Vm:
         cpu_mhz=shape.cpu_mhz,
         memory=shape.memory,
         display=given.displayvm,
-        password=new_password(call) if template.password_enabled else None,
-        details=shape.details,
+        password=chosen_password(template, given.password) or _made_password(call, template),
+        details=options_in_details(given, shape.details),
+        user_id=call.user.id,
         state="Stopped",
         live=f"{call.owner.id}/{name.lower()}",
     )
@@ -299,13 +323,23 @@ def _store(call: Call, given: Given, template: Template, shape: Shape) -> Vm:
     return vm
 
 
+def _taken(call: Call, vm: Vm, custom: str | None) -> str:
+    named = f"The account {call.owner.name} has a virtual machine {vm.name} already"
+    return f"{named}, or the uuid {custom} is taken." if custom else f"{named}."
+
+
+def _made_password(call: Call, template: Template) -> str | None:
+    return new_password(call) if template.password_enabled else None
+
+
 def new_password(call: Call) -> str:
     length = configuration.value(call.session, "vm.password.length")
     return "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(length))
 
 
-def _root_volume(vm: Vm, size: int) -> Volume:
+def _root_volume(vm: Vm, size: int, offering: DiskOffering | None) -> Volume:
     return Volume(
+        disk_offering_id=offering.id if offering is not None else None,
         name=f"ROOT-{vm.number}",
         account_id=vm.account_id,
         zone_id=vm.zone_id,

@@ -10,11 +10,22 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Bundle
 
+from manager import configuration
 from manager.api.call import Call
 from manager.api.commands.affinity_response import AffinityGroupResponse, affinity_groups_of
 from manager.api.commands.nic import NicResponse, for_vms
 from manager.api.commands.tag import TagResponse
-from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
+from manager.api.commands.vm_more import (
+    SUMMED,
+    MoreOfVmResponse,
+    figure_columns,
+    more_columns,
+    shown_figures,
+    shown_more,
+    with_figures,
+    with_more,
+)
+from manager.api.response import Bool, Int, Many, Map, Shown, Str, When
 from manager.api.rows import owner_shown, tags_of
 from manager.models import (
     Account,
@@ -32,11 +43,21 @@ from manager.models import (
 )
 
 MIB = 2**20
-PARTS = ("all", "min", "nics", "tmpl", "servoff", "affgrp")
-_TEMPLATE = ("templatename", "templatedisplaytext", "templateformat", "passwordenabled")
+PARTS = (
+    "all", "min", "nics", "tmpl", "servoff", "affgrp", "stats", "group", "secgrp", "diskoff", "volume", "iso", "backoff"
+)  # fmt: skip
+_FIELDS = {
+    "tmpl": ("templatename", "templatedisplaytext", "templateformat", "templatetype", "passwordenabled"),
+    "servoff": ("serviceofferingname",),
+    "group": ("group", "groupid"),
+    "secgrp": ("securitygroup",),
+    "diskoff": ("diskofferingid", "diskofferingname"),
+    "volume": ("rootdeviceid", "rootdevicetype", "pooltype"),
+}
+"""By part: the fields that are shown where it is asked for."""
 
 
-class VmResponse(Response):
+class VmResponse(MoreOfVmResponse):
     object_key = "virtualmachine"
     shows = Vm
     id = Str("the virtual machine's id")
@@ -106,7 +127,9 @@ class VmResponse(Response):
         shown = [_describe(row, nics.get(row.id, []), tags[row.id], groups.get(row.id, [])) for row in rows]
         if "all" not in parts:
             _leave_out(shown, parts)
-        return shown
+        summed = call.parameters.get("accumulate")
+        summed = configuration.value(call.session, SUMMED) if summed is None else summed
+        return [{**entry, **shown_figures(row, summed=summed)} for entry, row in zip(shown, rows, strict=True)]
 
 
 class DeployedVmResponse(VmResponse):
@@ -130,7 +153,7 @@ def _deployed_in_project(call: Call, entry: Shown) -> bool:
 
 
 @cache
-def described(*, user_data: bool = False) -> Select[Any]:
+def described(*, user_data: bool = False, figures: bool = False) -> Select[Any]:
     """All that is shown of VMs from one statement, as plain rows (not entities); to be narrowed by the caller.
 
     At most one job is open for a VM, so that its join adds no rows.
@@ -151,11 +174,11 @@ def described(*, user_data: bool = False) -> Select[Any]:
         Domain.id.label("domain_id"), Domain.name.label("domain_name"), Domain.path.label("domain_path"),
         Project.id.label("project_id"), Project.name.label("project_name"), InstanceGroup.name.label("group_name"),
         Vm.user_data_id, UserData.name.label("user_data_name"), Vm.user_data_details, Template.user_data_policy,
-        WorkflowRow.id.label("job_id"),
+        WorkflowRow.id.label("job_id"), *more_columns(), *(figure_columns() if figures else ()),
     ]  # fmt: skip
     if user_data:
         columns.append(Vm.user_data)
-    return (
+    query: Select[Any] = (
         select(Bundle("vm", *columns, single_entity=True))
         .select_from(Vm)
         .join(Zone, Zone.id == Vm.zone_id)
@@ -170,6 +193,8 @@ def described(*, user_data: bool = False) -> Select[Any]:
         .outerjoin(UserData, UserData.id == Vm.user_data_id)
         .outerjoin(WorkflowRow, open_job)
     )
+    query = with_more(query)
+    return with_figures(query) if figures else query
 
 
 def _describe(row: Any, nics: list[Shown], tags: list[Shown], groups: list[Shown]) -> Shown:
@@ -224,15 +249,13 @@ def _describe(row: Any, nics: list[Shown], tags: list[Shown], groups: list[Shown
         "tags": tags,
         "jobid": row.job_id,
         "jobstatus": 0 if row.job_id else None,
+        **shown_more(row),
     }
 
 
 def _leave_out(shown: list[Shown], parts: frozenset[str]) -> None:
     """Drop the parts that were not asked for; ids always stay."""
-    dropped = [
-        *(_TEMPLATE if "tmpl" not in parts else ()),
-        *(("serviceofferingname",) if "servoff" not in parts else ()),
-    ]
+    dropped = [name for part, names in _FIELDS.items() if part not in parts for name in names]
     for entry in shown:
         for name in dropped:
             del entry[name]

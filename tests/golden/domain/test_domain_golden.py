@@ -19,7 +19,7 @@ from lxml import etree
 from agents.contract import DiskSpec, NicSpec, VmSpec
 from agents.host.hypervisor.domain_xml import AttachedDisk, Platform, device_name, domain_xml
 from agents.host.hypervisor.metadata import NAMESPACE, DomainMark, mark_element, read_mark
-from storage.types import DiskSource, PoolSpec
+from storage.types import DiskSource, IoLimits, PoolSpec
 
 FOLDER = Path(__file__).parent
 POOL = PoolSpec("pool", "local", "/srv/pileus")
@@ -47,12 +47,21 @@ def disk(number: int, **changes: object) -> AttachedDisk:
     return replace(AttachedDisk(VOLUMES[number], number, source), **changes)
 
 
+LIMITS = IoLimits(read_bytes=10 << 20, read_bytes_max=20 << 20, read_bytes_max_length=5, write_iops=100)
 CASES = {
     "smallest": (SMALL, (), replace(PLATFORM, cpu_shares=False)),
     "emulated": (replace(USUAL, hostname="web-1"), (disk(0),), PLATFORM),
     "kvm": (USUAL, (disk(0),), replace(PLATFORM, virt_type="kvm", cpu_model="host-model", offloads=True)),
     "passthrough": (USUAL, (disk(0),), replace(PLATFORM, virt_type="kvm", cpu_model="host-passthrough")),
     "q35": (USUAL, (disk(0),), replace(PLATFORM, machine="q35", cpu_model="maximum")),
+    "tuned": (
+        replace(USUAL, cpu_capped=True, io_threads=True, io_policy="io_uring"),
+        (
+            disk(0, cache="writeback", limits=LIMITS),
+            disk(1, cache="writethrough", limits=IoLimits(write_iops=50, read_iops_max_length=9)),
+        ),
+        replace(PLATFORM, host_mhz=4000),
+    ),
     "disks": (
         replace(USUAL, hostname="Größe & <Maß>", nics=NICS, cpus=64, cpu_mhz=4000),
         (disk(1, source=DiskSource("/dev/vg/volume", "raw", "block")), disk(0, direct=False)),
@@ -130,6 +139,35 @@ def test_what_is_not_our_mark_is_none(text: str) -> None:
 def test_the_bare_element_is_read() -> None:
     mark = DomainMark(VM_ID, 4, "name")
     assert read_mark(etree.tostring(mark_element(mark), encoding="unicode")) == mark
+
+
+@pytest.mark.parametrize(
+    ("cpu_mhz", "host_mhz", "quota"),
+    [(1000, 4000, "25000"), (4000, 4000, None), (5000, 4000, None), (1, 4000, "1000"), (1000, 0, None)],
+)
+def test_a_capped_cpu_gets_its_part_of_the_hosts(cpu_mhz: int, host_mhz: int, quota: str | None) -> None:
+    vm = replace(USUAL, cpu_capped=True, cpu_mhz=cpu_mhz)
+    root = etree.fromstring(domain_xml(vm, (disk(0),), replace(PLATFORM, host_mhz=host_mhz)))
+    assert root.findtext("cputune/quota") == quota
+    assert root.find("cputune/shares") is not None
+
+
+@pytest.mark.parametrize(
+    ("policy", "cache", "direct", "driver"),
+    [
+        (None, "none", True, ("none", "native")),
+        (None, "none", False, ("writeback", "threads")),
+        (None, "writethrough", True, ("writethrough", "threads")),
+        ("native", "writeback", True, ("writeback", "threads")),
+        ("native", "none", True, ("none", "native")),
+        ("io_uring", "none", True, ("none", "io_uring")),
+        ("threads", "none", True, ("none", "threads")),
+    ],
+)
+def test_native_io_is_for_disks_past_the_page_cache(policy, cache, direct, driver) -> None:
+    text = domain_xml(replace(USUAL, io_policy=policy), (disk(0, cache=cache, direct=direct),), PLATFORM)
+    found = etree.fromstring(text).find("devices/disk/driver")
+    assert (found.get("cache"), found.get("io")) == driver
 
 
 def test_device_names() -> None:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
-from manager import configuration
+from manager import configuration, db
 from manager.celery_app import app
 from manager.models import Account, Role, TrafficType
 from tests.client import Caller
@@ -69,3 +69,25 @@ def run(api, cloud, caller, command, **given):
     answer = api(command, caller, **given)
     cloud.settle()
     return done(api, caller, answer)
+
+
+def deploying(api, cloud, user):
+    """A function that deploys a VM, by the user or another caller, and gives what is shown of it."""
+
+    def deploy(caller=None, **more):
+        wanted = {
+            "zoneid": cloud.zone_id, "templateid": cloud.template_id, "serviceofferingid": cloud.offering_id,
+            "networkids": cloud.network_id, **more,
+        }  # fmt: skip
+        return run(api, cloud, caller or user, "deployVirtualMachine", **wanted)["virtualmachine"]
+
+    return deploy
+
+
+def rows(factory, model, **values) -> list:
+    with db.transaction(factory.engine) as session:
+        return list(session.scalars(select(model).filter_by(**values)))
+
+
+def change(factory, model, key, **values):
+    factory.change(factory.first(model, id=key), **values)

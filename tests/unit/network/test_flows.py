@@ -27,6 +27,7 @@ CASES = {
     "guests": ("host-1", [network("a", 1001, ROUTED)]),
     "router": ("host-3", [network("a", 1001, ROUTED)]),
     "further": ("host-1", [network("a", 1001, [replace(ROUTED[0], further=("10.1.1.50",)), *ROUTED[1:]])]),
+    "rates": ("host-1", [network("a", 1001, [replace(ROUTED[0], rate=100), replace(ROUTED[1], rate=5), ROUTED[2]])]),
     "closed": ("host-1", [network("a", 1001, ROUTED, egress_open=False)]),
     "broadcast": ("host-1", [network("a", 1001, ROUTED[:2], broadcast=True)]),
     "two-tenants": (
@@ -45,7 +46,7 @@ def flows_of(case: str) -> FlowSet:
 @pytest.mark.parametrize("case", CASES)
 def test_flows_are_those_of_the_golden_file(case):
     found = flows_of(case)
-    text = "\n".join([*found.flows, *found.groups]) + "\n"
+    text = "\n".join([*found.flows, *found.groups, *found.meters]) + "\n"
     golden = GOLDEN / f"{case}.flows"
     if os.environ.get("PILEUS_WRITE_GOLDEN"):
         golden.write_text(text)
