@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import Engine, delete, text
 
 from devcloud.services import MariaDB, PostgreSQL
-from manager import configuration, db, identity_seed, roles
+from manager import configuration, db, identity_seed, roles, secrets
 from manager.app import create_app
 from manager.config import settings
 from manager.models import Base
@@ -35,7 +36,13 @@ def key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["PILEUS_SECRET_KEY_FILE"] = str(directory / "secret.key")
     os.environ["PILEUS_SIGNING_KEY_FILE"] = str(directory / "signing.pem")
     settings.cache_clear()
+    hash_fast()
     return directory
+
+
+def hash_fast() -> None:
+    """Hash passwords with the least work that Argon2 knows: a guess costs 100 ms else, and so does each user made."""
+    secrets._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session")
