@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, or_, select
 
 from manager import access, configuration
 from manager.api.call import Call
@@ -78,13 +78,14 @@ class ListVms(AccountListRequest):
 @command("listVirtualMachines", ListVms, VmResponse, roles=EVERYONE)
 def list_virtual_machines(call: Call, given: Given) -> Page:
     """List virtual machines."""
-    query = described(user_data=given.userdata).where(access.visible(call, Vm), *_matching(given))
+    wanted = [access.visible(call, Vm), *_matching(given), *_tagged(given.tags)]
     if not call.is_root_admin:
-        query = query.where(Vm.display.is_(True))
+        wanted.append(Vm.display.is_(True))
     if call.role.type == "User" and not _users_may_expunge(call):
-        query = query.where(Vm.state.not_in(ENDING))
+        wanted.append(Vm.state.not_in(ENDING))
     call.parameters["details"] = given.details
-    return call.paged(_with_tags(query, given.tags).order_by(Vm.number))
+    query = described(user_data=given.userdata).where(*wanted)
+    return call.paged(query.order_by(Vm.number), counted=select(Vm.id).where(*wanted))
 
 
 def _matching(given: Given) -> list[ColumnElement[bool]]:
@@ -124,10 +125,9 @@ def _named(part: str) -> ColumnElement[bool]:
     return or_(Vm.name.contains(part, autoescape=True), Vm.display_name.contains(part, autoescape=True))
 
 
-def _with_tags(query: Select[Any], tags: dict[str, str] | None) -> Select[Any]:
-    for key, value in (tags or {}).items():
-        query = query.where(Vm.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
-    return query
+def _tagged(tags: dict[str, str] | None) -> list[ColumnElement[bool]]:
+    pairs = (tags or {}).items()
+    return [Vm.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)) for key, value in pairs]
 
 
 class StartVm(Request):
