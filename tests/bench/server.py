@@ -14,14 +14,17 @@ from tests.bench.measure import MeasuredPostgreSQL
 
 
 class Server:
-    """`ports` has a free port for each of the `apis` processes, each of which is a gunicorn with one worker."""
+    """`ports` has a free port for each of the `apis` processes, each of which is a gunicorn with one worker.
 
-    def __init__(self, state: Path, apis: int = 1) -> None:
+    `settings` are further settings of them, as environment variables.
+    """
+
+    def __init__(self, state: Path, apis: int = 1, settings: dict[str, str] | None = None) -> None:
         self.state = state
         state.mkdir(parents=True, exist_ok=True)
-        self.postgresql = MeasuredPostgreSQL(state / "counted")
+        self.postgresql = MeasuredPostgreSQL(state / "counted", fast=True)
         self.ports = free_ports(apis)
-        self.management = Management(state, self.ports[0], self.postgresql.url(DATABASE))
+        self.management = Management(state, self.ports[0], self.postgresql.url(DATABASE), settings=settings or {})
 
     def __enter__(self) -> Self:
         try:
