@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -128,16 +129,27 @@ def database_url(any_engine: Engine) -> str:
 
 
 def _empty(engine: Engine) -> None:
-    """Delete all rows; much faster than making the tables anew."""
+    """Delete all rows; much faster than making the tables anew, or TRUNCATE, which makes the files of each anew."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+            connection.execute(text(_emptying()))
             return
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
         for table in Base.metadata.sorted_tables:
             connection.execute(delete(table))
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
+
+
+@cache
+def _emptying() -> str:
+    """What empties all tables of PostgreSQL in one message, with numbers from 1 again."""
+    tables = Base.metadata.sorted_tables
+    deletes = [str(delete(table)) for table in tables]
+    numbered = [
+        (table.name, table.autoincrement_column.name) for table in tables if table.autoincrement_column is not None
+    ]
+    restarts = [f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), 1, false)" for table, column in numbered]
+    return "; ".join(["SET LOCAL session_replication_role = replica", *deletes, *restarts])
 
 
 def _in_use(url: str) -> Iterator[Engine]:

@@ -251,4 +251,7 @@ def settle(session: Session) -> None:
         session.execute(statement, execution_options={"synchronize_session": False})
     if pending.begun:
         begun = list(pending.begun.values())
-        session.connection().execute(insert(UsageSpan.__table__).values(started=epoch()), begun)  # type: ignore[arg-type]  # a declared class has a table
+        inserting = insert(UsageSpan.__table__).values(started=epoch())  # type: ignore[arg-type]  # a declared class has a table
+        if session.get_bind().dialect.insert_executemany_returning and len(begun) > 1:
+            inserting = inserting.returning(UsageSpan.number)  # all rows then go in one statement
+        session.connection().execute(inserting, begun)
