@@ -161,8 +161,24 @@ def _in_use(url: str) -> Iterator[Engine]:
     roles.forget()
     configuration.CACHE_SECONDS = roles.CACHE_SECONDS = 3600.0  # no test may cost a statement more by a clock
     numbers._free.clear()
+    _share_statements(db.engine())
     yield db.engine()
     db.engine().dispose()
+
+
+_first: dict[str, Engine] = {}
+MOST_STATEMENTS = 3000
+
+
+def _share_statements(engine: Engine) -> None:
+    """Compile statements once for all databases of a kind, not once a test, of whose time that is a quarter.
+
+    What is compiled is kept by the dialect, of which each engine makes one of its own.
+    """
+    first = _first.setdefault(engine.dialect.name, engine)
+    engine.dialect = engine.pool._dialect = first.dialect
+    engine._compiled_cache = first._compiled_cache
+    first._compiled_cache.capacity = MOST_STATEMENTS
 
 
 @pytest.fixture
