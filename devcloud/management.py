@@ -123,19 +123,23 @@ class Management:
             services.append(self.postgresql.process())
         return [*services, *self.extra, *(self._servers() if with_servers else [])]
 
-    def _servers(self) -> list[Process]:
+    def api(self, port: int, *, workers: int = 2, name: str = "api") -> Process:
+        """The API on `port`."""
         gunicorn = [
             str(Path(sys.executable).parent / "gunicorn"),
-            *("--worker-class", "gthread", "--workers", "2", "--threads", "8"),
-            *("--bind", f"127.0.0.1:{self.port}", "--graceful-timeout", "5"),
+            *("--worker-class", "gthread", "--workers", str(workers), "--threads", "8"),
+            *("--bind", f"127.0.0.1:{port}", "--graceful-timeout", "5"),
             *("--keep-alive", "65"),  # longer than clients keep an idle connection: else they find it closed
             "--no-control-socket",  # it would be one for all of a user's servers, and stay behind
-            "manager.app:create_app()",
+            "manager.app:serve()",
         ]
-        env, directory = self.environment(), str(REPOSITORY)
+        return Process(name, gunicorn, self.environment(), directory=str(REPOSITORY))
+
+    def _servers(self) -> list[Process]:
+        orchestrator = [sys.executable, "-m", "manager.orchestrator"]
         return [
-            Process("api", gunicorn, env, directory=directory),
-            Process("orchestrator", [sys.executable, "-m", "manager.orchestrator"], env, directory=directory),
+            self.api(self.port),
+            Process("orchestrator", orchestrator, self.environment(), directory=str(REPOSITORY)),
         ]
 
     @property

@@ -13,6 +13,7 @@ from manager.api import dispatch, wire
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
 from manager.config import settings
+from manager.memory import keep_what_is_loaded
 
 VERSION = "4.22.0.0"
 MAX_BODY_BYTES = 2 * 2**20
@@ -50,6 +51,13 @@ def create_app(engine: Engine | None = None) -> Flask:
         app.add_url_rule(rule, rule, client_api, methods=["GET", "POST"])
     app.add_url_rule("/healthz", "healthz", healthz)
     app.register_blueprint(docs_site.blueprint())
+    return app
+
+
+def serve() -> Flask:
+    """The application in a process that does nothing else."""
+    app = create_app()
+    keep_what_is_loaded()
     return app
 
 

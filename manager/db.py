@@ -17,6 +17,9 @@ from manager.config import settings
 MYSQL_IDLE_SECONDS = 60
 POSTGRESQL_IDLE_MS = 60_000
 POOL, OVERFLOW = 10, 20
+JOINS_REORDERED = 4
+"""Beyond so many tables PostgreSQL joins in the order in which they are written: to plan the dozen tables that show a
+virtual machine in all orders takes it 40 ms, and to read them 2."""
 
 
 class epoch(FunctionElement[float]):  # noqa: N801 - it is an SQL function
@@ -59,7 +62,7 @@ def engine_for(url: str) -> Engine:
         )
         event.listen(engine, "connect", _mysql_connect)
         return engine
-    options = f"-c idle_in_transaction_session_timeout={POSTGRESQL_IDLE_MS}"
+    options = f"-c idle_in_transaction_session_timeout={POSTGRESQL_IDLE_MS} -c join_collapse_limit={JOINS_REORDERED}"
     return create_engine(url, connect_args={"options": options}, pool_size=POOL, max_overflow=OVERFLOW)
 
 

@@ -4,7 +4,6 @@ process at a time has, and the sender of webhooks' deliveries.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import pkgutil
@@ -25,6 +24,7 @@ from manager.broker import assert_accounts
 from manager.config import settings
 from manager.configuration import value
 from manager.db import transaction
+from manager.memory import keep_what_is_loaded
 from manager.watch import watch, watch_drift
 from manager.workflows import engine, leases, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
@@ -33,7 +33,6 @@ from manager.workflows.vm_leases import end_leases
 
 LEASE_SWEEPS = 3
 WORKERS = 16
-COLLECT_AFTER = (20_000, 20, 20)
 DRIFT_SECONDS = 300.0
 DELIVER_SECONDS = 2.0
 
@@ -141,21 +140,11 @@ def sweep_once() -> float:
         return float(value(session, "expunge.interval"))
 
 
-def _keep_what_is_loaded() -> None:
-    """Spare the garbage collector the modules and declarations, which stay, and most of its looks at short-lived rows.
-
-    With the interpreter's own thresholds these looks are a tenth of a worker's processor time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-
-
 def main() -> None:
     logs.set_up(settings().log_level)
     app = celery_app.app()
     register(app)
-    _keep_what_is_loaded()
+    keep_what_is_loaded()
     stop = threading.Event()
     for duty in (keep_sweeping, keep_watching, keep_delivering):
         threading.Thread(target=duty, args=(stop,), daemon=True).start()

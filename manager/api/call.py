@@ -70,10 +70,11 @@ class Call:
         """Whether the caller reaches what is in its domain and below; its role says what it may do there."""
         return self.account.type in (DOMAIN_ADMIN, RESOURCE_ADMIN)
 
-    def paged(self, query: Select[Any]) -> Page:
+    def paged(self, query: Select[Any], counted: Select[Any] | None = None) -> Page:
         """The page of `query` (of one entity) that is wanted, and how many rows it has in all.
 
-        Counting costs a statement only when there is more than this page.
+        Counting costs a statement only when there is more than this page. `counted` has as many rows as `query`, where
+        that joins much that counting can do without.
         """
         offset, limit = self._window()
         if limit is None:
@@ -82,7 +83,8 @@ class Call:
         rows = self.session.scalars(query.offset(offset).limit(limit)).all()
         if len(rows) < limit and (rows or not offset):
             return Page(rows, offset + len(rows))
-        counting = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
+        whole = query if counted is None else counted
+        counting = whole.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
         return Page(rows, self.session.scalar(counting) or 0)
 
     def window(self, rows: Sequence[Any]) -> Page:

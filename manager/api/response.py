@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from manager.api.call import Call
 
 Shown = dict[str, Any]
+_NONE: frozenset[str] = frozenset()
+_PLAIN = frozenset({str, int, bool, float})
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Response:
     has_jobs: ClassVar[bool] = False
     fields: ClassVar[dict[str, Out]] = {}
     _hidden: ClassVar[frozenset[str]] = frozenset()
+    _hidden_within: ClassVar[dict[str, frozenset[str]]] = {}
 
     def __init_subclass__(cls) -> None:
         own = {name: out for name, out in vars(cls).items() if isinstance(out, Out)}
@@ -80,6 +83,8 @@ class Response:
         together = (*bases, vars(cls).get("fields", {}), own)
         cls.fields = {name: out for fields in together for name, out in fields.items()}
         cls._hidden = frozenset(name for name, out in cls.fields.items() if out.root_only)
+        nested = {name: out.nested for name, out in cls.fields.items() if out.nested is not None}
+        cls._hidden_within = {name: response._hidden for name, response in nested.items()}  # noqa: SLF001 - its own class
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
@@ -91,8 +96,8 @@ class Response:
         """The rows as they go out: without what is None or hidden from the caller, times as text, open jobs."""
         if not rows:
             return []
-        hidden = frozenset() if call.is_root_admin else cls._hidden
-        found = [_clean(row, hidden) for row in cls.render(call, rows)]
+        hidden, within = (_NONE, {}) if call.is_root_admin else (cls._hidden, cls._hidden_within)
+        found = [_clean(row, hidden, within) for row in cls.render(call, rows)]
         if cls.has_jobs:
             _add_jobs(call, found)
         return found
@@ -104,21 +109,29 @@ class SuccessResponse(Response):
 
 
 def when(time: dt.datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    """As CloudStack writes times: 2026-01-31T23:59:59+0000."""
+    text = time.isoformat(timespec="seconds")
+    return text[:-3] + text[-2:]
 
 
-def _clean(row: Shown, hidden: frozenset[str]) -> Shown:
+def _clean(row: Shown, hidden: frozenset[str], within: Mapping[str, frozenset[str]]) -> Shown:
+    """`within` has what is hidden of the objects in a field of the row."""
     out: Shown = {}
     for name, value in row.items():
-        if value is None or name in hidden:
-            continue
         kind = type(value)
-        if kind is list:
-            out[name] = [_clean(v, frozenset()) if type(v) is dict else v for v in value]
+        if kind in _PLAIN:
+            out[name] = value
+        elif value is None:
+            continue
+        elif kind is list:
+            hidden_there = within.get(name, _NONE)
+            out[name] = [_clean(v, hidden_there, {}) if type(v) is dict else v for v in value]
         elif kind is dict:
-            out[name] = _clean(value, frozenset())
+            out[name] = _clean(value, _NONE, {})
         else:
             out[name] = when(value) if kind is dt.datetime else value
+    for name in hidden:
+        out.pop(name, None)
     return out
 
 

@@ -1,6 +1,6 @@
 """The tables. Importing this package knows them all."""
 
-from manager.models import changes, meters
+from manager.models import changes, measuring
 from manager.models.base import Base, Entity, new_id, utcnow
 from manager.models.catalog import (
     DiskOffering,
@@ -69,7 +69,7 @@ from manager.models.work import (
     WorkflowRow,
 )
 
-meters.register()
+measuring.register()
 changes.register()
 
 __all__ = [

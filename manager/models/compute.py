@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Integer, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -36,12 +36,13 @@ class Vm(Entity, Base):
     """
 
     __tablename__ = "vms"
+    __table_args__ = (Index("ix_vms_account_living", "account_id", "removed"),)
 
     number: Mapped[int] = mapped_column(Integer, unique=True)
     name: Mapped[str]
     display_name: Mapped[str]
     instance_name: Mapped[str] = mapped_column(unique=True)
-    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
     last_host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import eq
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import BindParameter, case, event, insert, inspect, select, update
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy import case, insert, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.util import identity_key
 
 from manager.db import epoch
 from manager.models.catalog import Template
@@ -89,8 +90,9 @@ def _of_nic(nic: Any) -> Uses:
 class Meter:
     """What rows of `model` use: `uses` reads `columns` of a row. A change of no `watched` column changes no use.
 
-    `kinds` are all that `uses` can give, first that which every metered row has. `query` reads what is not in the row.
-    Rows in two states of the same `sort` use the same.
+    `kinds` are all that `uses` can give, first that which every metered row has. `query` reads what is not in the row,
+    and `inserted` gives that of a row of these values where the session has it at hand. Rows in two states of the same
+    `sort` use the same.
     """
 
     model: type[Any]
@@ -100,6 +102,7 @@ class Meter:
     unwatched: frozenset[str] = frozenset({"id", "name"})
     query: Any = None
     sort: Callable[[str], Any] | None = None
+    inserted: Callable[[Session, dict[str, Any]], Any] | None = None
 
     @property
     def watched(self) -> frozenset[str]:
@@ -121,6 +124,19 @@ _NICS = (
     .join(Network, Network.id == Nic.network_id)
 )  # fmt: skip
 
+
+def _inserted_nic(session: Session, values: dict[str, Any]) -> Any:
+    """What _NICS reads of a new NIC of a VM; None where its VM or its network is not in the session."""
+    if values.get("vm_id") is None:
+        return None
+    network: Any = session.identity_map.get(identity_key(Network, values["network_id"]))
+    vm: Any = session.identity_map.get(identity_key(Vm, values["vm_id"]))
+    if network is None or vm is None:
+        return None
+    owned = {"vm_name": vm.name, "account_id": vm.account_id, "zone_id": vm.zone_id}
+    return SimpleNamespace(**values, **owned, offering_id=network.offering_id)
+
+
 _OWNED = ("id", "account_id", "zone_id")
 _SHAPE = ("service_offering_id", "template_id", "os_type_id", "hypervisor", "cpus", "cpu_mhz", "memory")
 _IMAGE = ("name", "state", "removed", "size", "physical_size")
@@ -140,7 +156,14 @@ METERS: dict[type[Any], Meter] = {
         Meter(Template, (TEMPLATE,), _of_template, (*_OWNED, *_IMAGE)),
         Meter(Network, (NETWORK,), _of_network, (*_OWNED, "name", "removed", "offering_id")),
         Meter(PublicAddress, (IP_ADDRESS,), _of_address, (*_OWNED, "address", "network_id", "source_nat")),
-        Meter(Nic, (NETWORK_OFFERING,), _of_nic, ("id", "vm_id", "network_id", "is_default"), query=_NICS),
+        Meter(
+            Nic,
+            (NETWORK_OFFERING,),
+            _of_nic,
+            ("id", "vm_id", "network_id", "is_default"),
+            query=_NICS,
+            inserted=_inserted_nic,
+        ),
     )
 }
 
@@ -228,125 +251,7 @@ def settle(session: Session) -> None:
         session.execute(statement, execution_options={"synchronize_session": False})
     if pending.begun:
         begun = list(pending.begun.values())
-        session.connection().execute(insert(UsageSpan.__table__).values(started=epoch()), begun)  # type: ignore[arg-type]  # a declared class has a table
-
-
-def register() -> None:
-    """Listen to all sessions of this process. A value that is set before it was loaded is loaded first."""
-    for meter in METERS.values():
-        for name in sorted(meter.watched):
-            event.listen(getattr(meter.model, name), "set", lambda *_: None, active_history=True)
-    event.listen(Session, "after_flush", _after_flush)
-    event.listen(Session, "do_orm_execute", _on_statement)
-    event.listen(Session, "before_commit", settle)
-    event.listen(Session, "after_soft_rollback", lambda session, _: session.info.pop("usage", None))
-
-
-def _after_flush(session: Session, _context: Any) -> None:
-    pairs: dict[type[Any], list[tuple[Any, Any]]] = {}
-    read: dict[type[Any], list[str]] = {}
-    for thing in (*session.new, *session.dirty):
-        meter = METERS.get(type(thing))
-        old = _old_values(meter, thing) if meter is not None and thing not in session.new else {}
-        if meter is None or (thing not in session.new and not old):
-            continue
-        if meter.query is not None:
-            read.setdefault(meter.model, []).append(thing.id)
-        else:
-            pairs.setdefault(meter.model, []).append((Differing(thing, old) if old else None, thing))
-    ended = [key for thing in session.deleted if type(thing) in METERS for key in METERS[type(thing)].keys(thing.id)]
-    ended += [key for model, ids in read.items() for identifier in ids for key in METERS[model].keys(identifier)]
-    end_spans(session, ended)
-    for model, ids in read.items():
-        rows = session.execute(METERS[model].reading().where(model.id.in_(ids))).all()
-        pairs.setdefault(model, []).extend((None, row) for row in rows)
-    for model, found in pairs.items():
-        record_change(session, METERS[model], found)
-
-
-def _old_values(meter: Meter, thing: Any) -> dict[str, Any]:
-    """The watched values that a flush has changed, as they were."""
-    attributes = inspect(thing).attrs
-    old = {}
-    for name in meter.watched:
-        history = attributes[name].history if name in attributes else None
-        if history is not None and history.added and history.deleted:
-            old[name] = history.deleted[0]
-    return old
-
-
-def _on_statement(state: ORMExecuteState) -> Any:
-    if not (state.is_update or state.is_insert or state.is_delete) or state.bind_mapper is None:
-        return None
-    meter = METERS.get(state.bind_mapper.class_)
-    if meter is None:
-        return None
-    if state.is_insert:
-        return _on_insert(state, meter)
-    statement: Any = state.statement
-    if state.is_update and _keeps_uses(meter, statement):
-        return None
-    return _on_change(state, meter)
-
-
-def _keeps_uses(meter: Meter, statement: Any) -> bool:
-    """Whether the UPDATE sets nothing that is watched, or moves rows from one state to another of its sort."""
-    values = _set_values(statement)
-    changed = values.keys() & meter.watched
-    if not changed:
-        return True
-    after = values.get("state")
-    if meter.sort is None or changed != {"state"} or not isinstance(after, BindParameter):
-        return False
-    column = meter.model.__table__.c.state
-    for condition in statement._where_criteria:  # noqa: SLF001 - as below
-        left, right = getattr(condition, "left", None), getattr(condition, "right", None)
-        if left is not None and left.compare(column) and condition.operator is eq and isinstance(right, BindParameter):
-            return bool(meter.sort(str(right.value)) == meter.sort(str(after.value)))
-    return False
-
-
-def _set_values(statement: Any) -> dict[str, Any]:
-    """What an UPDATE sets, or an INSERT stores, by column."""
-    values = statement._values or {}  # noqa: SLF001 - SQLAlchemy has no other way to tell
-    return {(column if isinstance(column, str) else column.key): value for column, value in values.items()}
-
-
-def _on_insert(state: ORMExecuteState, meter: Meter) -> Any:
-    """Only INSERTs of given rows that name their ids are measured; those of SELECTs are for benchmarks and upgrades."""
-    identifier = _set_values(state.statement).get("id")
-    result = state.invoke_statement()
-    if isinstance(identifier, BindParameter) and _inserted(result):
-        rows = state.session.execute(meter.reading().where(meter.model.id == identifier.value)).all()
-        record_change(state.session, meter, [(None, row) for row in rows])
-    return result
-
-
-def _inserted(result: Any) -> bool:
-    """Whether the row was stored; one that stood in the way leaves the count at 0."""
-    return bool(result.rowcount)
-
-
-def _on_change(state: ORMExecuteState, meter: Meter) -> Any:
-    """Lock and read the rows, change exactly those, and tell or read what they are then."""
-    session, model = state.session, meter.model
-    statement: Any = state.statement
-    reading = meter.reading() if meter.query is not None else meter.reading().with_for_update()
-    for condition in statement._where_criteria:  # noqa: SLF001 - as above
-        reading = reading.where(condition)
-    before = {row.id: row for row in session.execute(reading)}
-    changed = statement.where(model.id.in_(list(before)))
-    result = state.invoke_statement(statement=changed)
-    after: dict[str, Any] = {}
-    if state.is_update and before:
-        after = _after(session, meter, before, _set_values(statement))
-    record_change(session, meter, [(row, after.get(key)) for key, row in before.items()])
-    return result
-
-
-def _after(session: Session, meter: Meter, before: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The rows after an UPDATE, by id; they are read only where it sets what the database computes."""
-    plain = {name: value.value for name, value in values.items() if isinstance(value, BindParameter)}
-    if meter.query is None and values.keys() & meter.watched <= plain.keys():
-        return {key: Differing(row, plain) for key, row in before.items()}
-    return {row.id: row for row in session.execute(meter.reading().where(meter.model.id.in_(list(before))))}
+        inserting = insert(UsageSpan.__table__).values(started=epoch())  # type: ignore[arg-type]  # a declared class has a table
+        if session.get_bind().dialect.insert_executemany_returning and len(begun) > 1:
+            inserting = inserting.returning(UsageSpan.number)  # all rows then go in one statement
+        session.connection().execute(inserting, begun)

@@ -90,7 +90,10 @@ class EventRow(Base):
     """
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_announced", "announced", "number"),)
+    __table_args__ = (
+        Index("ix_events_announced", "announced", "number"),
+        Index("ix_events_account_shown", "account_id", "archived", "number"),
+    )
 
     number: Mapped[int] = mapped_column(BIG_KEY, primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(ID, unique=True, default=new_id)
@@ -98,7 +101,7 @@ class EventRow(Base):
     level: Mapped[str] = mapped_column(STATE, default="INFO")
     state: Mapped[str] = mapped_column(STATE, default="Completed")
     description: Mapped[str] = mapped_column(Text)
-    account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"), index=True)
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
     user_id: Mapped[str | None] = mapped_column(ID)
     source: Mapped[str] = mapped_column(default="")
     user_agent: Mapped[str] = mapped_column(default="")

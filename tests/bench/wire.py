@@ -18,7 +18,11 @@ IDLE_SECONDS = 1.0
 
 
 class Refused(Exception):  # noqa: N818 - it names what happened
-    """The API refused a call; the message is its error text."""
+    """The API refused a call; the message is its error text, and `code` its status."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Client:
@@ -42,8 +46,11 @@ class Client:
         response = self._connection.getresponse()
         ((_, content),) = json.loads(response.read()).items()
         if response.status != http.client.OK:
-            raise Refused(f"{command}: {content.get('errortext')}")
+            raise Refused(f"{command}: {content.get('errortext')}", response.status)
         return content
+
+    def close(self) -> None:
+        self._connection.close()
 
     def wait(self, command: str, /, **parameters: Any) -> Any:
         """The result of the job that `command` starts. :raises Refused: it failed"""

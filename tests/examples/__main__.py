@@ -17,6 +17,7 @@ from manager.cli import init_keys
 from manager.models import Base
 from tests.conftest import _in_use as in_use
 from tests.conftest import _seed as seed_identity
+from tests.conftest import hash_fast
 from tests.examples import runner
 from tests.examples.world import make
 
@@ -30,6 +31,7 @@ def fresh(directory: Path) -> Engine:
     }
     os.environ.setdefault("PILEUS_LOG_LEVEL", "ERROR")
     init_keys(directory)
+    hash_fast()
     engine = next(in_use(f"sqlite:///{directory / 'pileus.db'}"))
     Base.metadata.create_all(engine)
     seed_identity(engine)

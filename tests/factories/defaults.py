@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
 from typing import Any
 
 from manager import models as m
 from manager.models.identity import PROJECT
 from manager.secrets import hash_password
 
-_hashes: dict[str, str] = {}
+
+@cache
+def _known_hash() -> str:
+    return hash_password("password")
 
 
 def _hash(_factory: Any, _number: int) -> str:
-    return _hashes.setdefault("password", hash_password("password"))
+    return _known_hash()
 
 
 def _of(model: type[Any]) -> Any:

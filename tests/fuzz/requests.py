@@ -19,7 +19,7 @@ FORM = "application/x-www-form-urlencoded"
 TYPES = (FORM, "", "application/json", "multipart/form-data", "multipart/form-data; boundary=x", "text/plain", "\xff")
 PATHS = ("/client/api", "/client/api/", "/client/api/x/y", "/docs/", "/docs/commands/listZones", "/docs/%2e%2e/x",
          "/docs/\xff", "/healthz", "/", "/client", "/docs/style.css", "/docs/openapi.json")  # fmt: skip
-RAW_SHARE, BAD_SIGNATURE_SHARE, UNKNOWN_COMMAND_SHARE = 0.08, 0.05, 0.03
+RAW_SHARE, BAD_SIGNATURE_SHARE, UNKNOWN_COMMAND_SHARE = 0.2, 0.05, 0.03
 
 
 @dataclass(frozen=True)

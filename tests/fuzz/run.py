@@ -36,6 +36,7 @@ class Found:
 def run(engine: Engine, directory: Path, count: int, seed: int) -> Found:
     """Throw `count` requests, drawn from `seed`, at an application over the seeded database of `engine`."""
     random = Random(seed)
+    engine.update_execution_options(compiled_cache={})
     world = make(engine, directory)
     callers = populate(world, engine)
     session = log_in(world)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ListRequest, Page, command
@@ -43,13 +43,14 @@ class NicResponse(Response):
     virtualmachineid = Str("the id of its virtual machine")
 
     @classmethod
-    def render(cls, call: Call, rows: Sequence[Nic]) -> list[Shown]:
+    def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
+        """`rows` are Nic entities, or rows of their columns."""
         networks = by_id(call, Network, (row.network_id for row in rows))
         further = _further(call, rows) if any(network.rules_wanted for network in networks.values()) else {}
         return [{**_describe(row, networks[row.network_id]), "secondaryip": further.get(row.id, [])} for row in rows]
 
 
-def _further(call: Call, rows: Sequence[Nic]) -> dict[str, list[Shown]]:
+def _further(call: Call, rows: Sequence[Any]) -> dict[str, list[Shown]]:
     """By NIC id. Networks that never had a rule have no further addresses either."""
     query = select(NicAddress).where(NicAddress.nic_id.in_([row.id for row in rows])).order_by(NicAddress.address)
     found: dict[str, list[Shown]] = {}
@@ -58,7 +59,7 @@ def _further(call: Call, rows: Sequence[Nic]) -> dict[str, list[Shown]]:
     return found
 
 
-def _describe(nic: Nic, network: Network) -> Shown:
+def _describe(nic: Any, network: Network) -> Shown:
     uri = f"gre://{network.key}"
     return {
         "id": nic.id,
@@ -80,7 +81,7 @@ def _describe(nic: Nic, network: Network) -> Shown:
 
 
 def for_vms(call: Call, vm_ids: Iterable[str]) -> dict[str, list[Shown]]:
-    """By VM id: its NICs as `NicResponse` shows them to the caller, the default one first. Three statements at most."""
+    """By VM id: its NICs as `NicResponse` renders them, the default one first. Three statements at most."""
     return _shown_by(call, Nic.vm_id, vm_ids)
 
 
@@ -93,11 +94,10 @@ def _shown_by(call: Call, column: Any, owner_ids: Iterable[str]) -> dict[str, li
     found: dict[str, list[Shown]] = {owner_id: [] for owner_id in owner_ids}
     if not found:
         return found
-    nics = call.session.scalars(
-        select(Nic).where(column.in_(found)).order_by(Nic.is_default.desc(), Nic.device, Nic.id)
-    ).all()
-    for nic, shown in zip(nics, NicResponse.shown(call, nics), strict=True):
-        found[nic.vm_id or nic.router_id or ""].append(shown)
+    query = select(*inspect(Nic).columns).where(column.in_(found))
+    nics: Sequence[Any] = call.session.execute(query.order_by(Nic.is_default.desc(), Nic.device, Nic.id)).all()
+    for nic, shown in zip(nics, NicResponse.render(call, nics), strict=True):
+        found[nic.vm_id or nic.router_id].append(shown)
     return found
 
 

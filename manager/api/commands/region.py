@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ListRequest, Page, Request, command
-from manager.api.commands.place import named, narrowed, with_keyword
+from manager.api.commands.place import named, narrowed, split_url, with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Integer, Ref, Text
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse
@@ -63,7 +62,7 @@ def add_region(call: Call, id: int, name: str, endpoint: str) -> Region:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
+    parts = split_url(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in text:
         raise Invalid(f"The endpoint {text} is not an http or https URL with a host, without user name and password.")
     return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, cast, func, or_, select
+from sqlalchemy import ColumnElement, cast, func, or_, select
 from sqlalchemy import Text as TextColumn
 
 from manager import access, configuration
@@ -98,18 +98,17 @@ class ListVms(AccountListRequest):
 @command("listVirtualMachines", ListVms, VmResponse, roles=EVERYONE)
 def list_virtual_machines(call: Call, given: Given) -> Page:
     """List virtual machines."""
-    figures = wants_figures(call, given.details)
-    query = described(user_data=given.userdata, figures=figures).where(access.visible(call, Vm), *_matching(given))
+    wanted = [access.visible(call, Vm), *_matching(given), *_tagged(given.tags)]
     if not call.is_root_admin:
-        query = query.where(Vm.display.is_(True))
+        wanted.append(Vm.display.is_(True))
     if call.role.type == "User" and not _users_may_expunge(call):
-        query = query.where(Vm.state.not_in(ENDING))
-    query = _with_tags(query, given.tags)
+        wanted.append(Vm.state.not_in(ENDING))
+    counted = select(Vm.id).where(*wanted)
     if given.retrieveonlyresourcecount:
-        counting = query.with_only_columns(func.count(), maintain_column_froms=True)
-        return Page([], call.session.scalar(counting) or 0)
+        return Page([], call.session.scalar(counted.with_only_columns(func.count(), maintain_column_froms=True)) or 0)
     call.parameters["details"], call.parameters["accumulate"] = given.details, given.accumulate
-    return call.paged(query.order_by(Vm.number))
+    query = described(user_data=given.userdata, figures=wants_figures(call, given.details)).where(*wanted)
+    return call.paged(query.order_by(Vm.number), counted=counted)
 
 
 def _matching(given: Given) -> list[ColumnElement[bool]]:
@@ -169,10 +168,9 @@ def _named(part: str) -> ColumnElement[bool]:
     return or_(Vm.name.contains(part, autoescape=True), Vm.display_name.contains(part, autoescape=True))
 
 
-def _with_tags(query: Select[Any], tags: dict[str, str] | None) -> Select[Any]:
-    for key, value in (tags or {}).items():
-        query = query.where(Vm.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
-    return query
+def _tagged(tags: dict[str, str] | None) -> list[ColumnElement[bool]]:
+    pairs = (tags or {}).items()
+    return [Vm.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)) for key, value in pairs]
 
 
 class StartVm(Request):

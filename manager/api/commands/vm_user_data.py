@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from email import message_from_bytes
 from email.message import Message
@@ -51,7 +50,7 @@ def checked_user_data(call: Call, text: str | None) -> str:
     packed = "".join(text.split())
     try:
         length = len(base64.b64decode(packed, validate=True))
-    except binascii.Error:
+    except ValueError:
         raise Invalid("The user data is not base64.") from None
     if call.by_get and length > MOST_BY_GET:
         raise Invalid(f"The user data has {length} bytes; at most {MOST_BY_GET} are possible by GET. Send it by POST.")

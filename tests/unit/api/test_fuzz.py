@@ -38,6 +38,8 @@ def test_some_on_each_database(any_engine, tmp_path):
         ("addHost", {"hypervisor": "Simulator", "url": "http://[::1"}),
         ("registerSSHKeyPair", {"name": "x", "publickey": "ssh-rsa AAAA\u00e9"}),
         ("deployVirtualMachine", {"userdata": "AAA\u00e9"}),
+        ("registerUserData", {"name": "x", "userdata": "\uff11"}),
+        ("addRegion", {"id": 2, "name": "x", "endpoint": "http://[::1"}),
     ],
 )
 def test_what_broke_it_once(engine, tmp_path, command, given):

@@ -61,7 +61,15 @@ def test_for_vms_puts_the_default_nic_first_in_two_statements(factory, tenant, v
     assert len(sent) == 2
     assert [one["id"] for one in found[vm.id]] == [first.id, later.id]
     assert (len(found[other.id]), found[bare.id]) == (1, [])
-    assert "broadcasturi" not in found[vm.id][0]
+
+
+def test_users_are_not_told_the_tunnels_of_nics_within_their_virtual_machines(api, tenant, factory, vm):
+    factory(Nic, vm_id=vm.id)
+    (seen,) = api("listVirtualMachines", tenant, id=vm.id)["virtualmachine"][0]["nic"]
+    assert seen["networkname"]
+    assert not {"broadcasturi", "isolationuri"} & set(seen)
+    (told,) = api("listVirtualMachines", id=vm.id)["virtualmachine"][0]["nic"]
+    assert told["broadcasturi"].startswith("gre://")
 
 
 def test_lists_cost_the_same_at_any_length(api, tenant, factory, vm, engine):

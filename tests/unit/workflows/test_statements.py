@@ -7,8 +7,8 @@ from manager.models import Vm
 from tests.unit.api.live_cloud import statements
 from tests.unit.workflows.cloud import Cloud
 
-DEPLOY = 47
-DESTROY = 47
+DEPLOY = 45
+DESTROY = 46
 
 
 def counted(sent: list[str]) -> list[str]:
