@@ -11,8 +11,8 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from manager.api import sessions, signature
-from manager.api.errors import unverified
-from manager.models import Account, ApiKey, Domain, LoginSession, Role, User
+from manager.api.errors import unproven, unverified
+from manager.models import Account, ApiKey, Domain, LoginSession, Role, SecondFactor, User
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Caller:
     account: Account
     domain: Domain
     role: Role
+    login: LoginSession | None = None
 
 
 def _with_owner(query: Any, user_id: Any) -> Any:
@@ -62,16 +63,26 @@ def by_session(session: Session, names: Mapping[str, str], cookies: Mapping[str,
     key = names.get("sessionkey", "")
     if not key or key != cookies.get("sessionkey"):
         raise unverified(signed=False)
-    row = session.execute(_BY_SESSION, sessions.proof(cookies.get("JSESSIONID", ""), key)).first()
+    row = session.execute(_BY_SESSION, sessions.proof(session, cookies.get("JSESSIONID", ""), key)).first()
     if row is None:
         raise unverified(signed=False)
     sessions.touch(session, row[0])
     return _enabled(row, signed=False)
 
 
+def demand_verified(session: Session, login: LoginSession | None) -> None:
+    """Keys, which need no login, prove all by themselves.
+
+    :raises ApiError: 511, the login waits for the code of a second factor, or for one to be set up
+    """
+    if login is not None and not login.verified:
+        query = select(SecondFactor.verified).where(SecondFactor.user_id == login.user_id)
+        raise unproven(is_set_up=bool(session.scalar(query)))
+
+
 def _enabled(row: Any, *, signed: bool) -> Caller:
-    _, user, account, domain, role = row
+    proven, user, account, domain, role = row
     removed = user.removed or account.removed or domain.removed
     if removed or user.state != "enabled" or account.state != "enabled" or domain.state != "Active":
         raise unverified(signed=signed)
-    return Caller(user, account, domain, role)
+    return Caller(user, account, domain, role, None if signed else proven)

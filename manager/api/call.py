@@ -15,7 +15,7 @@ from manager import configuration
 from manager.access import Scope
 from manager.api.command import ApiCommand, Page
 from manager.api.errors import Invalid
-from manager.models import Account, Domain, Role, User, WorkflowRow, utcnow
+from manager.models import Account, Domain, LoginSession, Role, User, WorkflowRow, utcnow
 from manager.models.identity import DOMAIN_ADMIN, RESOURCE_ADMIN, ROOT_ADMIN
 
 
@@ -23,7 +23,8 @@ from manager.models.identity import DOMAIN_ADMIN, RESOURCE_ADMIN, ROOT_ADMIN
 class Call:
     """A call by a known caller. `owner` is the account that a creating command acts for.
 
-    `given` are the parameters as they were sent, by lower-case name; handlers get them loaded.
+    `given` are the parameters as they were sent, by lower-case name; handlers get them loaded. `login` is the session
+    of the call, unless it was signed.
     """
 
     session: Session
@@ -42,6 +43,7 @@ class Call:
     subject: Any = None
     named_owner: Account | None = None
     by_get: bool = False
+    login: LoginSession | None = None
 
     @property
     def command(self) -> str:

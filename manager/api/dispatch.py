@@ -23,6 +23,7 @@ from manager.api.errors import (
     ApiError,
     Gone,
     Invalid,
+    Kept,
     from_exception,
     unverified,
 )
@@ -78,13 +79,21 @@ def _is_transient(error: DBAPIError) -> bool:
 
 def _answer(name: str, request: Incoming, engine: Engine | None, reached: list[Asked]) -> Reply:
     reached.clear()
-    opened = OPEN_COMMANDS.get(name.lower())
     with transaction(engine) as session:
-        if opened is not None:
-            return _answer_open(session, opened, request)
-        call = _call(session, name, request, reached)
-        _demand_post(call, request)
-        return Reply(200, {call.api.wrapper: _run(call, request)})
+        try:
+            return _answer_in(session, name, request, reached)
+        except Kept as refusal:  # the transaction ends without an exception, and so with a commit
+            kept = refusal
+    raise kept
+
+
+def _answer_in(session: Session, name: str, request: Incoming, reached: list[Asked]) -> Reply:
+    opened = OPEN_COMMANDS.get(name.lower())
+    if opened is not None:
+        return _answer_open(session, opened, request)
+    call = _call(session, name, request, reached)
+    _demand_post(call, request)
+    return Reply(200, {call.api.wrapper: _run(call, request)})
 
 
 def _answer_open(session: Session, api: ApiCommand, request: Incoming) -> Reply:
@@ -104,12 +113,15 @@ def _call(session: Session, name: str, request: Incoming, reached: list[Asked]) 
     if not name:
         raise ApiError(400, "The parameter command is missing.", CS_OTHER)
     api = COMMANDS.get(name)
+    if api is None or not api.is_early:
+        authentication.demand_verified(session, caller.login)
     if api is None and signed:
         raise unverified(signed=True)
     known = (session, caller.user, caller.account, caller.domain, caller.role)
     call = None
     if api is not None:
         call = Call(*known, api, request.source, request.user_agent, request.names, by_get=request.method == "GET")
+        call.login = caller.login
     if call is not None:
         reached.append(Asked.by(call))
     if call is None or not access.allows(caller.role, caller.account, call.api):

@@ -98,6 +98,11 @@ class Account(Entity, Base):
 
 
 class User(Entity, Base):
+    """`failed_logins` counts attempts since the last success, `last_attempt` is when the newest was (database clock).
+
+    Whose `second_factor_mandated` is set sets one up at the next login.
+    """
+
     __tablename__ = "users"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
@@ -108,6 +113,21 @@ class User(Entity, Base):
     email: Mapped[str] = mapped_column(default="")
     timezone: Mapped[str | None]
     state: Mapped[str] = mapped_column(STATE, default="enabled")
+    failed_logins: Mapped[int] = mapped_column(default=0)
+    last_attempt: Mapped[float] = mapped_column(Double(), default=0.0)
+    second_factor_mandated: Mapped[bool] = mapped_column(default=False)
+
+
+class SecondFactor(Base):
+    """A user's second factor; it counts once it is `verified`. `last_step` is the time step of the last code taken."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    provider: Mapped[str] = mapped_column(STATE)
+    secret: Mapped[str] = mapped_column(Sealed)
+    verified: Mapped[bool] = mapped_column(default=False)
+    last_step: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class ApiKey(Base):
@@ -121,7 +141,10 @@ class ApiKey(Base):
 
 
 class LoginSession(Base):
-    """A portal session; `token_hash` is SHA-256 of the cookie, so that a copy of the table opens nothing."""
+    """A portal session; `token_hash` is SHA-256 of the cookie, so that a copy of the table opens nothing.
+
+    It is `verified` when its user needs no second factor, or has given its code.
+    """
 
     __tablename__ = "sessions"
 
@@ -129,6 +152,7 @@ class LoginSession(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     session_key_hash: Mapped[str] = mapped_column(String(64))
     last_used: Mapped[float] = mapped_column(Double())
+    verified: Mapped[bool] = mapped_column(default=True)
 
 
 class SshKeyPair(Entity, Base):

@@ -20,6 +20,7 @@ DEVIATIONS = {
     "*/clienttoken": "makes the repetition of a creating call harmless",
     "addHost/details": "carries the public key of the host's agent",
     "createStoragePool/hostid": "names the host of a pool that is local to one",
+    "setupUserTwoFactorAuthentication/codefor2fa": "taking away one's own second factor needs a code of it",
     "login/domainId": "CloudStack says number, and takes a number or an identifier",
     "virtualmachine.reason": "tells a tenant why a machine is not in the state that it wants",
     "alert.resolved": "tells when the cause of an alert was gone",
