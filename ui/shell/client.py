@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 LONGEST_QUERY = 2000  # characters; proxies refuse much longer lines
 EXPIRES_AFTER = 600  # seconds
 CONNECT_TIMEOUT = 10.0  # seconds
-OK, UNAUTHORIZED = 200, 401
+OK, UNAUTHORIZED, CODE_WANTED = 200, 401, 511
 _READS = re.compile(r"(get|list|query|find)\w+$")
-_SECRET = re.compile(r"password|secret|token|privatekey|userdata|credential|sessionkey", re.IGNORECASE)
+_SECRET = re.compile(r"password|secret|token|privatekey|userdata|credential|sessionkey|codefor2fa", re.IGNORECASE)
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -214,6 +214,8 @@ class Client:
         if code == UNAUTHORIZED or command == "login":
             hint = f"The keys come from the profile {self.profile.name} ({self.profile.source})."
             raise AuthError(code, text, "" if command == "login" else hint)
+        if code == CODE_WANTED:
+            raise AuthError(code, text, "`login` asks for the code, and keeps keys that need none.")
         raise ApiError(code, text)
 
 

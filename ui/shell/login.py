@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 from urllib.parse import urlsplit
 
 from ui.shell.client import Client
@@ -26,7 +27,7 @@ def log_in(shell: Shell, words: list[str], options: Options, out: Screen) -> Non
     with Client(Profile("login", url, verify=verify, source="login")) as client:
         session = client.log_in(username, read_password(f"Password of {username}: "), domain)
         if str(session.get("is2faenabled")) == "true" and str(session.get("is2faverified")) != "true":
-            client.call("validateUserTwoFactorAuthenticationCode", {"codefor2fa": read_password("Code: ")})
+            _prove(client, session, out)
         key, secret = _keys(client, str(session.get("userid", "")))
     name = options.profile or _name(url, shell)
     shell.config.save(Profile(name, url, key, secret, verify=verify))
@@ -36,6 +37,14 @@ def log_in(shell: Shell, words: list[str], options: Options, out: Screen) -> Non
     out.write(f"Logged in as {username}. The keys are the profile {name} in {shell.config.path}.\n")
     if ENVIRONMENT in shell.config.profiles():
         shell.remark(f"The CLOUDSTACK_* variables count before it, unless it is named: -p {name}")
+
+
+def _prove(client: Client, session: dict[str, Any], out: Screen) -> None:
+    """Give the code of the second factor, which is set up first where the administrator wants one and there is none."""
+    if not session.get("providerfor2fa"):
+        made = client.call("setupUserTwoFactorAuthentication", {"enable": "true"}).get("setup2fa", {})
+        out.write(f"You must have a second factor. The key for your authenticator: {made.get('secretcode')}\n")
+    client.call("validateUserTwoFactorAuthenticationCode", {"codefor2fa": read_password("Code: ")})
 
 
 def address(text: str) -> str:
