@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from manager import db
+from manager.api import sessions
 from manager.models import LoginSession, User
 
 LOGIN = {"command": "login", "response": "json"}
@@ -186,6 +187,22 @@ def test_what_ends_the_sessions_of_a_user(api, browser, factory, engine, ending)
         assert [row.user_id for row in session.scalars(select(LoginSession))] == [api.admin.user.id]
     assert list_apis(browser, sessionkey=key).status_code == 401
     assert list_apis(stranger, sessionkey=other).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["User", "Account", "Role"])
+def test_a_login_that_is_later_than_its_end_does_not_come_back(api, factory, engine, kind):
+    """What a login under way opens after its user was shut out is ended before the user is let in again."""
+    staff = api("createRole", name="staff", type="User")["role"]["id"]
+    new = {"username": "jo", "password": "password", "firstname": "J", "lastname": "D", "email": "j@example.org"}
+    api("createAccount", roleid=staff, **new)
+    user = factory.first(User, username="jo")
+    given = {"id": {"User": user.id, "Account": user.account_id, "Role": staff}[kind]}
+    api(f"disable{kind}", **given, **({"lock": True} if kind == "Account" else {}))
+    with db.transaction(engine) as session:
+        sessions.open_session(session, user.id, verified=True)
+    api(f"enable{kind}", **given)
+    with db.transaction(engine) as session:
+        assert session.scalars(select(LoginSession)).all() == []
 
 
 def test_an_unknown_command_in_a_session_is_432(browser):
