@@ -93,7 +93,7 @@ def login(call: OpenCall) -> dict[str, Any]:
     most = attempts.most_passwords(call.session)
     claimed = attempts.claim(call.session, found.user.id if found else "", most, password_hash=hashed)
     if not password_matches(hashed if claimed else _decoy(), names["password"]) or not claimed or found is None:
-        _note(call, found, f"login: refused for {found.user.id if found else 'an unknown user'}", level="ERROR")
+        _note(call, found, f"login: {_reason(found, claimed=claimed)}", level="ERROR")
         raise Kept(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
     return _enter(call, found)
 
@@ -116,6 +116,15 @@ def _enter(call: OpenCall, found: Found) -> dict[str, Any]:
         "issuerfor2fa": configuration.value(session, second_factor.ISSUER, found.domain),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _reason(found: Found | None, *, claimed: bool) -> str:
+    """Why nobody was let in: for the event, and never for who asked."""
+    if found is None:
+        return "unknown user"
+    if not found.may_enter:
+        return f"User {found.user.id} is not enabled"
+    return f"User {found.user.id}, " + ("wrong password" if claimed else "too many wrong passwords or codes before")
 
 
 def _note(call: OpenCall, found: Found | None, description: str, *, level: str = "INFO") -> None:

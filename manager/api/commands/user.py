@@ -214,6 +214,8 @@ def _change_password(call: Call, user: User, given: Given) -> None:
     password = demand_good(call.session, given.password, given.username or user.username, domain)
     if own:
         _demand_present(call, user, given.currentpassword)
+    else:
+        attempts.forget(call.session, user.id)
     user.password_hash = hash_password(password)
     sessions.close_all(call.session, user.id)
 

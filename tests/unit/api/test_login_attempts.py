@@ -82,6 +82,12 @@ def test_the_last_administrator_comes_back_by_waiting_and_by_keys(browser, api, 
     assert log_in(browser).status_code == 200
 
 
+def test_an_administrators_new_password_begins_the_count_anew(browser, api, factory):
+    wrong(browser, ALLOWED)
+    api("updateUser", id=factory.first(User, username="jo").id, password="changed")
+    assert log_in(browser, "jo", "changed").status_code == 200
+
+
 def test_the_number_and_the_time_are_settings(browser, api, engine):
     api("updateConfiguration", name="incorrect.login.attempts.allowed", value=1)
     api("updateConfiguration", name="incorrect.login.lock.minutes", value=1)
@@ -173,10 +179,15 @@ def test_refused_logins_leave_events(browser, api, factory):
     wrong(browser, 1)
     log_in(browser, "nobody", "secret")
     jo = factory.first(User, username="jo")
-    unknown, known = api("listEvents", type="USER.LOGIN", level="ERROR", listall=True)["event"]
+    wrong(browser, ALLOWED)
+    api("lockUser", id=factory.first(User, username="jo").id)
+    wrong(browser, 1)
+    locked, shut_out, *_, unknown, known = api("listEvents", type="USER.LOGIN", level="ERROR", listall=True)["event"]
     assert (known["username"], known["sourceaddress"], known["resourceid"]) == ("jo", "127.0.0.1", jo.id)
-    assert (known["level"], known["description"]) == ("ERROR", f"login: refused for {jo.id}")
-    assert unknown["description"] == "login: refused for an unknown user"
+    assert (known["level"], known["description"]) == ("ERROR", f"login: User {jo.id}, wrong password")
+    assert shut_out["description"] == f"login: User {jo.id}, too many wrong passwords or codes before"
+    assert locked["description"] == f"login: User {jo.id} is not enabled"
+    assert unknown["description"] == "login: unknown user"
     assert "nobody" not in str(unknown)
     with pytest.raises(KeyError):
         api("listEvents", type="USER.LOGIN", level="ERROR", accountid=None, keyword="nobody")["event"]

@@ -242,6 +242,18 @@ def test_who_must_have_one_sets_it_up_at_the_next_login(api, jo, factory, engine
     assert (shown["is2faenabled"], shown["is2famandated"]) == (True, True)
 
 
+def test_a_narrow_role_keeps_nobody_from_proving_who_they_are(api, jo, browser):
+    narrow = api("createRole", name="narrow", type="User")["role"]["id"]
+    api("createRolePermission", roleid=narrow, rule="listUsers", permission="allow")
+    api("updateAccount", id=jo.account.id, roleid=narrow)
+    api("updateUser", id=jo.user.id, mandate2fa=True)
+    login = browser()
+    found = login(SETUP)[1]["setup2fa"]["secretcode"]
+    assert login(VALIDATE, codefor2fa=code(found))[0] == 200
+    assert login("listUsers")[0] == 200
+    assert login(SETUP)[0] == login("listApis")[0] == 432
+
+
 def test_a_domain_has_its_own_rule_and_those_below_follow_it(api, factory, engine):
     west = factory.domain("west")
     deep = factory.domain("deep", west)
