@@ -26,7 +26,7 @@ class SetUp:
     secret: str | None = None
 
 
-class SetUpResponse(Response):
+class SecondFactorResponse(Response):
     object_key = "setup2fa"
     id = Str("the user's id")
     username = Str("the user's name")
@@ -56,7 +56,7 @@ class SetUpSecondFactor(Request):
 @command(
     "setupUserTwoFactorAuthentication",
     SetUpSecondFactor,
-    SetUpResponse,
+    SecondFactorResponse,
     roles=EVERYONE,
     event="USER.UPDATE",
     is_early=True,
@@ -133,7 +133,7 @@ class ListProviders(Request):
     name = Text("only the provider of this name")
 
 
-class ProviderResponse(Response):
+class SecondFactorProviderResponse(Response):
     object_key = "providers"
     name = Str("its name")
     description = Str("what it asks for")
@@ -143,7 +143,13 @@ class ProviderResponse(Response):
         return [{"name": name, "description": second_factor.PROVIDERS[name]} for name in rows]
 
 
-@command("listUserTwoFactorAuthenticatorProviders", ListProviders, ProviderResponse, roles=EVERYONE, is_early=True)
+@command(
+    "listUserTwoFactorAuthenticatorProviders",
+    ListProviders,
+    SecondFactorProviderResponse,
+    roles=EVERYONE,
+    is_early=True,
+)
 def list_providers(_call: Call, name: str | None) -> Page:
     """List the kinds of second factors."""
     rows = [known for known in second_factor.PROVIDERS if name in (None, known)]
