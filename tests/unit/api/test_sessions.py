@@ -1,12 +1,14 @@
 """Login, its cookies, its end."""
 
 import json
+import threading
 
 import pytest
 from sqlalchemy import select, update
 
 from manager import db
 from manager.api import sessions
+from manager.app import create_app
 from manager.models import LoginSession, User
 
 LOGIN = {"command": "login", "response": "json"}
@@ -111,6 +113,33 @@ def test_logout(browser):
     assert json.loads(answer.data) == {"logoutresponse": {"description": "success"}}
     assert all("Expires=Thu, 01 Jan 1970" in cookie for cookie in answer.headers.getlist("Set-Cookie"))
     assert list_apis(browser, sessionkey=key).status_code == 401
+
+
+def test_parallel_logins_through_two_managers_never_mix(any_engine, any_factory):
+    """Each thread logs in as its own user, now here and now there, and asks who it is."""
+    apps = [create_app(any_engine) for _ in range(2)]
+    for number in range(4):
+        any_factory.user(f"user{number}")
+    told = []
+
+    def come_and_go(number):
+        for turn in range(3):
+            browser = apps[(number + turn) % 2].test_client()
+            key = key_of(log_in(browser, f"user{number}", "password"))
+            other = apps[(number + turn + 1) % 2].test_client()
+            for name in ("JSESSIONID", "sessionkey"):
+                other.set_cookie(name, browser.get_cookie(name, path="/client").value, path="/client")
+            asked = {"command": "listUsers", "response": "json", "sessionkey": key}
+            (user,) = other.get("/client/api", query_string=asked).get_json()["listusersresponse"]["user"]
+            told.append((f"user{number}", user["username"]))
+
+    threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told) == 12
+    assert all(asked == answered for asked, answered in told)
 
 
 def age(engine, seconds):
