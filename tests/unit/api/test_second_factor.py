@@ -13,6 +13,7 @@ from manager import cli, db
 from manager.api import second_factor
 from manager.models import SecondFactor, User
 from tests.client import Caller, Refused
+from tests.unit.api.live_cloud import statements
 from tests.unit.api.test_sessions import key_of, log_in
 
 SETUP, VALIDATE = "setupUserTwoFactorAuthentication", "validateUserTwoFactorAuthenticationCode"
@@ -266,6 +267,21 @@ def test_a_domain_has_its_own_rule_and_those_below_follow_it(api, factory, engin
     with pytest.raises(Refused, match=r"431 The setting enable.user.2fa admits no second factors in ROOT/east"):
         api(SETUP, Caller.of(engine, "ed"))
     api(SETUP, Caller.of(engine, "dora"))
+
+
+def test_users_of_many_domains_take_the_statements_of_one(api, factory, engine):
+    west = factory.domain("west")
+    api("updateConfiguration", name="enable.user.2fa", value=True, domainid=west.id)
+
+    def sent(*names):
+        for name in names:
+            low = factory.domain(f"{name}-low", factory.domain(name, west))
+            factory.user(name, factory.account(name, low))
+        with statements(engine) as found:
+            assert api("listUsers", listall=True)["count"] > len(names)
+        return len(found)
+
+    assert sent("a") == sent(*"bcdefgh")
 
 
 def test_mandating_is_for_administrators(api, jo, engine, factory):
