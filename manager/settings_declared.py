@@ -25,7 +25,7 @@ SCOPES: dict[type[Any], str] = {
 """CloudStack's words for what a setting can be set for."""
 
 GROUPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
-    "Access": (1, "who may do what", ("Accounts", "Domains", "Login", "Projects", "Requests")),
+    "Access": (1, "who may do what", ("Accounts", "Domains", "Projects", "Requests", "Login")),
     "Compute": (2, "virtual machines, and the hosts that they run on", ("Hosts", "Virtual Machines")),
     "Storage": (3, "volumes and the pools that hold them", ("Primary Storage",)),
     "Network": (4, "networks of tenants", ("Guest Networks",)),

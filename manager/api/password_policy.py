@@ -11,12 +11,10 @@ from manager import configuration
 from manager.api.errors import Invalid
 from manager.models import Domain
 
-PREFIX = "password.policy."
-
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of character: the end of its setting's name, its pattern, and what it is called."""
+    """A kind of character: its setting, its pattern, and what it is called."""
 
     setting: str
     pattern: str
@@ -24,11 +22,13 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind("minimum.length", r".", "characters"),
-    _Kind("minimum.uppercase.letters", r"[A-Z]", "uppercase letters (A-Z)"),
-    _Kind("minimum.lowercase.letters", r"[a-z]", "lowercase letters (a-z)"),
-    _Kind("minimum.digits", r"[0-9]", "digits (0-9)"),
-    _Kind("minimum.special.characters", r"[^A-Za-z0-9]", "characters that are neither letters nor digits"),
+    _Kind("password.policy.minimum.length", r".", "characters"),
+    _Kind("password.policy.minimum.uppercase.letters", r"[A-Z]", "uppercase letters (A-Z)"),
+    _Kind("password.policy.minimum.lowercase.letters", r"[a-z]", "lowercase letters (a-z)"),
+    _Kind("password.policy.minimum.digits", r"[0-9]", "digits (0-9)"),
+    _Kind(
+        "password.policy.minimum.special.characters", r"[^A-Za-z0-9]", "characters that are neither letters nor digits"
+    ),
 )
 
 
@@ -39,7 +39,7 @@ def demand_good(session: Session, password: str, username: str, domain: Domain) 
     """
 
     def setting(name: str) -> int | bool | str:
-        found: int | bool | str = configuration.value(session, PREFIX + name, domain)
+        found: int | bool | str = configuration.value(session, name, domain)
         return found
 
     for kind in _KINDS:
@@ -48,9 +48,9 @@ def demand_good(session: Session, password: str, username: str, domain: Domain) 
             raise Invalid(
                 f"A password has at least {least} {kind.name} in the domain {domain.shown_path}, not {there}."
             )
-    if not setting("allowPasswordToContainUsername") and username.lower() in password.lower():
+    if not setting("password.policy.allowPasswordToContainUsername") and username.lower() in password.lower():
         raise Invalid(f"A password does not hold the user's name in the domain {domain.shown_path}.")
-    expression = str(setting("regex"))
+    expression = str(setting("password.policy.regex"))
     if not re.fullmatch(expression, password):
         raise Invalid(f"A password matches the expression {expression} in the domain {domain.shown_path}.")
     return password
