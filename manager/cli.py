@@ -11,16 +11,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from agents.envelope import make_key
 from manager import join, migrate
-from manager.api import docs
+from manager.api import attempts, docs, sessions
 from manager.db import epoch, transaction
 from manager.identity_seed import keys_of
 from manager.identity_seed import seed as seed_identity
 from manager.messages import ring
-from manager.models import Agent, AgentCommandRow, Host, ImageStore, WorkflowRow
+from manager.models import (
+    Account,
+    Agent,
+    AgentCommandRow,
+    Domain,
+    EventRow,
+    Host,
+    ImageStore,
+    SecondFactor,
+    User,
+    WorkflowRow,
+)
 from manager.seed import seed as seed_catalog
 from manager.workflows.ending import end
 
@@ -99,6 +110,23 @@ def give_up_workflow(arguments: argparse.Namespace) -> None:
         end(session, row, "failed")
 
 
+def admit(arguments: argparse.Namespace) -> None:
+    """Let in a user who cannot log in: wrong attempts are forgotten, and the second factor is taken away."""
+    path = "/" + "".join(f"{name}/" for name in arguments.domain.strip("/").split("/") if name)
+    query = select(User).join(Account, Account.id == User.account_id).join(Domain, Domain.id == Account.domain_id)
+    with transaction() as session:
+        named = User.username == arguments.username, Domain.path == path
+        user = session.scalar(query.where(*named, User.removed.is_(None), Domain.removed.is_(None)))
+        if user is None:
+            sys.exit(f"There is no user {arguments.username} in the domain ROOT{path.rstrip('/')}.")
+        attempts.forget(session, user.id)
+        session.execute(delete(SecondFactor).where(SecondFactor.user_id == user.id))
+        sessions.close_all(session, user.id)
+        told = f"admit: the operator took away the second factor of User {user.id}"
+        about = {"resource_type": "User", "resource_id": user.id, "resource_name": user.username}
+        session.add(EventRow(type="USER.UPDATE", description=told, account_id=user.account_id, **about))
+
+
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m manager.cli", description=__doc__)
     commands = made.add_subparsers(required=True, metavar="COMMAND")
@@ -117,6 +145,8 @@ def parser() -> argparse.ArgumentParser:
     add("workflows", show_workflows)
     add("workflow-retry", retry_workflow, "id")
     add("workflow-give-up", give_up_workflow, "id")
+    admitting = add("admit", admit, "username")
+    admitting.add_argument("domain", nargs="?", default="/", help="the path of the user's domain; ROOT when absent")
     add("docs", write_docs)
     return made
 

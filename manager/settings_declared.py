@@ -26,7 +26,7 @@ SCOPES: dict[type[Any], str] = {
 """CloudStack's words for what a setting can be set for."""
 
 GROUPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
-    "Access": (1, "who may do what", ("Accounts", "Domains", "Projects", "Requests")),
+    "Access": (1, "who may do what", ("Accounts", "Domains", "Projects", "Requests", "Login")),
     "Compute": (2, "virtual machines, and the hosts that they run on", ("Hosts", "Virtual Machines")),
     "Storage": (3, "volumes and the pools that hold them", ("Primary Storage",)),
     "Network": (4, "networks of tenants", ("Guest Networks",)),
@@ -41,8 +41,8 @@ GROUPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
 class Setting:
     """A declared setting. `kind` is int, float, bool or str; numbers lie within `least` and `most`.
 
-    `options` are the only values of a str, where there are any; with `networks` it lists CIDRs. `scopes` are what it
-    can be set for besides globally.
+    `options` are the only values of a str, where there are any; with `networks` it lists CIDRs, and one that
+    `is_expression` is a regular expression. `scopes` are what it can be set for besides globally.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Setting:
     group: tuple[str, str] = ("Miscellaneous", "Others")
     options: tuple[str, ...] = ()
     networks: bool = False
+    is_expression: bool = False
 
     @property
     def kind(self) -> str:
@@ -86,8 +87,18 @@ class Setting:
                 raise ValueError(f"The setting {self.name} cannot be {text}: it must look like {self.default}.")
             if self.networks and text:
                 cidrs.demand_networks(text)
+            if self.is_expression:
+                self._demand_expression(text)
             return text
         return self._number(text)
+
+    def _demand_expression(self, text: str) -> None:
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(
+                f"The setting {self.name} is a regular expression, which {text} is not: {error}."
+            ) from error
 
     def _number(self, text: str) -> Value:
         wanted = "a whole number" if self.kind == "int" else "a number"
@@ -126,7 +137,7 @@ _ALERTS, _EVENTS, _USAGE = ("Management Server", "Alerts"), ("Management Server"
 _WEBHOOKS = ("Management Server", "Webhooks")
 _VMS, _HOSTS = ("Compute", "Virtual Machines"), ("Compute", "Hosts")
 _REQUESTS, _PROJECTS = ("Access", "Requests"), ("Access", "Projects")
-_JOBS = ("Management Server", "Jobs")
+_JOBS, _LOGIN = ("Management Server", "Jobs"), ("Access", "Login")
 
 _NOTICES = (
     Setting(
@@ -230,9 +241,37 @@ _CALLS = (
     Setting("proxy.header.verify", False, "read the caller's address from what proxies tell", group=_REQUESTS),
 )  # fmt: skip
 
+
+def _login(name: str, default: Value, description: str, least: float = 0, most: float = 255, **more: Any) -> Setting:
+    """One for passwords and second factors, which a domain may have for itself."""
+    return Setting(
+        name, default, description, "Advanced", least, most, **{"scopes": (Domain,), "group": _LOGIN, **more}
+    )
+
+
+_POLICY = "password.policy"
+_ATTEMPTS = "wrong passwords or codes of a user until none is looked at any more for a while; 0 for any number"
+_LOGINS = (
+    _login("enable.user.2fa", False, "users may set up a second factor for logins"),
+    _login("incorrect.login.attempts.allowed", 5, _ATTEMPTS, 0, 1000, scopes=()),
+    _login("incorrect.login.lock.minutes", 15, "minutes from the last of them until that ends", 1, 1440, scopes=()),
+    _login("mandate.user.2fa", False, "users must set up a second factor at login, where enable.user.2fa is true"),
+    _login(f"{_POLICY}.allowPasswordToContainUsername", True, "a password may hold the user's name"),
+    _login(f"{_POLICY}.minimum.digits", 0, "how many digits 0 to 9 a password has at least"),
+    _login(f"{_POLICY}.minimum.length", 4, "how many characters a password has at least", 4),
+    _login(f"{_POLICY}.minimum.lowercase.letters", 0, "how many letters a to z a password has at least"),
+    _login(f"{_POLICY}.minimum.special.characters", 0, "how many neither letters nor digits a password has at least"),
+    _login(f"{_POLICY}.minimum.uppercase.letters", 0, "how many letters A to Z a password has at least"),
+    _login(f"{_POLICY}.regex", ".+", "an expression that a password as a whole matches", is_expression=True),
+    _login("session.timeout", 30, "minutes without a call after which a login ends", 5, 10080, scopes=()),
+    _login("user.2fa.default.provider", "totp", "the kind of second factor where none is named", options=("totp",)),
+    _login("user.2fa.issuer", "CloudStack", "what authenticator applications show", pattern=r"[^\s:][^:]{0,63}"),
+)
+
 _ALL = (
     *_NOTICES,
     *_CALLS,
+    *_LOGINS,
     Setting("allow.user.create.projects", True, "users may make projects; else administrators only", group=_PROJECTS),
     Setting(
         "allow.user.expunge.recover.vm",

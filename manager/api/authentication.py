@@ -10,10 +10,10 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from manager.api import origin, sessions, signature
-from manager.api.errors import unverified
+from manager.api.errors import unproven, unverified
 from manager.api.wire import Incoming
 from manager.configuration import value
-from manager.models import Account, ApiKey, Domain, LoginSession, Role, User
+from manager.models import Account, ApiKey, Domain, LoginSession, Role, SecondFactor, User
 from manager.models.identity import INHERIT, KEYS_ENABLED
 
 
@@ -26,6 +26,7 @@ class Caller:
     domain: Domain
     role: Role
     key: ApiKey | None = None
+    login: LoginSession | None = None
 
 
 def _with_owner(query: Any, user_id: Any) -> Any:
@@ -83,7 +84,7 @@ def by_session(session: Session, request: Incoming) -> Caller:
     key = request.names.get("sessionkey", "")
     if not key or key != request.cookies.get("sessionkey"):
         raise unverified(signed=False)
-    row = session.execute(_BY_SESSION, sessions.proof(request.cookies.get("JSESSIONID", ""), key)).first()
+    row = session.execute(_BY_SESSION, sessions.proof(session, request.cookies.get("JSESSIONID", ""), key)).first()
     if row is None:
         raise unverified(signed=False)
     caller = _enabled(row, request, None, session)
@@ -91,12 +92,22 @@ def by_session(session: Session, request: Incoming) -> Caller:
     return caller
 
 
+def demand_verified(session: Session, login: LoginSession | None) -> None:
+    """Keys, which need no login, prove all by themselves.
+
+    :raises ApiError: 511, the login waits for the code of a second factor, or for one to be set up
+    """
+    if login is not None and not login.verified:
+        query = select(SecondFactor.verified).where(SecondFactor.user_id == login.user_id)
+        raise unproven(is_set_up=bool(session.scalar(query)))
+
+
 def _enabled(row: Any, request: Incoming, key: ApiKey | None, session: Session) -> Caller:
     """The caller of the row, when nothing keeps it out and it may call from where it is."""
-    _, user, account, domain, role = row
+    proven, user, account, domain, role = row
     removed = user.removed or account.removed or domain.removed
     if removed or user.state != "enabled" or account.state != "enabled" or domain.state != "Active":
         raise unverified(signed=key is not None)
     if not origin.may_call(session, account, request.source, key.allowed_cidrs if key else ()):
         raise unverified(signed=key is not None)
-    return Caller(user, account, domain, role, key)
+    return Caller(user, account, domain, role, key, None if key else proven)

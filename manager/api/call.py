@@ -16,7 +16,7 @@ from manager import configuration
 from manager.access import Scope
 from manager.api.command import ApiCommand, Page
 from manager.api.errors import Invalid
-from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow, utcnow
+from manager.models import Account, ApiKey, Domain, LoginSession, Role, User, WorkflowRow, utcnow
 from manager.models.identity import DOMAIN_ADMIN, RESOURCE_ADMIN, ROOT_ADMIN
 from manager.roles import KnownRole, known_role, narrow
 
@@ -25,8 +25,8 @@ from manager.roles import KnownRole, known_role, narrow
 class Call:
     """A call by a known caller. `owner` is the account that a creating command acts for.
 
-    `key` signed the call; None in a login session. `given` are the parameters as they were sent, by lower-case name;
-    handlers get them loaded.
+    `key` signed the call; without one it belongs to the session `login`. `given` are the parameters as they were sent,
+    by lower-case name; handlers get them loaded.
     """
 
     session: Session
@@ -46,6 +46,7 @@ class Call:
     named_owner: Account | None = None
     by_get: bool = False
     key: ApiKey | None = None
+    login: LoginSession | None = None
 
     @property
     def command(self) -> str:

@@ -24,6 +24,7 @@ from manager.api.errors import (
     ApiError,
     Gone,
     Invalid,
+    Kept,
     from_exception,
     unverified,
 )
@@ -47,7 +48,7 @@ def answer(request: Incoming, engine: Engine | None = None) -> Reply:
     reached: list[Asked] = []
     spend = cache(throttle.spend)  # a call counts once, however often its transaction is tried
     try:
-        return _retrying(lambda: _answer(name, request, engine, reached, spend))
+        return _retrying(lambda: _answer(request, engine, reached, spend))
     except Exception as error:  # noqa: BLE001 - the caller must get an answer
         refusal = _refusal(error, name, reached)
     if reached and reached[0].event:
@@ -78,18 +79,25 @@ def _is_transient(error: DBAPIError) -> bool:
     return bool(original.args) and original.args[0] in _RETRY_NUMBERS
 
 
-def _answer(name: str, request: Incoming, engine: Engine | None, reached: list[Asked], spend: throttle.Spend) -> Reply:
+def _answer(request: Incoming, engine: Engine | None, reached: list[Asked], spend: throttle.Spend) -> Reply:
     reached.clear()
-    opened = OPEN_COMMANDS.get(name.lower())
     with transaction(engine) as session:
-        request = origin.located(session, request)
-        if opened is not None:
-            return _answer_open(session, opened, request)
-        caller = _caller(session, request)
-        throttle.demand(session, caller.account, spend)
-        call = _call(session, caller, request, reached)
-        _demand_post(call, request)
-        return Reply(200, {call.api.wrapper: _run(call, request)})
+        try:
+            return _answer_in(session, origin.located(session, request), reached, spend)
+        except Kept as refusal:  # the transaction ends without an exception, and so with a commit
+            kept = refusal
+    raise kept
+
+
+def _answer_in(session: Session, request: Incoming, reached: list[Asked], spend: throttle.Spend) -> Reply:
+    opened = OPEN_COMMANDS.get(request.names.get("command", "").lower())
+    if opened is not None:
+        return _answer_open(session, opened, request)
+    caller = _caller(session, request)
+    throttle.demand(session, caller.account, spend)
+    call = _call(session, caller, request, reached)
+    _demand_post(call, request)
+    return Reply(200, {call.api.wrapper: _run(call, request)})
 
 
 def _answer_open(session: Session, api: ApiCommand, request: Incoming) -> Reply:
@@ -112,21 +120,29 @@ def _call(session: Session, caller: authentication.Caller, request: Incoming, re
     if not name:
         raise ApiError(400, "The parameter command is missing.", CS_OTHER)
     api = COMMANDS.get(name)
+    if api is None or not api.is_early:
+        authentication.demand_verified(session, caller.login)
     if api is None and caller.key is not None:
         raise unverified(signed=True)
     known = (session, caller.user, caller.account, caller.domain, caller.role)
     call = None
     if api is not None:
         call = Call(*known, api, request.source, request.user_agent, request.names, by_get=request.method == "GET")
-        call.key = caller.key
+        call.key, call.login = caller.key, caller.login
     if call is not None:
         reached.append(Asked.by(call))
-    if call is None or not access.allows(call, call.api):
+    if call is None or not _may(call):
         text = f"The API [{name}] does not exist or is not available for the account {caller.account.name}."
         raise ApiError(UNSUPPORTED, text)
     if call.api.event:
         changes.watch(session)
     return call
+
+
+def _may(call: Call) -> bool:
+    """Whether the role allows the command. What proves who the caller is needs no role: else none could be verified."""
+    proving = call.api.is_early and call.login is not None and not call.login.verified
+    return proving or access.allows(call, call.api)
 
 
 def _demand_post(call: Call, request: Incoming) -> None:

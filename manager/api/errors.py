@@ -12,6 +12,7 @@ from manager.workflows.engine import Busy
 PARAMETER, UNSUPPORTED, INTERNAL, PERMISSION = 431, 432, 530, 531
 MALFORMED, UNAUTHORIZED, CAPACITY, LIMIT, CONFLICT = 430, 401, 533, 535, 536
 TOO_MANY, UNAVAILABLE = 429, 534
+SECOND_FACTOR = 511
 
 CS_INVALID, CS_PERMISSION, CS_OTHER, CS_INTERNAL, CS_CONCURRENT = 4350, 4365, 9999, 4250, 4300
 
@@ -50,6 +51,10 @@ class ApiError(Exception):
         self.code = code
         self.text = text
         self.cserrorcode = cserrorcode if cserrorcode is not None else _CS_CODES.get(code, CS_OTHER)
+
+
+class Kept(ApiError):  # noqa: N818 - it names what happened
+    """A refusal that is remembered: what the call has stored until then stays. Not for commands that create."""
 
 
 class Gone(ApiError):  # noqa: N818 - it names what happened
@@ -108,6 +113,15 @@ def bad_value(command: str, name: str, reason: str) -> ApiError:
 
 def unverified(*, signed: bool) -> ApiError:
     return ApiError(UNAUTHORIZED, UNVERIFIED_SIGNED if signed else UNVERIFIED_SESSION, 0)
+
+
+def unproven(*, is_set_up: bool) -> ApiError:
+    """The session's user has still to give the code of its second factor, or to set one up."""
+    validate = "verify it by validateUserTwoFactorAuthenticationCode before calling other commands."
+    if is_set_up:
+        return ApiError(SECOND_FACTOR, f"Two factor authentication is enabled but not verified; {validate}")
+    setup = "set it up by setupUserTwoFactorAuthentication and"
+    return ApiError(SECOND_FACTOR, f"Two factor authentication is mandated by the administrator; {setup} {validate}")
 
 
 def from_exception(error: Exception) -> ApiError | None:

@@ -1,4 +1,4 @@
-"""Login sessions: made at login, kept alive by use, ended by logout, by time and by a change of password."""
+"""Login sessions: made at login, kept alive by use; ended by logout, by time, and when their user changes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import bindparam, delete, update
 from sqlalchemy.orm import Session
 
-from manager.db import epoch
+from manager import configuration
+from manager.db import epoch, write
 from manager.models import LoginSession
 
-TIMEOUT_SECONDS = 1800
 TOUCH_SECONDS = 60
 SESSION_KEY_BYTES = 20
 
@@ -23,12 +23,17 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def open_session(session: Session, user_id: str) -> tuple[str, str]:
+def timeout(session: Session) -> int:
+    """Seconds without a call after which a session has ended."""
+    return 60 * int(configuration.value(session, "session.timeout"))
+
+
+def open_session(session: Session, user_id: str, *, verified: bool) -> tuple[str, str]:
     """A new session of the user: its token, for the cookie JSESSIONID, and its session key. Old ones are swept."""
     token = secrets.token_urlsafe(32)
     key = base64.urlsafe_b64encode(secrets.token_bytes(SESSION_KEY_BYTES)).decode().rstrip("=")
-    session.execute(delete(LoginSession).where(LoginSession.last_used < epoch() - TIMEOUT_SECONDS))
-    row = LoginSession(token_hash=_hash(token), user_id=user_id, session_key_hash=_hash(key))
+    session.execute(delete(LoginSession).where(LoginSession.last_used < epoch() - timeout(session)))
+    row = LoginSession(token_hash=_hash(token), user_id=user_id, session_key_hash=_hash(key), verified=verified)
     row.last_used = epoch()  # an SQL expression: by the database's clock
     session.add(row)
     return token, key
@@ -39,12 +44,12 @@ def living(query: Any) -> Any:
     return query.where(
         LoginSession.token_hash == bindparam("token_hash"),
         LoginSession.session_key_hash == bindparam("key_hash"),
-        LoginSession.last_used >= epoch() - TIMEOUT_SECONDS,
+        LoginSession.last_used >= epoch() - bindparam("timeout"),
     )
 
 
-def proof(token: str, key: str) -> dict[str, str]:
-    return {"token_hash": _hash(token), "key_hash": _hash(key)}
+def proof(session: Session, token: str, key: str) -> dict[str, str | int]:
+    return {"token_hash": _hash(token), "key_hash": _hash(key), "timeout": timeout(session)}
 
 
 def touch(session: Session, row: LoginSession) -> None:
@@ -63,6 +68,14 @@ def close(session: Session, token: str) -> None:
     session.execute(delete(LoginSession).where(LoginSession.token_hash == _hash(token)))
 
 
-def close_all(session: Session, user_id: str) -> None:
-    """End every session of the user, as its password changed or it may no longer enter."""
-    session.execute(delete(LoginSession).where(LoginSession.user_id == user_id))
+def verify(session: Session, row: LoginSession) -> None:
+    """The user of the session has given the code of its second factor."""
+    write(session, update(LoginSession).where(LoginSession.token_hash == row.token_hash).values(verified=True))
+
+
+def close_all(session: Session, user_id: str, *, but: LoginSession | None = None) -> None:
+    """End every session of the user `but` that one, as how it proves who it is changed, or it may no longer enter."""
+    others = LoginSession.user_id == user_id
+    if but is not None:
+        others &= LoginSession.token_hash != but.token_hash
+    session.execute(delete(LoginSession).where(others))

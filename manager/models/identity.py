@@ -100,9 +100,11 @@ class Account(Entity, Base):
 
 
 class User(Entity, Base):
-    """`api_key_access` says whether keys sign for the user: Enabled, Disabled, or Inherit, as the account's says.
+    """`failed_logins` counts attempts since the last success, `last_attempt` is when the newest was (database clock).
 
-    The account's Inherit leaves it to the setting api.key.access.
+    Whose `second_factor_mandated` is set sets one up at the next login. `api_key_access` says whether keys sign for
+    the user: Enabled, Disabled, or Inherit, as the account's says; the account's Inherit leaves it to the setting
+    api.key.access.
     """
 
     __tablename__ = "users"
@@ -116,6 +118,21 @@ class User(Entity, Base):
     timezone: Mapped[str | None]
     state: Mapped[str] = mapped_column(STATE, default="enabled")
     api_key_access: Mapped[str] = mapped_column(STATE, default=INHERIT)
+    failed_logins: Mapped[int] = mapped_column(default=0)
+    last_attempt: Mapped[float] = mapped_column(Double(), default=0.0)
+    second_factor_mandated: Mapped[bool] = mapped_column(default=False)
+
+
+class SecondFactor(Base):
+    """A user's second factor; it counts once it is `verified`. `last_step` is the time step of the last code taken."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    provider: Mapped[str] = mapped_column(STATE)
+    secret: Mapped[str] = mapped_column(Sealed)
+    verified: Mapped[bool] = mapped_column(default=False)
+    last_step: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class ApiKey(Base):
@@ -143,7 +160,10 @@ class ApiKey(Base):
 
 
 class LoginSession(Base):
-    """A portal session; `token_hash` is SHA-256 of the cookie, so that a copy of the table opens nothing."""
+    """A portal session; `token_hash` is SHA-256 of the cookie, so that a copy of the table opens nothing.
+
+    It is `verified` when its user needs no second factor, or has given its code.
+    """
 
     __tablename__ = "sessions"
 
@@ -151,6 +171,7 @@ class LoginSession(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     session_key_hash: Mapped[str] = mapped_column(String(64))
     last_used: Mapped[float] = mapped_column(Double())
+    verified: Mapped[bool] = mapped_column(default=True)
 
 
 class SshKeyPair(Entity, Base):

@@ -17,6 +17,7 @@ from manager.models import (
     ProjectMember,
     ResourceLimit,
     ResourceUse,
+    SecondFactor,
     User,
     WorkflowRow,
 )
@@ -79,7 +80,8 @@ def remove_account(run: Run) -> Outcome:
     write(session, delete(ResourceUse).where(ResourceUse.account_id == account.id))
     demand_cleared(session, account.id, PEOPLE_AND_ROWS)
     users = select(User.id).where(User.account_id == account.id)
-    write(session, delete(ApiKey).where(ApiKey.user_id.in_(users)))
+    for model in (ApiKey, SecondFactor):
+        write(session, delete(model).where(model.user_id.in_(users)))
     end_sessions(session, Account.id == account.id)
     forget(session, account.id, PEOPLE_AND_ROWS, (*FORGOTTEN, *OWN_ROWS))
     account.state, account.cleanup_needed = "removed", False

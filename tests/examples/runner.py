@@ -3,7 +3,8 @@
 A scenario is a YAML list of steps: `command`, `by` (admin, tenant, or nobody before a login), `with` (parameters, in
 which $name stands for something of the world or kept before), `keep` (name: path in the answer, such as
 keypair.id, host.0.id, or job.virtualmachine.id in the result of a job), `setup: true` where the step only prepares
-others and is nobody's example, and `fails: true` where its job shall fail.
+others and is nobody's example, and `fails: true` where its job shall fail. Where a code of a second factor is wanted,
+its secret is given.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
+import pyotp
 import yaml
 
 from manager.api.command import COMMANDS
@@ -83,6 +85,8 @@ def run(file: Path, world: World) -> list[dict[str, Any]]:
 def _play(step: dict[str, Any], world: World, same: Sameness) -> dict[str, Any]:
     name, by = step["command"], step.get("by", "admin")
     given = {key: _text(value, world.names) for key, value in step.get("with", {}).items()}
+    if "codefor2fa" in given:
+        given["codefor2fa"] = pyotp.TOTP(given["codefor2fa"]).now()
     method = "GET" if COMMANDS[name].reads or name == "queryAsyncJobResult" else "POST"
     answer = _send(world, by, method, {"command": name, "response": "json"} | given)
     (content,) = answer.values()

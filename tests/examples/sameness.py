@@ -16,6 +16,7 @@ DRAWN: dict[str, Any] = {
     "disk_used": str(12 * 2**30), "disksizeused": 12 * 2**30,
     "apikey": "the-api-key", "secretkey": "the-secret-key", "userapikey": "the-api-key", "password": "the-password",
     "encryptedpassword": "the-encrypted-password", "sessionkey": "the-session-key",
+    "secretcode": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "codefor2fa": "123456",
     "privatekey": "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----\n",
     "document": '{"agent_id": "...", "broker_url": "...", "broker_password": "...", "manager_public_key": "..."}',
     "fingerprint": "43:51:43:a1:b5:fc:8b:b7:0a:3a:a9:b1:0f:66:73:a8",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LONGEST_QUERY = 2000  # characters; proxies refuse much longer lines
 EXPIRES_AFTER = 600  # seconds
 CONNECT_TIMEOUT = 10.0  # seconds
-OK, UNAUTHORIZED = 200, 401
+OK, UNAUTHORIZED, CODE_WANTED = 200, 401, 511
 _READS = re.compile(r"(get|list|query|find)\w+$")
 _SECRET = re.compile(r"password|secret|token|privatekey|userdata|credential|sessionkey|2fa", re.IGNORECASE)
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -133,10 +133,17 @@ class Client:
                     f"{username} has a second factor, whose code nobody can be asked for here.",
                     "Run a command on a terminal first, or use a profile with keys: pileus login",
                 )
-            code = self._ask(f"Code of the second factor of {username}: ")
+            code = self._ask(self._wanted_factor(answer) + f"Code of the second factor of {username}: ")
             self._call("validateUserTwoFactorAuthenticationCode", {"codefor2fa": code.strip()}, self.timeout)
         self._session.keep()
         return answer
+
+    def _wanted_factor(self, login: dict[str, Any]) -> str:
+        """What to tell a user who must have a second factor and has none: the secret of the one set up now."""
+        if login.get("providerfor2fa"):
+            return ""
+        made = self._call("setupUserTwoFactorAuthentication", {"enable": "true"}, self.timeout).get("setup2fa", {})
+        return f"You must have a second factor. The key for your authenticator: {made.get('secretcode')}\n"
 
     def __enter__(self) -> Self:
         return self
@@ -208,6 +215,8 @@ class Client:
         if code == UNAUTHORIZED or command == "login":
             hint = f"The keys come from the profile {self.profile.name} ({self.profile.source})."
             raise AuthError(code, text, "" if command == "login" else hint)
+        if code == CODE_WANTED:
+            raise AuthError(code, text, "`login` asks for the code, and keeps keys that need none.")
         raise ApiError(code, text)
 
 

@@ -85,7 +85,10 @@ def _asked(question: str, default: str) -> str:
 
 
 def read_secret(prompt: str) -> str:
-    """From the terminal without an echo, or a line of the standard input."""
+    """From the terminal without an echo, or a line of the standard input; what stands above the question is told."""
+    told, _, prompt = prompt.rpartition("\n")
+    if told:
+        sys.stderr.write(f"{told}\n")
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
     from getpass import getpass

@@ -45,6 +45,7 @@ def enable_account(call: Call, given: Given) -> Account:
         call.session.rollback()
         raise Busy(holds)
     account.state, account.cleanup_needed = "enabled", False
+    work.end_sessions(call.session, Account.id == account.id)  # one that a login opened meanwhile does not come back
     return account
 
 

@@ -51,7 +51,7 @@ class ListApis(Request):
     name = Text("only the command of this name")
 
 
-@command("listApis", ListApis, ApiResponse, roles=EVERYONE)
+@command("listApis", ListApis, ApiResponse, roles=EVERYONE, is_early=True)
 def list_apis(call: Call, name: str | None) -> Page:
     """List the commands that the caller may use, with their parameters and answers."""
     rows = [c for _, c in sorted(COMMANDS.items()) if c.is_open or access.allows(call, c)]

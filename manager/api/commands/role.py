@@ -193,6 +193,7 @@ def enable_role(call: Call, id: Role) -> bool:
     role = changeable(call, id)
     with granting(call, role):
         role.state = roles.ENABLED
+    end_sessions(call.session, Account.role_id == role.id)  # one that a login opened meanwhile does not come back
     return True
 
 

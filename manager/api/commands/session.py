@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
-from manager.api import origin, sessions
+from manager import configuration
+from manager.api import attempts, origin, second_factor, sessions
 from manager.api.call import hours_from_utc
 from manager.api.command import EVERYONE, Request, command
-from manager.api.errors import CS_OTHER, ApiError, missing
+from manager.api.errors import CS_OTHER, ApiError, Kept, missing
 from manager.api.fields import Text
 from manager.api.opening import OpenCall
+from manager.api.record import LONGEST_AGENT
 from manager.api.response import Int, Response, Str
-from manager.models import Account, ApiKey, Domain, EventRow, User
+from manager.models import Account, ApiKey, Domain, EventRow, SecondFactor, User
 from manager.secrets import hash_password, password_matches
 
 BAD_LOGIN = "Failed to authenticate user {} in domain {}; please provide valid credentials"
@@ -33,8 +36,9 @@ class LoginResponse(Response):
     timezoneoffset = Str("hours from UTC to the user's time zone")
     registered = Str("whether the user has completed a registration")
     sessionkey = Str("the key that every call of the session carries as parameter sessionkey")
-    is2faenabled = Str("whether the user has a second factor")
+    is2faenabled = Str("whether the user has a second factor, or must set one up now")
     is2faverified = Str("whether the second factor is verified")
+    providerfor2fa = Str("the kind of the user's second factor; absent while it is still to be set up")
     issuerfor2fa = Str("who issues the second factor")
 
 
@@ -49,15 +53,34 @@ class Login(Request):
     domainId = Text("the id of the user's domain, instead of its path")  # noqa: N815 - CloudStack's spelling
 
 
+@dataclass
+class Found:
+    """A user whose name was given, and what its login depends on; `provider` is that of its verified second factor."""
+
+    user: User
+    account: Account
+    domain: Domain
+    provider: str | None
+
+    @property
+    def may_enter(self) -> bool:
+        open_ = self.user.state == self.account.state == "enabled"
+        return open_ and self.account.removed is None and self.domain.state == "Active"
+
+
 @cache
 def _decoy() -> str:
-    """A hash that takes as long to compare as a real one: unknown names answer no faster than wrong passwords."""
+    """A hash that takes as long to compare as a real one."""
     return hash_password("no user has this")
 
 
 @command("login", Login, LoginResponse, roles=EVERYONE, shape="flat", is_open=True)
 def login(call: OpenCall) -> dict[str, Any]:
-    """Open a session for a user's name and password."""
+    """Open a session for a user's name and password.
+
+    Unknown, locked and disabled users are answered as wrong passwords are, after the same work: one look for the
+    user, one count of the attempt, one comparison of hashes, one event.
+    """
     names = call.request.names
     if call.request.method != "POST":
         raise ApiError(405, "The command login must be sent by POST.", CS_OTHER)
@@ -65,66 +88,103 @@ def login(call: OpenCall) -> dict[str, Any]:
         if not names.get(name):
             raise missing("login", name)
     path = "/" + names.get("domain", "").strip("/")
-    row = _find(call, names["username"], path if path == "/" else path + "/")
-    hashed = row[0].password_hash if row else _decoy()
-    known = password_matches(hashed, names["password"]) and row is not None
-    if row is None or not known or not origin.may_call(call.session, row[1], call.request.source):
-        raise ApiError(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
-    user, account, domain = row
-    token, key = sessions.open_session(call.session, user.id)
+    found = _find(call, names["username"], path if path == "/" else path + "/")
+    hashed = found.user.password_hash if found and _may_enter(call, found) else _decoy()
+    most = attempts.most_passwords(call.session)
+    claimed = attempts.claim(call.session, found.user.id if found else "", most, password_hash=hashed)
+    if not password_matches(hashed if claimed else _decoy(), names["password"]) or not claimed or found is None:
+        _note(call, found, f"login: {_reason(call, found, claimed=claimed)}", level="ERROR")
+        raise Kept(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
+    return _enter(call, found)
+
+
+def _may_enter(call: OpenCall, found: Found) -> bool:
+    return found.may_enter and origin.may_call(call.session, found.account, call.request.source)
+
+
+def _enter(call: OpenCall, found: Found) -> dict[str, Any]:
+    """Open the session; while a second factor is awaited, the count of wrong attempts stays."""
+    session, user = call.session, found.user
+    rule = second_factor.rules_of(session, [found.domain])[found.domain.id]
+    awaited = found.provider is not None or rule.binds(user)
+    (attempts.take_back if awaited else attempts.forget)(session, user.id)
+    token, key = sessions.open_session(session, user.id, verified=not awaited)
+    _note(call, found, f"login: User {user.id}" + (", a second factor is awaited" if awaited else ""))
+    call.cookies.update(JSESSIONID=token, sessionkey=key)
+    shown = _describe(found, has_keys=_has_keys(call, user)) | {
+        "timeout": sessions.timeout(session),
+        "sessionkey": key,
+        "is2faenabled": str(awaited).lower(),
+        "is2faverified": str(not awaited).lower(),
+        "providerfor2fa": found.provider,
+        "issuerfor2fa": configuration.value(session, second_factor.ISSUER, found.domain),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _reason(call: OpenCall, found: Found | None, *, claimed: bool) -> str:
+    """Why nobody was let in: for the event, and never for who asked."""
+    if found is None:
+        return "unknown user"
+    if not found.may_enter:
+        return f"User {found.user.id} is not enabled"
+    if not _may_enter(call, found):
+        return f"User {found.user.id} may not call from this source"
+    return f"User {found.user.id}, " + ("wrong password" if claimed else "too many wrong passwords or codes before")
+
+
+def _note(call: OpenCall, found: Found | None, description: str, *, level: str = "INFO") -> None:
+    """Leave an event. That of an unknown user does not tell its name: people type passwords there."""
+    user_id = found.user.id if found else None
     call.session.add(
         EventRow(
             type="USER.LOGIN",
-            description=f"login: User {user.id}",
-            account_id=account.id,
-            user_id=user.id,
+            level=level,
+            description=description,
+            account_id=found.account.id if found else None,
+            user_id=user_id,
             source=call.request.source,
+            user_agent=call.request.user_agent[:LONGEST_AGENT],
             resource_type="User",
-            resource_id=user.id,
+            resource_id=user_id,
+            resource_name=found.user.username if found else "",
         )
     )
-    call.cookies.update(JSESSIONID=token, sessionkey=key)
-    return _describe(user, account, domain, key, has_keys=_has_keys(call, user))
 
 
-def _find(call: OpenCall, username: str, path: str) -> tuple[User, Account, Domain] | None:
-    """The enabled user of that name in the domain of that id or path."""
+def _find(call: OpenCall, username: str, path: str) -> Found | None:
+    """The user of that name, whether it may enter or not, in the domain of that id or path."""
     query = (
-        select(User, Account, Domain)
+        select(User, Account, Domain, SecondFactor.provider)
         .join(Account, Account.id == User.account_id)
         .join(Domain, Domain.id == Account.domain_id)
-        .where(User.username == username, User.removed.is_(None), User.state == "enabled")
-        .where(Account.removed.is_(None), Account.state == "enabled", Domain.state == "Active")
+        .outerjoin(SecondFactor, and_(SecondFactor.user_id == User.id, SecondFactor.verified))
+        .where(User.username == username, User.removed.is_(None), Domain.removed.is_(None))
     )
     domain_id = call.request.names.get("domainid")
     query = query.where(Domain.id == domain_id) if domain_id else query.where(Domain.path == path)
-    found = call.session.execute(query).first()
-    return None if found is None else (found[0], found[1], found[2])
+    row = call.session.execute(query).first()
+    return None if row is None else Found(*row)
 
 
 def _has_keys(call: OpenCall, user: User) -> bool:
     return call.session.scalar(select(ApiKey.api_key).where(ApiKey.user_id == user.id).limit(1)) is not None
 
 
-def _describe(user: User, account: Account, domain: Domain, key: str, *, has_keys: bool) -> dict[str, Any]:
-    shown = {
+def _describe(found: Found, *, has_keys: bool) -> dict[str, Any]:
+    user = found.user
+    return {
         "username": user.username,
         "userid": user.id,
-        "domainid": domain.id,
-        "timeout": sessions.TIMEOUT_SECONDS,
-        "account": account.name,
+        "domainid": found.domain.id,
+        "account": found.account.name,
         "firstname": user.first_name,
         "lastname": user.last_name,
-        "type": str(account.type),
+        "type": str(found.account.type),
         "timezone": user.timezone,
         "timezoneoffset": hours_from_utc(user.timezone),
         "registered": str(has_keys).lower(),
-        "sessionkey": key,
-        "is2faenabled": "false",
-        "is2faverified": "true",
-        "issuerfor2fa": "CloudStack",
     }
-    return {name: value for name, value in shown.items() if value is not None}
 
 
 @command("logout", Request, LogoutResponse, roles=EVERYONE, shape="flat", is_open=True)

@@ -8,19 +8,19 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from manager import access
-from manager.api import sessions
+from manager.api import attempts, second_factor, sessions
 from manager.api.administrators import demand_another
 from manager.api.call import Call
 from manager.api.command import ADMINS, EVERYONE, ROOT, Given, OwnerListRequest, Page, Request, command
-from manager.api.errors import Denied, Invalid
-from manager.api.fields import Choice, Integer, Ref, Text
+from manager.api.errors import PARAMETER, Denied, Invalid, Kept
+from manager.api.fields import Choice, Flag, Integer, Ref, Text
+from manager.api.password_policy import demand_good
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse, When
 from manager.api.rows import by_id
-from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow
+from manager.models import Account, ApiKey, Domain, Role, SecondFactor, User, WorkflowRow
 from manager.models.identity import INHERIT, KEYS_DISABLED, KEYS_ENABLED, RESOURCE_ADMIN
 from manager.secrets import hash_password, password_matches
 
-SHORTEST_PASSWORD = 4
 KEY_ACCESS = (KEYS_ENABLED, KEYS_DISABLED, INHERIT)
 
 
@@ -61,12 +61,17 @@ class UserResponse(Response):
             select(ApiKey.user_id, ApiKey.api_key).where(ApiKey.user_id.in_(ids), ApiKey.name == "")
         )
         held = {row.user_id: row.api_key for row in keys}
+        doubled = SecondFactor.user_id.in_(ids), SecondFactor.verified
+        doubly = set(call.session.scalars(select(SecondFactor.user_id).where(*doubled)))
+        rules = second_factor.rules_of(call.session, domains.values())
         shown = []
         for row in rows:
             account = accounts[row.account_id]
             domain = domains[account.domain_id]
             shown.append(_describe(row, account, domain, roles[account.role_id]))
             shown[-1]["apikey"] = held.get(row.id)
+            shown[-1]["is2faenabled"] = row.id in doubly
+            shown[-1]["is2famandated"] = rules[domain.id].binds(row)
             shown[-1]["iscallerchilddomain"] = domain.id != call.domain.id and domain.path.startswith(call.domain.path)
         return shown
 
@@ -92,8 +97,6 @@ def _describe(row: User, account: Account, domain: Domain, role: Role) -> Shown:
         "timezone": row.timezone,
         "apikeyaccess": row.api_key_access,
         "isdefault": row.username == "admin" and domain.parent_id is None,
-        "is2faenabled": False,
-        "is2famandated": False,
     }
 
 
@@ -109,11 +112,12 @@ class NewUser(Request):
 
 
 def add_user(call: Call, account: Account, given: Given) -> User:
-    """:raises Invalid: the password is too short, or the domain has a user of that name"""
+    """:raises Invalid: the password breaks the policy of the domain, or the domain has a user of that name"""
+    domain = call.session.get_one(Domain, account.domain_id)
     user = User(
         account_id=account.id,
         username=given.username,
-        password_hash=hash_password(_good(given.password)),
+        password_hash=hash_password(demand_good(call.session, given.password, given.username, domain)),
         first_name=given.firstname,
         last_name=given.lastname,
         email=given.email,
@@ -122,12 +126,6 @@ def add_user(call: Call, account: Account, given: Given) -> User:
     )
     added: User = call.add(user, taken=f"The account's domain has a user {given.username} already.")
     return added
-
-
-def _good(password: str) -> str:
-    if len(password) < SHORTEST_PASSWORD:
-        raise Invalid(f"A password has at least {SHORTEST_PASSWORD} characters.")
-    return password
 
 
 class CreateUser(NewUser):
@@ -195,19 +193,22 @@ class UpdateUser(Request):
     apikeyaccess = Choice(
         "whether API keys sign for the user; with Inherit its account says it", KEY_ACCESS, roles=ROOT
     )
+    mandate2fa = Flag("whether the user must set up a second factor; true ends its sessions", roles=ADMINS)
 
 
 @command("updateUser", UpdateUser, UserResponse, roles=EVERYONE, event="USER.UPDATE")
 def update_user(call: Call, given: Given) -> User:
     """Change a user."""
     user: User = given.id
+    if given.password is not None:  # first: a wrong present password is remembered, and nothing else of the call
+        _change_password(call, user, given)
     columns = {"firstname": "first_name", "lastname": "last_name", "email": "email", "timezone": "timezone",
                "apikeyaccess": "api_key_access"}  # fmt: skip
     for name, column in columns.items():
         if getattr(given, name) is not None:
             setattr(user, column, getattr(given, name))
-    if given.password is not None:
-        _change_password(call, user, given.password, given.currentpassword)
+    if given.mandate2fa is not None:
+        _mandate(call, user, mandated=given.mandate2fa)
     if given.username is not None:
         user.username = given.username
         user.live = f"{_account_of(call, user).domain_id}/{given.username.lower()}"
@@ -215,16 +216,43 @@ def update_user(call: Call, given: Given) -> User:
     return user
 
 
-def _change_password(call: Call, user: User, password: str, current: str | None) -> None:
+def _change_password(call: Call, user: User, given: Given) -> None:
     own = user.id == call.user.id
-    if own and current is None:
+    if own and given.currentpassword is None:
         raise Invalid("To change your own password, give the present one as currentpassword.")
     if not own and not (call.is_root_admin or call.is_domain_admin):
         raise Denied(f"The password of the user {user.username} is changed by that user or by an administrator.")
-    if own and not password_matches(user.password_hash, current or ""):
-        raise Invalid("The parameter currentpassword is not the present password.")
-    user.password_hash = hash_password(_good(password))
+    domain = call.session.get_one(Domain, _account_of(call, user).domain_id)
+    password = demand_good(call.session, given.password, given.username or user.username, domain)
+    if own:
+        _demand_present(call, user, given.currentpassword)
+    else:
+        attempts.forget(call.session, user.id)
+    user.password_hash = hash_password(password)
     sessions.close_all(call.session, user.id)
+
+
+def _demand_present(call: Call, user: User, password: str) -> None:
+    """Whoever is at a session left open guesses no more often than at the login.
+
+    :raises Kept: it is not the present password, or none is looked at for a while
+    """
+    claimed = attempts.claim(call.session, user.id, attempts.most_passwords(call.session))
+    if not (password_matches(user.password_hash, password) and claimed):
+        raise Kept(PARAMETER, "The parameter currentpassword is not the present password.")
+    attempts.take_back(call.session, user.id)
+
+
+def _mandate(call: Call, user: User, *, mandated: bool) -> None:
+    account = _account_of(call, user)
+    domain = call.session.get_one(Domain, account.domain_id)
+    if mandated and not second_factor.rules_of(call.session, [domain])[domain.id].is_possible:
+        raise Invalid(f"The setting {second_factor.ENABLED} admits no second factors in {domain.shown_path}.")
+    if not mandated and user.id == call.user.id:
+        raise Invalid("What mandates your own second factor is lifted by another administrator.")
+    if mandated and not user.second_factor_mandated:
+        sessions.close_all(call.session, user.id)
+    user.second_factor_mandated = mandated
 
 
 class OneUser(Request):
@@ -233,11 +261,12 @@ class OneUser(Request):
 
 @command("deleteUser", OneUser, SuccessResponse, roles=ADMINS, event="USER.DELETE")
 def delete_user(call: Call, id: User) -> bool:
-    """Remove a user and its keys."""
+    """Remove a user with its keys and second factor."""
     _demand_dispensable(call, id)
-    sessions.close_all(call.session, id.id)
-    call.session.execute(delete(ApiKey).where(ApiKey.user_id == id.id))
     id.remove()
+    for model in (ApiKey, SecondFactor):
+        call.session.execute(delete(model).where(model.user_id == id.id))
+    sessions.close_all(call.session, id.id)
     return True
 
 
@@ -256,16 +285,18 @@ def lock_user(call: Call, id: User) -> User:
 
 
 @command("enableUser", OneUser, UserResponse, roles=ADMINS, event="USER.ENABLE")
-def enable_user(_call: Call, id: User) -> User:
-    """Let a user in again."""
+def enable_user(call: Call, id: User) -> User:
+    """Let a user in again, also one that wrong passwords keep out; no earlier session comes back."""
     id.state = "enabled"
+    attempts.forget(call.session, id.id)
+    sessions.close_all(call.session, id.id)
     return id
 
 
 def _keep_out(call: Call, user: User, state: str) -> User:
     _demand_dispensable(call, user)
+    user.state = state  # first: a login under way holds the user's row, and its session is there to be ended
     sessions.close_all(call.session, user.id)
-    user.state = state
     return user
 
 

@@ -50,6 +50,7 @@ DEVIATIONS = {
             "domainpath",
         )
     },
+    "setupUserTwoFactorAuthentication/codefor2fa": "taking away one's own second factor needs a code of it",
     "login/domainId": "CloudStack says number, and takes a number or an identifier",
     "virtualmachine.reason": "tells a tenant why a machine is not in the state that it wants",
     "alert.resolved": "tells when the cause of an alert was gone",

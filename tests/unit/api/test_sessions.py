@@ -1,11 +1,14 @@
 """Login, its cookies, its end."""
 
 import json
+import threading
 
 import pytest
 from sqlalchemy import select, update
 
 from manager import db
+from manager.api import sessions
+from manager.app import create_app
 from manager.models import LoginSession, User
 
 LOGIN = {"command": "login", "response": "json"}
@@ -16,8 +19,9 @@ def browser(api):
     return api.app.test_client()
 
 
-def log_in(browser, username="admin", password="admin-password", **more):  # noqa: S107 - the seed's
-    return browser.post("/client/api", data={**LOGIN, "username": username, "password": password, **more})
+def log_in(browser, username="admin", password="admin-password", base_url=None, **more):  # noqa: S107 - the seed's
+    data = {**LOGIN, "username": username, "password": password, **more}
+    return browser.post("/client/api", data=data, base_url=base_url)
 
 
 def list_apis(browser, **parameters):
@@ -63,6 +67,12 @@ def test_the_command_is_login_in_any_case_and_by_query_string(browser):
     assert browser.post("/client/api", query_string=parameters).status_code == 200
 
 
+def test_cookies_of_https_are_for_https_alone(browser):
+    answer = log_in(browser, base_url="https://localhost")
+    assert all("; Secure" in cookie for cookie in answer.headers.getlist("Set-Cookie"))
+    assert not any("Secure" in cookie for cookie in log_in(browser).headers.getlist("Set-Cookie"))
+
+
 def test_login_by_get_is_405(browser):
     answer = browser.get("/client/api", query_string={**LOGIN, "username": "admin", "password": "admin-password"})
     assert answer.status_code == 405
@@ -105,6 +115,33 @@ def test_logout(browser):
     assert list_apis(browser, sessionkey=key).status_code == 401
 
 
+def test_parallel_logins_through_two_managers_never_mix(any_engine, any_factory):
+    """Each thread logs in as its own user, now here and now there, and asks who it is."""
+    apps = [create_app(any_engine) for _ in range(2)]
+    for number in range(4):
+        any_factory.user(f"user{number}")
+    told = []
+
+    def come_and_go(number):
+        for turn in range(3):
+            browser = apps[(number + turn) % 2].test_client()
+            key = key_of(log_in(browser, f"user{number}", "password"))
+            other = apps[(number + turn + 1) % 2].test_client()
+            for name in ("JSESSIONID", "sessionkey"):
+                other.set_cookie(name, browser.get_cookie(name, path="/client").value, path="/client")
+            asked = {"command": "listUsers", "response": "json", "sessionkey": key}
+            (user,) = other.get("/client/api", query_string=asked).get_json()["listusersresponse"]["user"]
+            told.append((f"user{number}", user["username"]))
+
+    threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told) == 12
+    assert all(asked == answered for asked, answered in told)
+
+
 def age(engine, seconds):
     with db.transaction(engine) as session:
         session.execute(update(LoginSession).values(last_used=LoginSession.last_used - seconds))
@@ -117,6 +154,84 @@ def test_a_session_ends_half_an_hour_after_its_last_use(browser, engine):
         assert list_apis(browser, sessionkey=key).status_code == 200
     age(engine, 1801)
     assert list_apis(browser, sessionkey=key).status_code == 401
+
+
+def test_the_time_without_a_call_is_a_setting(api, browser, engine):
+    api("updateConfiguration", name="session.timeout", value=5)
+    answer = log_in(browser)
+    assert answer.get_json()["loginresponse"]["timeout"] == 300
+    key = key_of(answer)
+    age(engine, 290)
+    assert list_apis(browser, sessionkey=key).status_code == 200
+    age(engine, 301)
+    assert list_apis(browser, sessionkey=key).status_code == 401
+    log_in(browser)
+    with db.transaction(engine) as session:
+        assert len(session.scalars(select(LoginSession)).all()) == 1
+
+
+ENDINGS = {
+    "password": lambda api, user: api("updateUser", id=user.id, password="another"),
+    "disabled": lambda api, user: (api("disableUser", id=user.id), api("enableUser", id=user.id)),
+    "locked": lambda api, user: (api("lockUser", id=user.id), api("enableUser", id=user.id)),
+    "deleted": lambda api, user: api("deleteUser", id=user.id),
+    "moved": lambda api, user: api("moveUser", id=user.id, account="other"),
+    "account locked": lambda api, user: (
+        api("disableAccount", id=user.account_id, lock=True),
+        api("enableAccount", id=user.account_id),
+    ),
+    "account disabled": lambda api, user: api("disableAccount", id=user.account_id, lock=False),
+    "account deleted": lambda api, user: api("deleteAccount", id=user.account_id),
+    "domain deleted": lambda api, user: api("deleteDomain", id=shown(api, user)["domainid"], cleanup=True),
+    "other role": lambda api, user: api("updateAccount", id=user.account_id, roleid=role(api, "Resource Admin")),
+    "role disabled": lambda api, user: [
+        api(command, id=shown(api, user)["roleid"]) for command in ("disableRole", "enableRole")
+    ],
+}
+
+
+def role(api, name):
+    return api("listRoles", name=name)["role"][0]["id"]
+
+
+def shown(api, user):
+    return api("listUsers", id=user.id)["user"][0]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_ends_the_sessions_of_a_user(api, browser, factory, engine, ending):
+    """They are gone from the database, and so do not come back with what made them end."""
+    west = factory.domain("west")
+    staff = api("createRole", name="staff", type="User")["role"]["id"]
+    api("createRolePermission", roleid=staff, rule="*", permission="allow")
+    new = {"username": "jo", "password": "password", "firstname": "J", "lastname": "D", "email": "j@example.org"}
+    api("createAccount", roleid=staff, domainid=west.id, **new)
+    factory.account("other", west)
+    key = key_of(log_in(browser, "jo", "password", domain="west"))
+    assert list_apis(browser, sessionkey=key).status_code == 200
+    stranger = api.app.test_client()
+    other = key_of(log_in(stranger))
+    ENDINGS[ending](api, factory.first(User, username="jo"))
+    with db.transaction(engine) as session:
+        assert [row.user_id for row in session.scalars(select(LoginSession))] == [api.admin.user.id]
+    assert list_apis(browser, sessionkey=key).status_code == 401
+    assert list_apis(stranger, sessionkey=other).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["User", "Account", "Role"])
+def test_a_login_that_is_later_than_its_end_does_not_come_back(api, factory, engine, kind):
+    """What a login under way opens after its user was shut out is ended before the user is let in again."""
+    staff = api("createRole", name="staff", type="User")["role"]["id"]
+    new = {"username": "jo", "password": "password", "firstname": "J", "lastname": "D", "email": "j@example.org"}
+    api("createAccount", roleid=staff, **new)
+    user = factory.first(User, username="jo")
+    given = {"id": {"User": user.id, "Account": user.account_id, "Role": staff}[kind]}
+    api(f"disable{kind}", **given, **({"lock": True} if kind == "Account" else {}))
+    with db.transaction(engine) as session:
+        sessions.open_session(session, user.id, verified=True)
+    api(f"enable{kind}", **given)
+    with db.transaction(engine) as session:
+        assert session.scalars(select(LoginSession)).all() == []
 
 
 def test_an_unknown_command_in_a_session_is_432(browser):

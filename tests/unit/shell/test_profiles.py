@@ -3,10 +3,11 @@
 import io
 import json
 
+import pyotp
 import pytest
 
 from manager import db
-from manager.models import ApiKey, LoginSession
+from manager.models import ApiKey, LoginSession, SecondFactor
 from tests.unit.shell.conftest import use
 from ui.shell.client import Client
 from ui.shell.profiles import Config, Profile
@@ -101,6 +102,55 @@ def test_login_makes_keys_where_there_are_none(served, engine, pileus, monkeypat
     assert login(monkeypatch, pileus, "admin-password", served, "admin", "-p", "mine").code == 0
     assert Config().chosen().name == "mine"
     assert pileus("list", "zones").code == 0
+
+
+class Answers(io.StringIO):
+    """The standard input of someone with an authenticator; the code comes after the password."""
+
+    def __init__(self, secret):
+        super().__init__()
+        self.secret, self.lines = secret, 0
+
+    def readline(self, *_):
+        self.lines += 1
+        return "admin-password\n" if self.lines == 1 else pyotp.TOTP(self.secret()).now() + "\n"
+
+
+def test_login_asks_for_the_code(served, pileus, monkeypatch, home, api, engine):
+    api("updateConfiguration", name="enable.user.2fa", value=True)
+    secret = api("setupUserTwoFactorAuthentication")["setup2fa"]["secretcode"]
+    api("validateUserTwoFactorAuthenticationCode", codefor2fa=pyotp.TOTP(secret).now())
+    monkeypatch.setattr("sys.stdin", Answers(lambda: "A" * 32))
+    done = pileus("login", served, "admin")
+    assert (done.code, "code provided is invalid" in done.err) == (3, True)
+    assert not (home / ".config/pileus/config").exists()
+    with db.transaction(engine) as session:
+        session.query(SecondFactor).one().last_step = 0
+    monkeypatch.setattr("sys.stdin", Answers(lambda: secret))
+    assert pileus("login", served, "admin").code == 0
+    assert pileus("list", "zones").code == 0
+
+
+def test_login_sets_up_the_second_factor_that_an_administrator_wants(served, pileus, monkeypatch, api, engine, admin):
+    api("updateConfiguration", name="enable.user.2fa", value=True)
+    api("updateUser", id=admin.user.id, mandate2fa=True)
+
+    def secret():
+        with db.transaction(engine) as session:
+            return session.query(SecondFactor).one().secret
+
+    monkeypatch.setattr("sys.stdin", Answers(secret))
+    done = pileus("login", served, "admin")
+    assert (done.code, f"authenticator: {secret()}" in done.err) == (0, True)
+
+
+def test_a_profile_with_a_password_alone_is_told_to_log_in_where_a_code_is_wanted(served, pileus, api, admin, home):
+    api("updateConfiguration", name="enable.user.2fa", value=True)
+    api("updateUser", id=admin.user.id, mandate2fa=True)
+    (home / ".cmk").mkdir()
+    (home / ".cmk/config").write_text(f"[pw]\nurl = {served}\nusername = admin\npassword = admin-password\n")
+    done = pileus("list", "zones")
+    assert (done.code, "nobody can be asked for here" in done.err, "pileus login" in done.err) == (3, True, True)
 
 
 def test_wrong_password_is_told_and_nothing_kept(served, pileus, monkeypatch, home):

@@ -199,7 +199,12 @@ def two_factors(foreign, monkeypatch, home):
 
     def log_in(_given):
         sessions.add(f"k{len(sessions)}")
-        return {"sessionkey": f"k{len(sessions) - 1}", "is2faenabled": "true", "is2faverified": "false"}
+        return {
+            "sessionkey": f"k{len(sessions) - 1}",
+            "is2faenabled": "true",
+            "is2faverified": "false",
+            "providerfor2fa": "totp",
+        }
 
     verified = set()
 
