@@ -25,7 +25,7 @@ SCOPES: dict[type[Any], str] = {
 """CloudStack's words for what a setting can be set for."""
 
 GROUPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
-    "Access": (1, "who may do what", ("Accounts", "Domains", "Projects", "Requests")),
+    "Access": (1, "who may do what", ("Accounts", "Domains", "Projects", "Requests", "Login")),
     "Compute": (2, "virtual machines, and the hosts that they run on", ("Hosts", "Virtual Machines")),
     "Storage": (3, "volumes and the pools that hold them", ("Primary Storage",)),
     "Network": (4, "networks of tenants", ("Guest Networks",)),
@@ -121,7 +121,10 @@ _ALERTS, _EVENTS, _USAGE = ("Management Server", "Alerts"), ("Management Server"
 _WEBHOOKS = ("Management Server", "Webhooks")
 _VMS, _HOSTS = ("Compute", "Virtual Machines"), ("Compute", "Hosts")
 _REQUESTS, _PROJECTS = ("Access", "Requests"), ("Access", "Projects")
+_LOGIN = ("Access", "Login")
 _JOBS = ("Management Server", "Jobs")
+
+_CIDRS = r"([0-9A-Fa-f.:]+/\d{1,3}(, ?[0-9A-Fa-f.:]+/\d{1,3})*)?"
 
 _NOTICES = (
     Setting(
@@ -162,7 +165,7 @@ _NOTICES = (
         "",
         "private networks that webhooks may reach, as CIDRs separated by commas",
         "Webhook",
-        pattern=r"([0-9A-Fa-f.:]+/\d{1,3}(, ?[0-9A-Fa-f.:]+/\d{1,3})*)?",
+        pattern=_CIDRS,
         group=_WEBHOOKS,
     ),
     Setting(
@@ -250,6 +253,24 @@ _ALL = (
         100,
         scopes=(Cluster,),
         group=_HOSTS,
+    ),
+    Setting(
+        "oauth2.allowed.networks",
+        "",
+        "private networks in which OAuth providers may be, as CIDRs separated by commas",
+        "Secure",
+        pattern=_CIDRS,
+        group=_LOGIN,
+    ),
+    Setting("oauth2.enabled", False, "users may log in by OAuth providers", "Secure", group=_LOGIN),
+    Setting(
+        "oauth2.login.page",
+        "",
+        "the page of this server to which browsers come after a login at /client/oauth, with #sessionkey=; without "
+        "one they get the answer of a login",
+        "Secure",
+        pattern=r"(/([A-Za-z0-9._~-][A-Za-z0-9._~/-]*)?)?",
+        group=_LOGIN,
     ),
     Setting(
         "project.invite.required",

@@ -85,7 +85,10 @@ class Given:
 
 @dataclass(frozen=True)
 class ApiCommand:
-    """One command of the API. `shape` is list, object, success or flat; `event` is CloudStack's event type."""
+    """One command of the API. `shape` is list, object, success or flat; `event` is CloudStack's event type.
+
+    `ahead` of an open command asks others than the database, by the request and the engine, before the transaction.
+    """
 
     name: str
     request: type[Request]
@@ -99,6 +102,7 @@ class ApiCommand:
     shape: str = "object"
     object_key: str = ""
     is_open: bool = False
+    ahead: Callable[..., Any] | None = None
     takes_given: bool = False
     parameters: dict[str, Parameter] = field(default_factory=dict)
 
@@ -129,6 +133,7 @@ def command(  # noqa: PLR0913 - the facts of a command, all by keyword
     shape: str = "",
     object_key: str = "",
     is_open: bool = False,
+    ahead: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated handler. Its docstring's first paragraph is the command's description.
 
@@ -155,6 +160,7 @@ def command(  # noqa: PLR0913 - the facts of a command, all by keyword
             shape=shape or _shape(name, response),
             object_key=object_key or response.object_key,
             is_open=is_open,
+            ahead=ahead,
             takes_given="given" in inspect.signature(handler).parameters,
             parameters=parameters,
         )

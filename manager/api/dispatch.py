@@ -44,7 +44,11 @@ def answer(request: Incoming, engine: Engine | None = None) -> Reply:
     """The reply to a request; never raises."""
     name = request.names.get("command", "")
     reached: list[Asked] = []
+    opened = OPEN_COMMANDS.get(name.lower())
     try:
+        if opened is not None:
+            learned = opened.ahead(request, engine) if opened.ahead else None
+            return _retrying(lambda: _answer_open(opened, request, engine, learned))
         return _retrying(lambda: _answer(name, request, engine, reached))
     except Exception as error:  # noqa: BLE001 - the caller must get an answer
         refusal = _refusal(error, name, reached)
@@ -78,18 +82,16 @@ def _is_transient(error: DBAPIError) -> bool:
 
 def _answer(name: str, request: Incoming, engine: Engine | None, reached: list[Asked]) -> Reply:
     reached.clear()
-    opened = OPEN_COMMANDS.get(name.lower())
     with transaction(engine) as session:
-        if opened is not None:
-            return _answer_open(session, opened, request)
         call = _call(session, name, request, reached)
         _demand_post(call, request)
         return Reply(200, {call.api.wrapper: _run(call, request)})
 
 
-def _answer_open(session: Session, api: ApiCommand, request: Incoming) -> Reply:
-    open_call = OpenCall(session, request)
-    return Reply(200, {api.wrapper: api.handler(open_call)}, cookies=open_call.cookies)
+def _answer_open(api: ApiCommand, request: Incoming, engine: Engine | None, learned: Any) -> Reply:
+    with transaction(engine) as session:
+        open_call = OpenCall(session, request, learned)
+        return Reply(200, {api.wrapper: api.handler(open_call)}, cookies=open_call.cookies)
 
 
 def _call(session: Session, name: str, request: Incoming, reached: list[Asked]) -> Call:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from manager.api import sessions
 from manager.api.call import hours_from_utc
@@ -64,12 +64,16 @@ def login(call: OpenCall) -> dict[str, Any]:
     for name in ("username", "password"):
         if not names.get(name):
             raise missing("login", name)
-    path = "/" + names.get("domain", "").strip("/")
-    row = _find(call, names["username"], path if path == "/" else path + "/")
+    path = domain_path(names.get("domain", ""))
+    row = _find(call, names["username"], path)
     hashed = row[0].password_hash if row else _decoy()
     if not password_matches(hashed, names["password"]) or row is None:
         raise ApiError(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
-    user, account, domain = row
+    return enter(call, *row)
+
+
+def enter(call: OpenCall, user: User, account: Account, domain: Domain) -> dict[str, Any]:
+    """Open a session of the user, who is known by now, and describe it."""
     token, key = sessions.open_session(call.session, user.id)
     call.session.add(
         EventRow(
@@ -88,17 +92,27 @@ def login(call: OpenCall) -> dict[str, Any]:
 
 def _find(call: OpenCall, username: str, path: str) -> tuple[User, Account, Domain] | None:
     """The enabled user of that name in the domain of that id or path."""
+    query = admitted(path, call.request.names.get("domainid")).where(User.username == username)
+    found = call.session.execute(query).first()
+    return None if found is None else (found[0], found[1], found[2])
+
+
+def admitted(path: str, domain_id: str | None) -> Select[User, Account, Domain]:
+    """Who may log in to the domain of that id or path, with account and domain."""
     query = (
         select(User, Account, Domain)
         .join(Account, Account.id == User.account_id)
         .join(Domain, Domain.id == Account.domain_id)
-        .where(User.username == username, User.removed.is_(None), User.state == "enabled")
+        .where(User.removed.is_(None), User.state == "enabled")
         .where(Account.removed.is_(None), Account.state == "enabled", Domain.state == "Active")
     )
-    domain_id = call.request.names.get("domainid")
-    query = query.where(Domain.id == domain_id) if domain_id else query.where(Domain.path == path)
-    found = call.session.execute(query).first()
-    return None if found is None else (found[0], found[1], found[2])
+    return query.where(Domain.id == domain_id) if domain_id else query.where(Domain.path == path)
+
+
+def domain_path(text: str) -> str:
+    """The path of a domain as it is kept, of any of the forms in which it is given."""
+    path = "/" + text.strip("/")
+    return path if path == "/" else path + "/"
 
 
 def _has_keys(call: OpenCall, user: User) -> bool:
