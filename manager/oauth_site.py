@@ -21,7 +21,8 @@ from werkzeug.wrappers import Response
 
 from manager import configuration, oidc
 from manager.api import cookies, oauth_login, wire
-from manager.api.commands.session import domain_path, enter
+from manager.api.admission import domain_path
+from manager.api.commands.session import enter
 from manager.api.errors import PERMISSION, ApiError
 from manager.api.opening import OpenCall
 from manager.db import transaction

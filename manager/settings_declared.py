@@ -41,6 +41,7 @@ class Setting:
     """A declared setting. `kind` is int, float, bool or str; numbers lie within `least` and `most`.
 
     `options` are the only values of a str, where there are any. `scopes` are what it can be set for besides globally.
+    The value of one that `is_secret` is sealed in the database and shown to nobody.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Setting:
     scopes: tuple[type[Any], ...] = ()
     group: tuple[str, str] = ("Miscellaneous", "Others")
     options: tuple[str, ...] = ()
+    is_secret: bool = False
 
     @property
     def kind(self) -> str:
@@ -181,8 +183,33 @@ _NOTICES = (
     Setting("webhook.delivery.tries", 3, "how often a delivery is tried", "Webhook", 1, 20, group=_WEBHOOKS),
 )
 
+
+def _ldap(name: str, default: Value, description: str, **more: Any) -> Setting:
+    return Setting(f"ldap.{name}", default, description, scopes=(Domain,), group=_LOGIN, **more)
+
+
+_NAME = {"pattern": "[A-Za-z][A-Za-z0-9-]{0,62}"}
+_LDAP = (
+    _ldap("basedn", "", "the name (DN) below which people are"),
+    _ldap("bind.password", "", "the password of ldap.bind.principal", category="Secure", is_secret=True),
+    _ldap("bind.principal", "", "the name (DN) that searches; anybody may, when empty", category="Secure"),
+    _ldap("email.attribute", "mail", "the attribute of a person's e-mail address", **_NAME),
+    _ldap("firstname.attribute", "givenname", "the attribute of a person's first name", **_NAME),
+    _ldap("group.object", "groupOfUniqueNames", "the object class of groups", **_NAME),
+    _ldap("group.user.uniquemember", "uniquemember", "the attribute of a group that names its members", **_NAME),
+    _ldap("lastname.attribute", "sn", "the attribute of a person's last name", **_NAME),
+    _ldap("read.timeout", 1000, "milliseconds that a server has for an answer", least=100, most=10_000),
+    _ldap("request.page.size", 1000, "how many people are asked for at a time", least=1, most=10_000),
+    _ldap("search.group.principle", "", "the name (DN) of the group to which all who enter belong"),
+    _ldap("tls", "starttls", "how servers are talked to", category="Secure", options=("starttls", "ldaps", "none")),
+    _ldap("truststore", "", "the PEM file of who vouches for servers; the system's when empty", category="Secure"),
+    _ldap("user.object", "inetOrgPerson", "the object class of people", **_NAME),
+    _ldap("username.attribute", "uid", "the attribute of a person's user name", **_NAME),
+)
+
 _ALL = (
     *_NOTICES,
+    *_LDAP,
     Setting("allow.user.create.projects", True, "users may make projects; else administrators only", group=_PROJECTS),
     Setting(
         "allow.user.expunge.recover.vm",

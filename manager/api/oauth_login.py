@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.orm import Session
 
 from manager import configuration, oidc
-from manager.api.commands.session import admitted
+from manager.api.admission import admitted
 from manager.api.errors import CS_PERMISSION, INTERNAL, PERMISSION, ApiError
 from manager.db import epoch, transaction, write
 from manager.models import Account, Domain, OauthCode, OauthProvider, User

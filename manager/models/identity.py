@@ -98,6 +98,8 @@ class Account(Entity, Base):
 
 
 class User(Entity, Base):
+    """`source` says who keeps the password: native (here), or ldap (a directory; `password_hash` fits nothing)."""
+
     __tablename__ = "users"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
@@ -108,6 +110,7 @@ class User(Entity, Base):
     email: Mapped[str] = mapped_column(default="")
     timezone: Mapped[str | None]
     state: Mapped[str] = mapped_column(STATE, default="enabled")
+    source: Mapped[str] = mapped_column(STATE, default="native")
 
 
 class ApiKey(Base):

@@ -130,6 +130,7 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "webhook_id": _of(m.Webhook), "account_id": _account, "payload_url": "https://hooks.example.org/",
         "payload": "{}",
     },
+    m.LdapServer: {"hostname": "ldap.example.org", "port": lambda _factory, number: number},
     m.OauthProvider: {
         "name": _named("provider"), "description": "a provider", "issuer": "https://login.example.org",
         "client_id": "pileus", "secret_key": "secret", "redirect_uri": "https://cloud.example.org/back",

@@ -10,9 +10,10 @@ from sqlalchemy import Engine, select
 
 from manager import configuration
 from manager.api import oauth_login
+from manager.api.admission import domain_path
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, Request, SuccessResponse, command
-from manager.api.commands.session import LoginResponse, domain_path, enter
+from manager.api.commands.session import LoginResponse, enter
 from manager.api.errors import CS_OTHER, ApiError, Invalid, missing
 from manager.api.fields import Flag, Ref, Text
 from manager.api.opening import OpenCall

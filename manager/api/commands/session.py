@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
-from manager.api import sessions
+from manager.api import ldap_login, sessions
+from manager.api.admission import admitted, domain_path
 from manager.api.call import hours_from_utc
 from manager.api.command import EVERYONE, Request, command
 from manager.api.errors import CS_OTHER, ApiError, missing
@@ -55,7 +56,7 @@ def _decoy() -> str:
     return hash_password("no user has this")
 
 
-@command("login", Login, LoginResponse, roles=EVERYONE, shape="flat", is_open=True)
+@command("login", Login, LoginResponse, roles=EVERYONE, shape="flat", is_open=True, ahead=ldap_login.proof)
 def login(call: OpenCall) -> dict[str, Any]:
     """Open a session for a user's name and password."""
     names = call.request.names
@@ -65,9 +66,13 @@ def login(call: OpenCall) -> dict[str, Any]:
         if not names.get(name):
             raise missing("login", name)
     path = domain_path(names.get("domain", ""))
+    proof: ldap_login.Proof | None = call.learned
+    if proof is not None and proof.user_id is None:
+        ldap_login.add_proven(call.session, proof)
     row = _find(call, names["username"], path)
     hashed = row[0].password_hash if row else _decoy()
-    if not password_matches(hashed, names["password"]) or row is None:
+    is_proven = row is not None and proof is not None and proof.user_id in (None, row[0].id)
+    if not (password_matches(hashed, names["password"]) or is_proven) or row is None:
         raise ApiError(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
     return enter(call, *row)
 
@@ -95,24 +100,6 @@ def _find(call: OpenCall, username: str, path: str) -> tuple[User, Account, Doma
     query = admitted(path, call.request.names.get("domainid")).where(User.username == username)
     found = call.session.execute(query).first()
     return None if found is None else (found[0], found[1], found[2])
-
-
-def admitted(path: str, domain_id: str | None) -> Select[User, Account, Domain]:
-    """Who may log in to the domain of that id or path, with account and domain."""
-    query = (
-        select(User, Account, Domain)
-        .join(Account, Account.id == User.account_id)
-        .join(Domain, Domain.id == Account.domain_id)
-        .where(User.removed.is_(None), User.state == "enabled")
-        .where(Account.removed.is_(None), Account.state == "enabled", Domain.state == "Active")
-    )
-    return query.where(Domain.id == domain_id) if domain_id else query.where(Domain.path == path)
-
-
-def domain_path(text: str) -> str:
-    """The path of a domain as it is kept, of any of the forms in which it is given."""
-    path = "/" + text.strip("/")
-    return path if path == "/" else path + "/"
 
 
 def _has_keys(call: OpenCall, user: User) -> bool:

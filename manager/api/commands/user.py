@@ -37,7 +37,7 @@ class UserResponse(Response):
     accountid = Str("the id of the user's account")
     account = Str("the user's account")
     accounttype = Int("0 user, 1 root administrator, 2 domain administrator, 3 resource administrator")
-    usersource = Str("native: the password is kept here")
+    usersource = Str("native: the password is kept here; ldap: a directory keeps it")
     roleid = Str("the id of the account's role")
     roletype = Str("the type of the account's role")
     rolename = Str("the account's role")
@@ -80,7 +80,7 @@ def _describe(row: User, account: Account, domain: Domain, role: Role) -> Shown:
         "accountid": account.id,
         "account": account.name,
         "accounttype": account.type,
-        "usersource": "native",
+        "usersource": row.source,
         "roleid": role.id,
         "roletype": role.type,
         "rolename": role.name,
@@ -104,7 +104,7 @@ class NewUser(Request):
     timezone = Text("the time zone, such as Europe/Berlin")
 
 
-def add_user(call: Call, account: Account, given: Given) -> User:
+def add_user(call: Call, account: Account, given: Given, source: str = "native") -> User:
     """:raises Invalid: the password is too short, or the domain has a user of that name"""
     user = User(
         account_id=account.id,
@@ -114,6 +114,7 @@ def add_user(call: Call, account: Account, given: Given) -> User:
         last_name=given.lastname,
         email=given.email,
         timezone=given.timezone,
+        source=source,
         live=f"{account.domain_id}/{given.username.lower()}",
     )
     added: User = call.add(user, taken=f"The account's domain has a user {given.username} already.")
@@ -142,7 +143,7 @@ class ListUsers(OwnerListRequest):
     username = Text("only users of this name")
     accounttype = Integer("only users of accounts of this type", most=RESOURCE_ADMIN)
     state = Choice("only users in this state", ("enabled", "disabled", "locked"))
-    usersource = Choice("only users whose password is kept there", ("native",))
+    usersource = Choice("only users whose password is kept there", ("native", "ldap"))
 
 
 @command("listUsers", ListUsers, UserResponse, roles=EVERYONE)
@@ -155,6 +156,8 @@ def list_users(call: Call, **filters: Any) -> Page:
         query = query.where(User.username == filters["username"])
     if filters["state"] is not None:
         query = query.where(User.state == filters["state"])
+    if filters["usersource"] is not None:
+        query = query.where(User.source == filters["usersource"])
     if filters["accounttype"] is not None:
         query = query.where(User.account_id.in_(select(Account.id).where(Account.type == filters["accounttype"])))
     if filters["keyword"]:
@@ -206,6 +209,8 @@ def update_user(call: Call, given: Given) -> User:
 
 def _change_password(call: Call, user: User, password: str, current: str | None) -> None:
     own = user.id == call.user.id
+    if user.source != "native":
+        raise Invalid(f"The password of the user {user.username} is kept by {user.source}, and is changed there.")
     if own and current is None:
         raise Invalid("To change your own password, give the present one as currentpassword.")
     if not own and not (call.is_root_admin or call.is_domain_admin):

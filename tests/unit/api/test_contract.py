@@ -37,7 +37,7 @@ DEVIATIONS = {
     "api.response.response": "the objects inside are described as the object around them",
 }
 """What differs on purpose, and why: `command`, `command/parameter` (* for all commands) or `object key.field`."""
-SHAPES = {"verifyOAuthCodeAndGetUser": ("object", "oauthemail")}
+SHAPES = {"linkAccountToLdap": ("object", "linkAccountToLdap"), "verifyOAuthCodeAndGetUser": ("object", "oauthemail")}
 """What CloudStack declares otherwise than it answers."""
 JSON_TYPES = {
     "string": "string", "integer": "integer", "long": "integer", "float": "number", "double": "number",
