@@ -29,7 +29,7 @@ from storage.pinned import Bounds, Message, answer_of
 
 ALGORITHMS = {
     "RS256": RSAKey, "RS384": RSAKey, "RS512": RSAKey, "PS256": RSAKey, "PS384": RSAKey, "PS512": RSAKey,
-    "ES256": ECKey, "ES384": ECKey, "ES512": ECKey, "EdDSA": OKPKey,
+    "ES256": ECKey, "ES384": ECKey, "ES512": ECKey, "Ed25519": OKPKey, "EdDSA": OKPKey,
 }  # fmt: skip
 """What an ID token may be signed with, and the kind of key for it: no `none`, and no secret that is a public key."""
 KINDS: Mapping[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}

@@ -21,6 +21,7 @@ CONFIGURATION = """
 include {schema}/core.schema
 include {schema}/cosine.schema
 include {schema}/inetorgperson.schema
+allow bind_anon_dn
 pidfile {folder}/slapd.pid
 TLSCertificateFile {certificate}
 TLSCertificateKeyFile {key}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from manager.directory import Person, Place, Server, Terms
 from manager.models import Account, Domain, LdapLink, LdapServer, ResourceUse, Role, User
 from manager.models.identity import DOMAIN_ADMIN
 from manager.roles import DOMAIN_ADMIN_ROLE, USER_ROLE
-from manager.secrets import hash_password
+from manager.secrets import unusable_hash
 from manager.workflows.numbers import next_number
 
 LDAP = "ldap"
@@ -120,23 +119,18 @@ def terms_of(session: Session, domain: Domain | None) -> Terms | None:
     if not found:
         return None
     nearest = max(level for level, _ in found)
-    given = {field: configuration.value(session, f"ldap.{name}", domain) for field, name in _SETTINGS.items()}
+    given = {field: configuration.value(session, name, domain) for field, name in _SETTINGS.items()}
     seconds = configuration.value(session, "ldap.read.timeout", domain) / 1000
     return Terms(servers=tuple(one for level, one in found if level == nearest), seconds=seconds, **given)
 
 
 _SETTINGS = {
-    "base": "basedn", "principal": "bind.principal", "password": "bind.password", "tls": "tls",
-    "truststore": "truststore", "page": "request.page.size", "person_class": "user.object",
-    "username": "username.attribute", "email": "email.attribute", "first_name": "firstname.attribute",
-    "last_name": "lastname.attribute", "group_class": "group.object", "member": "group.user.uniquemember",
-    "needed_group": "search.group.principle",
+    "base": "ldap.basedn", "principal": "ldap.bind.principal", "password": "ldap.bind.password", "tls": "ldap.tls",
+    "truststore": "ldap.truststore", "page": "ldap.request.page.size", "person_class": "ldap.user.object",
+    "username": "ldap.username.attribute", "email": "ldap.email.attribute", "first_name": "ldap.firstname.attribute",
+    "last_name": "ldap.lastname.attribute", "group_class": "ldap.group.object",
+    "member": "ldap.group.user.uniquemember", "needed_group": "ldap.search.group.principle",
 }  # fmt: skip
-
-
-def no_password() -> str:
-    """A hash that nothing fits, and that takes as long to compare as others."""
-    return hash_password(secrets.token_urlsafe(32))
 
 
 def add_proven(session: Session, proof: Proof) -> None:
@@ -148,7 +142,7 @@ def add_proven(session: Session, proof: Proof) -> None:
     if link is None:
         raise ValueError("Nobody becomes a user without a link.")
     domain = session.get_one(Domain, link.domain_id, with_for_update={"read": True})
-    user = User(username=person.username, password_hash=no_password(), source=LDAP, **names_of(person))
+    user = User(username=person.username, password_hash=unusable_hash(), source=LDAP, **names_of(person))
     user.live = f"{domain.id}/{person.username.lower()}"
     try:
         account = session.get_one(Account, link.account_id) if link.account_id else _new_account(session, domain, proof)

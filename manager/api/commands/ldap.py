@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -220,7 +219,7 @@ def _add(call: Call, domain: Domain, person: Person, values: dict[str, Any]) -> 
     """
     known = {"networkdomain": None, **values, "domainid": domain, "username": person.username}
     known |= {"firstname": person.first_name, "lastname": person.last_name, "email": person.email}
-    given = Given(known | {"password": secrets.token_urlsafe(32)})
+    given = Given(known)
     name = given.account or person.username
     query = select(Account).where(Account.domain_id == domain.id, Account.name == name, Account.removed.is_(None))
     account = call.session.scalar(query.where(Account.type != PROJECT))

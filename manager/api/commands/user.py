@@ -19,7 +19,7 @@ from manager.api.rows import by_id
 from manager.identity_seed import new_keys
 from manager.models import Account, ApiKey, Domain, Role, User, WorkflowRow
 from manager.models.identity import RESOURCE_ADMIN
-from manager.secrets import hash_password, password_matches
+from manager.secrets import hash_password, password_matches, unusable_hash
 
 SHORTEST_PASSWORD = 4
 
@@ -105,11 +105,11 @@ class NewUser(Request):
 
 
 def add_user(call: Call, account: Account, given: Given, source: str = "native") -> User:
-    """:raises Invalid: the password is too short, or the domain has a user of that name"""
+    """:raises Invalid: the password, if it is kept here, is too short, or the domain has a user of that name"""
     user = User(
         account_id=account.id,
         username=given.username,
-        password_hash=hash_password(_good(given.password)),
+        password_hash=hash_password(_good(given.password)) if source == "native" else unusable_hash(),
         first_name=given.firstname,
         last_name=given.lastname,
         email=given.email,

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from joserfc import jws, jwt
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
@@ -285,6 +285,7 @@ OTHER = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"})
         {"iss": None},
         {"aud": "another"},
         {"aud": ["another"]},
+        {"aud": "another", "azp": CLIENT},
         {"aud": None},
         {"aud": []},
         {"aud": [CLIENT, "another"]},
@@ -391,6 +392,21 @@ def test_keys_change_and_other_kinds_sign_too(api, provider, registered, jo):
     provider.sign = lambda _, claims: jwt.encode({"alg": "ES256", "kid": "new"}, claims, new)
     assert log_in(api, provider.code())[0] == 200
     provider.sign = lambda _, claims: jwt.encode({"alg": "ES256"}, claims, new)
+    assert log_in(api, provider.code())[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key"),
+    [
+        ("RS512", OTHER),
+        ("PS256", OTHER),
+        ("ES384", ECKey.generate_key("P-384")),
+        ("Ed25519", OKPKey.generate_key("Ed25519")),
+    ],
+)
+def test_algorithms(api, provider, registered, jo, algorithm, key):
+    provider.keys = [{**key.as_dict(private=False), "kid": "k"}]
+    provider.sign = lambda _, claims: jwt.encode({"alg": algorithm, "kid": "k"}, claims, key, algorithms=[algorithm])
     assert log_in(api, provider.code())[0] == 200
 
 
