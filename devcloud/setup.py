@@ -20,10 +20,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT = REPOSITORY / ".venv"
 STAMP = ENVIRONMENT / "setup-stamp"
 LOCK = REPOSITORY / "requirements.lock"
+EXTRA_LOCK = REPOSITORY / "requirements-ldap.lock"
 OLDEST_PYTHON = (3, 11)
-FROM_SOURCE = "libvirt-python,mysqlclient,ovs"  # no wheels for Linux
+FROM_SOURCE = "libvirt-python,mysqlclient,ovs,python-ldap"  # no wheels for Linux
 PACKAGES = {
-    "to build Python packages": "gcc libc6-dev libmariadb-dev libvirt-dev pkg-config python3-dev python3-venv",
+    "to build Python packages": (
+        "gcc libc6-dev libldap-dev libmariadb-dev libsasl2-dev libvirt-dev pkg-config python3-dev python3-venv"
+    ),
     "hypervisor": "libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libxml2-utils qemu-system-x86 qemu-utils",
     "network": "dnsmasq-base ethtool iproute2 iputils-ping nftables openssh-client openvswitch-switch tcpdump",
     "services": "mariadb-server postgresql redis-server",
@@ -38,7 +41,7 @@ NO_SERVICES = "#!/bin/sh\n# Packages are being installed for Pileus, which start
 
 def fingerprint() -> str:
     """Changes with everything that decides what this file installs."""
-    inputs = LOCK.read_bytes() + Path(__file__).read_bytes() + sys.version.encode()
+    inputs = LOCK.read_bytes() + EXTRA_LOCK.read_bytes() + Path(__file__).read_bytes() + sys.version.encode()
     return hashlib.sha256(inputs).hexdigest()
 
 
@@ -122,9 +125,10 @@ def install_python_packages() -> None:
     if not python.exists():
         with step("virtual environment"):
             run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)])
-    with step("Python packages of requirements.lock"):
+    with step("Python packages of the locks"):
         choice = ["--only-binary=:all:", f"--no-binary={FROM_SOURCE}", "--disable-pip-version-check", "--no-input"]
-        run([str(python), "-m", "pip", "install", "-q", "--require-hashes", *choice, "-r", str(LOCK)])
+        locks = ["-r", str(LOCK), "-r", str(EXTRA_LOCK)]
+        run([str(python), "-m", "pip", "install", "-q", "--require-hashes", *choice, *locks])
     for packages in ENVIRONMENT.glob("lib/python3.*/site-packages"):
         (packages / "pileus.pth").write_text(f"{REPOSITORY}\n")
     write_program(ENVIRONMENT / "bin")

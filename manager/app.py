@@ -8,8 +8,8 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agents import log as logs
-from manager import db, docs_site
-from manager.api import dispatch, wire
+from manager import db, docs_site, oauth_site
+from manager.api import cookies, dispatch, wire
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
 from manager.config import settings
@@ -51,6 +51,7 @@ def create_app(engine: Engine | None = None) -> Flask:
         app.add_url_rule(rule, rule, client_api, methods=["GET", "POST"])
     app.add_url_rule("/healthz", "healthz", healthz)
     app.register_blueprint(docs_site.blueprint())
+    app.register_blueprint(oauth_site.blueprint(engine))
     return app
 
 
@@ -91,9 +92,5 @@ def _response(reply: wire.Reply, *, as_json: bool) -> Response:
     if reply.error_text:
         text = reply.error_text.encode("ascii", "replace").decode()
         response.headers["X-Description"] = " ".join(text.split())
-    for name, value in reply.cookies.items():
-        if value is None:
-            response.delete_cookie(name, path="/client", httponly=True, samesite="Lax")
-        else:
-            response.set_cookie(name, value, path="/client", httponly=True, samesite="Lax", secure=request.is_secure)
+    cookies.put(response, reply.cookies, secure=request.is_secure)
     return response

@@ -14,7 +14,9 @@ from sqlalchemy.orm import Session
 
 from manager.db import after_commit, write
 from manager.models import Account, Cluster, Configuration, Domain, ScopedSetting, StoragePool
-from manager.settings_declared import GROUPS, SCOPES, SETTINGS, Setting, Value
+from manager.secrets import seal, unseal
+from manager.setting import GROUPS, SCOPES, Setting, Value
+from manager.settings_declared import SETTINGS
 
 __all__ = ["GROUPS", "SETTINGS", "Setting", "Value", "change", "forget", "stored", "stored_now", "value"]
 
@@ -74,6 +76,8 @@ def value(session: Session, name: str, place: Any = None, at_hand: dict[Key, str
         text = _own(session, setting, values, place)
     if text is None:
         text = values.get((name, "", ""))
+    if text is not None and setting.is_secret:
+        text = unseal(text)
     return setting.default if text is None else setting.read(text)
 
 
@@ -108,6 +112,8 @@ def change(session: Session, name: str, text: str | None, place: Any = None) -> 
             f"The setting {name} cannot be set for a {SCOPES[type(place)]}; its scope is {setting.shown_scope}."
         )
     typed = None if text is None else setting.read(text)
+    if typed is not None and setting.is_secret:
+        typed = seal(str(typed))
     if place is not None and (name, type(place)) in COLUMNS:
         setattr(place, COLUMNS[name, type(place)], value(session, name) if typed is None else typed)
         return setting

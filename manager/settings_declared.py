@@ -2,116 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
-from manager import cidrs
 from manager.models import Account, Cluster, Domain, StoragePool, Zone
 from manager.models.resources import RESOURCES
+from manager.setting import Setting
+from manager.settings_access import ACCESS
 
 NO_LIMIT = -1
-GLOBAL = "Global"
 
-Value = int | float | bool | str
+_ALERTS, _EVENTS, _USAGE = ("Management Server", "Alerts"), ("Management Server", "Events"), ("Usage Server", "Usage")
+_WEBHOOKS = ("Management Server", "Webhooks")
+_VMS, _HOSTS = ("Compute", "Virtual Machines"), ("Compute", "Hosts")
+_REQUESTS, _PROJECTS = ("Access", "Requests"), ("Access", "Projects")
+_JOBS, _LOGIN = ("Management Server", "Jobs"), ("Access", "Login")
 
-SCOPES: dict[type[Any], str] = {
-    Zone: "Zone",
-    Cluster: "Cluster",
-    StoragePool: "StoragePool",
-    Domain: "Domain",
-    Account: "Account",
-}
-"""CloudStack's words for what a setting can be set for."""
-
-GROUPS: dict[str, tuple[int, str, tuple[str, ...]]] = {
-    "Access": (1, "who may do what", ("Accounts", "Domains", "Projects", "Requests", "Login")),
-    "Compute": (2, "virtual machines, and the hosts that they run on", ("Hosts", "Virtual Machines")),
-    "Storage": (3, "volumes and the pools that hold them", ("Primary Storage",)),
-    "Network": (4, "networks of tenants", ("Guest Networks",)),
-    "Management Server": (5, "the management servers themselves", ("API", "Jobs", "Alerts", "Events", "Webhooks")),
-    "Usage Server": (6, "what was used, for how long", ("Usage",)),
-    "Miscellaneous": (7, "all else", ("Others",)),
-}
-"""Groups of settings: where each stands among them, what it holds, its subgroups."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A declared setting. `kind` is int, float, bool or str; numbers lie within `least` and `most`.
-
-    `options` are the only values of a str, where there are any; with `networks` it lists CIDRs, and one that
-    `is_expression` is a regular expression. `scopes` are what it can be set for besides globally.
-    """
-
-    name: str
-    default: Value
-    description: str
-    category: str = "Advanced"
-    least: float = 0
-    most: float = 2**31 - 1
-    pattern: str = ""
-    scopes: tuple[type[Any], ...] = ()
-    group: tuple[str, str] = ("Miscellaneous", "Others")
-    options: tuple[str, ...] = ()
-    networks: bool = False
-    is_expression: bool = False
-
-    @property
-    def kind(self) -> str:
-        return type(self.default).__name__
-
-    @property
-    def shown_type(self) -> str:
-        """CloudStack's word."""
-        return {"int": "Number", "float": "Decimal", "bool": "Boolean", "str": "String"}[self.kind]
-
-    @property
-    def shown_scope(self) -> str:
-        return ",".join(SCOPES[scope] for scope in self.scopes) or GLOBAL
-
-    def read(self, text: str) -> Value:
-        """The typed value of `text`.
-
-        :raises ValueError: with a sentence, when it is not one
-        """
-        if self.kind == "bool":
-            if text.lower() not in ("true", "false"):
-                raise ValueError(f"The setting {self.name} is true or false, not {text}.")
-            return text.lower() == "true"
-        if self.kind == "str":
-            if self.options and text not in self.options:
-                raise ValueError(f"The setting {self.name} is one of {', '.join(self.options)}, not {text}.")
-            if self.pattern and not re.fullmatch(self.pattern, text):
-                raise ValueError(f"The setting {self.name} cannot be {text}: it must look like {self.default}.")
-            if self.networks and text:
-                cidrs.demand_networks(text)
-            if self.is_expression:
-                self._demand_expression(text)
-            return text
-        return self._number(text)
-
-    def _demand_expression(self, text: str) -> None:
-        try:
-            re.compile(text)
-        except re.error as error:
-            raise ValueError(
-                f"The setting {self.name} is a regular expression, which {text} is not: {error}."
-            ) from error
-
-    def _number(self, text: str) -> Value:
-        wanted = "a whole number" if self.kind == "int" else "a number"
-        form = r"[+-]?\d{1,18}" if self.kind == "int" else r"[+-]?\d{1,15}(\.\d{1,9})?"
-        if not re.fullmatch(form, text):
-            raise ValueError(f"The setting {self.name} is {wanted}, not {text}.")
-        number: int | float = int(text) if self.kind == "int" else float(text)
-        if not self.least <= number <= self.most:
-            raise ValueError(f"The setting {self.name} lies within {self.least} and {self.most}; {text} does not.")
-        return number
-
-    def write(self, value: Value) -> str:
-        return str(value).lower() if self.kind == "bool" else str(value)
+_CIDRS = r"([0-9A-Fa-f.:]+/\d{1,3}(, ?[0-9A-Fa-f.:]+/\d{1,3})*)?"
 
 
 def _limits() -> Iterator[Setting]:
@@ -132,12 +38,6 @@ def _threshold(name: str, what: str) -> Setting:
     described = f"the part of {what} from which on an alert is raised"
     return Setting(f"{name}.capacity.notificationthreshold", 0.75, described, "Alert", 0, 1, group=_ALERTS)
 
-
-_ALERTS, _EVENTS, _USAGE = ("Management Server", "Alerts"), ("Management Server", "Events"), ("Usage Server", "Usage")
-_WEBHOOKS = ("Management Server", "Webhooks")
-_VMS, _HOSTS = ("Compute", "Virtual Machines"), ("Compute", "Hosts")
-_REQUESTS, _PROJECTS = ("Access", "Requests"), ("Access", "Projects")
-_JOBS, _LOGIN = ("Management Server", "Jobs"), ("Access", "Login")
 
 _NOTICES = (
     Setting(
@@ -178,7 +78,7 @@ _NOTICES = (
         "",
         "private networks that webhooks may reach, as CIDRs separated by commas",
         "Webhook",
-        pattern=r"([0-9A-Fa-f.:]+/\d{1,3}(, ?[0-9A-Fa-f.:]+/\d{1,3})*)?",
+        pattern=_CIDRS,
         group=_WEBHOOKS,
     ),
     Setting(
@@ -194,84 +94,9 @@ _NOTICES = (
     Setting("webhook.delivery.tries", 3, "how often a delivery is tried", "Webhook", 1, 20, group=_WEBHOOKS),
 )
 
-_CALLS = (
-    Setting(
-        "api.allowed.source.cidr.list",
-        "0.0.0.0/0,::/0",
-        "where calls may come from, as CIDRs separated by commas",
-        scopes=(Account,),
-        group=_REQUESTS,
-        networks=True,
-    ),
-    Setting("api.key.access", True, "API keys sign calls", "System", scopes=(Domain,), group=_REQUESTS),
-    Setting(
-        "api.source.cidr.checks.enabled",
-        True,
-        "calls come only from api.allowed.source.cidr.list",
-        group=_REQUESTS,
-    ),
-    Setting("api.throttling.enabled", False, "accounts may make so many calls in an interval only", group=_REQUESTS),
-    Setting(
-        "api.throttling.interval", 1, "the seconds of an interval, from its first call", "Advanced", 1, 86400,
-        group=_REQUESTS,
-    ),
-    Setting(
-        "api.throttling.max",
-        25,
-        "the calls that an account may make in an interval; root administrators have no limit",
-        "Advanced",
-        1,
-        scopes=(Account,),
-        group=_REQUESTS,
-    ),
-    Setting(
-        "proxy.cidr",
-        "",
-        "the proxies before the API, as CIDRs separated by commas: they are believed who called them",
-        group=_REQUESTS,
-        networks=True,
-    ),
-    Setting(
-        "proxy.header.names",
-        "X-Forwarded-For",
-        "the headers in which those proxies tell it, the first that is there counts",
-        pattern=r"[A-Za-z][A-Za-z0-9-]{0,63}(, ?[A-Za-z][A-Za-z0-9-]{0,63}){0,7}",
-        group=_REQUESTS,
-    ),
-    Setting("proxy.header.verify", False, "read the caller's address from what proxies tell", group=_REQUESTS),
-)  # fmt: skip
-
-
-def _login(name: str, default: Value, description: str, least: float = 0, most: float = 255, **more: Any) -> Setting:
-    """One for passwords and second factors, which a domain may have for itself."""
-    return Setting(
-        name, default, description, "Advanced", least, most, **{"scopes": (Domain,), "group": _LOGIN, **more}
-    )
-
-
-_POLICY = "password.policy"
-_ATTEMPTS = "wrong passwords or codes of a user until none is looked at any more for a while; 0 for any number"
-_LOGINS = (
-    _login("enable.user.2fa", False, "users may set up a second factor for logins"),
-    _login("incorrect.login.attempts.allowed", 5, _ATTEMPTS, 0, 1000, scopes=()),
-    _login("incorrect.login.lock.minutes", 15, "minutes from the last of them until that ends", 1, 1440, scopes=()),
-    _login("mandate.user.2fa", False, "users must set up a second factor at login, where enable.user.2fa is true"),
-    _login(f"{_POLICY}.allowPasswordToContainUsername", True, "a password may hold the user's name"),
-    _login(f"{_POLICY}.minimum.digits", 0, "how many digits 0 to 9 a password has at least"),
-    _login(f"{_POLICY}.minimum.length", 4, "how many characters a password has at least", 4),
-    _login(f"{_POLICY}.minimum.lowercase.letters", 0, "how many letters a to z a password has at least"),
-    _login(f"{_POLICY}.minimum.special.characters", 0, "how many neither letters nor digits a password has at least"),
-    _login(f"{_POLICY}.minimum.uppercase.letters", 0, "how many letters A to Z a password has at least"),
-    _login(f"{_POLICY}.regex", ".+", "an expression that a password as a whole matches", is_expression=True),
-    _login("session.timeout", 30, "minutes without a call after which a login ends", 5, 10080, scopes=()),
-    _login("user.2fa.default.provider", "totp", "the kind of second factor where none is named", options=("totp",)),
-    _login("user.2fa.issuer", "CloudStack", "what authenticator applications show", pattern=r"[^\s:][^:]{0,63}"),
-)
-
 _ALL = (
     *_NOTICES,
-    *_CALLS,
-    *_LOGINS,
+    *ACCESS,
     Setting("allow.user.create.projects", True, "users may make projects; else administrators only", group=_PROJECTS),
     Setting(
         "allow.user.expunge.recover.vm",
@@ -290,10 +115,6 @@ _ALL = (
         scopes=(Cluster,),
         group=_HOSTS,
     ),
-    _threshold("cluster.cpu.allocated", "a cluster's CPU that is claimed"),
-    _threshold("cluster.memory.allocated", "a cluster's memory that is claimed"),
-    _threshold("cluster.storage", "a cluster's primary storage that is used"),
-    _threshold("cluster.storage.allocated", "a cluster's primary storage that is claimed"),
     Setting(
         "default.page.size",
         500,
@@ -360,6 +181,24 @@ _ALL = (
         100,
         scopes=(Cluster,),
         group=_HOSTS,
+    ),
+    Setting(
+        "oauth2.allowed.networks",
+        "",
+        "private networks in which OAuth providers may be, as CIDRs separated by commas",
+        "Secure",
+        pattern=_CIDRS,
+        group=_LOGIN,
+    ),
+    Setting("oauth2.enabled", False, "users may log in by OAuth providers", "Secure", group=_LOGIN),
+    Setting(
+        "oauth2.login.page",
+        "",
+        "the page of this server to which browsers come after a login at /client/oauth, with #sessionkey=; without "
+        "one they get the answer of a login",
+        "Secure",
+        pattern=r"(/([A-Za-z0-9._~-][A-Za-z0-9._~/-]*)?)?",
+        group=_LOGIN,
     ),
     Setting(
         "project.invite.required",

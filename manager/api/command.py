@@ -88,6 +88,7 @@ class ApiCommand:
     """One command of the API. `shape` is list, object, success or flat; `event` is CloudStack's event type.
 
     One that `is_open` needs no login; one that `is_early` is possible before the second factor of a login is verified.
+    `ahead` of an open command asks others than the database, by the request and the engine, before the transaction.
     """
 
     name: str
@@ -103,6 +104,7 @@ class ApiCommand:
     object_key: str = ""
     is_open: bool = False
     is_early: bool = False
+    ahead: Callable[..., Any] | None = None
     takes_given: bool = False
     parameters: dict[str, Parameter] = field(default_factory=dict)
 
@@ -134,6 +136,7 @@ def command(  # noqa: PLR0913 - the facts of a command, all by keyword
     object_key: str = "",
     is_open: bool = False,
     is_early: bool = False,
+    ahead: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated handler. Its docstring's first paragraph is the command's description.
 
@@ -161,6 +164,7 @@ def command(  # noqa: PLR0913 - the facts of a command, all by keyword
             object_key=object_key or response.object_key,
             is_open=is_open,
             is_early=is_early,
+            ahead=ahead,
             takes_given="given" in inspect.signature(handler).parameters,
             parameters=parameters,
         )

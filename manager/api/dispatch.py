@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from manager import access, configuration
 from manager.api import authentication, loading, origin, record, throttle
 from manager.api.call import Call
-from manager.api.command import COMMANDS, OPEN_COMMANDS, ApiCommand, Page
+from manager.api.command import COMMANDS, OPEN_COMMANDS, Page
 from manager.api.errors import (
     CS_OTHER,
     INTERNAL,
@@ -47,8 +47,10 @@ def answer(request: Incoming, engine: Engine | None = None) -> Reply:
     name = request.names.get("command", "")
     reached: list[Asked] = []
     spend = cache(throttle.spend)  # a call counts once, however often its transaction is tried
+    opened = OPEN_COMMANDS.get(name.lower())
     try:
-        return _retrying(lambda: _answer(request, engine, reached, spend))
+        learned = opened.ahead(request, engine) if opened and opened.ahead else None
+        return _retrying(lambda: _answer(request, engine, reached, spend, learned))
     except Exception as error:  # noqa: BLE001 - the caller must get an answer
         refusal = _refusal(error, name, reached)
     if reached and reached[0].event:
@@ -79,30 +81,30 @@ def _is_transient(error: DBAPIError) -> bool:
     return bool(original.args) and original.args[0] in _RETRY_NUMBERS
 
 
-def _answer(request: Incoming, engine: Engine | None, reached: list[Asked], spend: throttle.Spend) -> Reply:
+def _answer(
+    request: Incoming, engine: Engine | None, reached: list[Asked], spend: throttle.Spend, learned: object
+) -> Reply:
     reached.clear()
     with transaction(engine) as session:
         try:
-            return _answer_in(session, origin.located(session, request), reached, spend)
+            return _answer_in(session, origin.located(session, request), reached, spend, learned)
         except Kept as refusal:  # the transaction ends without an exception, and so with a commit
             kept = refusal
     raise kept
 
 
-def _answer_in(session: Session, request: Incoming, reached: list[Asked], spend: throttle.Spend) -> Reply:
+def _answer_in(
+    session: Session, request: Incoming, reached: list[Asked], spend: throttle.Spend, learned: object
+) -> Reply:
     opened = OPEN_COMMANDS.get(request.names.get("command", "").lower())
     if opened is not None:
-        return _answer_open(session, opened, request)
+        open_call = OpenCall(session, request, learned)
+        return Reply(200, {opened.wrapper: opened.handler(open_call)}, cookies=open_call.cookies)
     caller = _caller(session, request)
     throttle.demand(session, caller.account, spend)
     call = _call(session, caller, request, reached)
     _demand_post(call, request)
     return Reply(200, {call.api.wrapper: _run(call, request)})
-
-
-def _answer_open(session: Session, api: ApiCommand, request: Incoming) -> Reply:
-    open_call = OpenCall(session, request)
-    return Reply(200, {api.wrapper: api.handler(open_call)}, cookies=open_call.cookies)
 
 
 def _caller(session: Session, request: Incoming) -> authentication.Caller:

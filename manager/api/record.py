@@ -95,6 +95,8 @@ def told_parameters(given: Mapping[str, str]) -> dict[str, str]:
         if name in _UNSIGNED or name == "command":
             continue
         told[name] = HIDDEN if SECRET.search(name) else _IN_URL.sub(f"{HIDDEN}@", value)[:LONGEST_VALUE]
+    if "value" in told and SECRET.search(given.get("name", "")):
+        told["value"] = HIDDEN
     for name, value in given.items():
         entry = _MAP_KEY.match(name)
         if entry and SECRET.search(value) and f"{entry[1]}value" in told:

@@ -14,6 +14,7 @@ from manager.models.catalog import (
     TemplateShare,
 )
 from manager.models.compute import Nic, NicAddress, UserData, Vm, VmFigures, Volume
+from manager.models.entrance import LdapLink, LdapServer, OauthCode, OauthProvider
 from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
 from manager.models.identity import (
     Account,
@@ -77,12 +78,12 @@ __all__ = [
     "Account", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base",
     "ClientToken", "Cluster", "Configuration", "Counter", "Dedication", "DiskOffering", "Domain", "DomainLimit",
     "DomainUse", "EgressRule", "Entity", "EventRow", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
-    "IpForwardingRule", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "NetworkRule", "Nic", "NicAddress",
-    "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
-    "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
-    "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
-    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "Network", "NetworkOffering",
+    "NetworkRule", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory",
+    "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember",
+    "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role",
+    "RolePermission", "Router", "ScopedSetting", "SecondFactor", "ServiceOffering", "ServiceProvider", "SshKeyPair",
+    "StaticNatRule", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob",
+    "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm",
+    "VmFigures", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

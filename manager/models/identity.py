@@ -104,7 +104,8 @@ class User(Entity, Base):
 
     Whose `second_factor_mandated` is set sets one up at the next login. `api_key_access` says whether keys sign for
     the user: Enabled, Disabled, or Inherit, as the account's says; the account's Inherit leaves it to the setting
-    api.key.access.
+    api.key.access. `source` says who keeps the password: native (here), or ldap (a directory; `password_hash` fits
+    nothing).
     """
 
     __tablename__ = "users"
@@ -121,6 +122,7 @@ class User(Entity, Base):
     failed_logins: Mapped[int] = mapped_column(default=0)
     last_attempt: Mapped[float] = mapped_column(Double(), default=0.0)
     second_factor_mandated: Mapped[bool] = mapped_column(default=False)
+    source: Mapped[str] = mapped_column(STATE, default="native")
 
 
 class SecondFactor(Base):

@@ -15,6 +15,7 @@ from manager.models import (
     Base,
     Dedication,
     InstanceGroup,
+    LdapLink,
     Network,
     SshKeyPair,
     Tag,
@@ -133,7 +134,7 @@ WAYS = (
 ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook)
 """The kinds of things that are nothing but their row, which is removed with the account."""
 
-FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare)
+FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink)
 """What is deleted with the account, since it says nothing any more."""
 
 

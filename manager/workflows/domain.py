@@ -13,6 +13,8 @@ from manager.models import (
     Base,
     DiskOffering,
     Domain,
+    LdapLink,
+    LdapServer,
     NetworkOffering,
     OfferingDomain,
     ServiceOffering,
@@ -79,10 +81,13 @@ def remove_domains(run: Run) -> Outcome:
         return None
     lock_tree(session)
     ids = list(session.scalars(select(Domain.id).where(within(domain)).with_for_update()))
+    servers = update(LdapServer).where(LdapServer.domain_id.in_(ids), LdapServer.removed.is_(None))
+    write(session, servers.values(removed=utcnow(), live=None))
     held = contents(session, ids)
     if held:
         raise StepFailed(f"The domain {domain.shown_path} still holds {held}.")
     remove_offerings(session, OfferingDomain.domain_id.in_(ids))
+    write(session, delete(LdapLink).where(LdapLink.domain_id.in_(ids)))
     write(session, update(Domain).where(Domain.id.in_(ids)).values(removed=utcnow(), live=None))
     return None
 

@@ -10,6 +10,9 @@ its secret is given.
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -28,6 +31,22 @@ from tests.unit.workflows.cloud import Cloud
 FOLDER = Path(__file__).parents[2] / "api_docs" / "examples"
 STEP_KEYS = {"command", "by", "with", "keep", "setup", "fails"}
 DONE, FAILED = 1, 2
+
+
+@contextmanager
+def directory() -> Iterator[dict[str, str]]:
+    """An LDAP directory with two people."""
+    from tests.slapd import Slapd, example  # apart, as it fetches a package
+
+    with tempfile.TemporaryDirectory() as folder:
+        slapd = Slapd(Path(folder))
+        slapd.load(example())
+        with slapd:
+            yield {"ldapport": str(slapd.port), "truststore": str(slapd.certificate)}
+
+
+NEEDS: dict[str, Callable[[], AbstractContextManager[dict[str, str] | None]]] = {"ldap_directories": directory}
+"""What runs beside a scenario, and gives it names."""
 
 
 def scenarios() -> list[Path]:
@@ -69,6 +88,12 @@ class World:
 
 def run(file: Path, world: World) -> list[dict[str, Any]]:
     """The examples of the scenario: command, by, method, request line, answer, and result where it is a job."""
+    with NEEDS.get(file.stem, nullcontext)() as names:
+        world.names |= names or {}
+        return _run(file, world)
+
+
+def _run(file: Path, world: World) -> list[dict[str, Any]]:
     same = Sameness(file.stem, world.names, world.cloud.directory)
     examples = []
     for number, step in enumerate(yaml.safe_load(file.read_text())):

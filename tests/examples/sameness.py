@@ -19,6 +19,7 @@ DRAWN: dict[str, Any] = {
     "secretcode": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "codefor2fa": "123456",
     "privatekey": "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----\n",
     "document": '{"agent_id": "...", "broker_url": "...", "broker_password": "...", "manager_public_key": "..."}',
+    "ldapport": "389",
     "fingerprint": "43:51:43:a1:b5:fc:8b:b7:0a:3a:a9:b1:0f:66:73:a8",
 }  # fmt: skip
 """Fields whose values are drawn by chance, or measured, and what is shown for them."""
@@ -52,6 +53,8 @@ class Sameness:
                 self.shown.setdefault(value, str(uuid.uuid5(NAMESPACE, name)))
             elif name in DRAWN:
                 self.shown.setdefault(value, DRAWN[name])
+                if value.isdecimal():
+                    self.shown.setdefault(int(value), int(DRAWN[name]))
 
     def begin_step(self, number: int) -> None:
         self.step = number

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from manager import db
 from manager import models as m
+from manager.api import oauth_login
 from manager.app import create_app
 from manager.models import Account, NetworkOffering, UsageJob, UsageRecord, meters
 from tests.client import Api, Caller
@@ -45,6 +46,7 @@ def make(engine: Engine, directory: Path) -> World:
         for name, model in (("pool", m.StoragePool), ("store", m.ImageStore), ("range", m.VlanIpRange)):
             names[name] = session.scalars(select(model.id).order_by(model.created).limit(1)).one()
         _use(session, names)
+        _redeem(session, names)
     api("updateHost", id=names["host2"], allocationstate="Disable")  # which of two takes a machine is chance
     return World(api, cloud, {"admin": api.admin, "tenant": tenant}, names)
 
@@ -60,3 +62,15 @@ def _use(session: Session, names: dict[str, str]) -> None:
         job_id=job.id, type=meters.TEMPLATE, account_id=names["accountid"], zone_id=names["zone"],
         resource_id=names["template"], facts=facts, started=USED_DAY, ended=end, raw=24.0,
     ))  # fmt: skip
+
+
+def _redeem(session: Session, names: dict[str, str]) -> None:
+    """A provider that has redeemed a code of the tenant's."""
+    session.get_one(m.User, names["user"]).email = "tenant@example.org"
+    provider = m.OauthProvider(
+        name="corp", description="Our directory", issuer="https://login.example.org/realms/corp", client_id="pileus",
+        secret_key="-", redirect_uri="https://cloud.example.org/client/oauth/corp/callback", live="corp",
+    )  # fmt: skip
+    session.add(provider)
+    session.flush()
+    oauth_login.keep(session, provider, "the-code", "tenant@example.org")

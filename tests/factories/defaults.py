@@ -135,6 +135,11 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "webhook_id": _of(m.Webhook), "account_id": _account, "payload_url": "https://hooks.example.org/",
         "payload": "{}",
     },
+    m.LdapServer: {"hostname": "ldap.example.org", "port": lambda _factory, number: number},
+    m.OauthProvider: {
+        "name": _named("provider"), "description": "a provider", "issuer": "https://login.example.org",
+        "client_id": "pileus", "secret_key": "secret", "redirect_uri": "https://cloud.example.org/back",
+    },
     m.NicAddress: {
         "nic_id": _of(m.Nic), "network_id": _of(m.Network),
         "address": lambda _factory, number: f"10.2.{number // 256}.{number % 256}",

@@ -116,6 +116,11 @@ class CreateAccount(NewUser):
 @command("createAccount", CreateAccount, AccountResponse, creates=True, roles=ADMINS, event="ACCOUNT.CREATE")
 def create_account(call: Call, given: Given) -> Account:
     """Make an account and its first user."""
+    return make_account(call, given)
+
+
+def make_account(call: Call, given: Given, source: str = "native") -> Account:
+    """The new account of the parameters of createAccount; `source` says who keeps its user's password."""
     domain = open_domain(call, given.domainid or call.domain)
     role = _role(call, given)
     _check_role(call, role, domain)
@@ -133,7 +138,7 @@ def create_account(call: Call, given: Given) -> Account:
     )
     call.add(account, taken=_taken(domain, name))
     call.session.add(ResourceUse(account_id=account.id))
-    add_user(call, account, given)
+    add_user(call, account, given, source)
     return account
 
 

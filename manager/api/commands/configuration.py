@@ -14,6 +14,7 @@ from manager.api.fields import Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str
 from manager.configuration import GROUPS, SETTINGS, Setting
 from manager.models import Account, Cluster, Domain, StoragePool, Zone
+from manager.models.changes import HIDDEN
 
 PLACES = ("zoneid", "clusterid", "storageid", "domainid", "accountid")
 
@@ -51,7 +52,7 @@ def _describe(row: Placed, value: configuration.Value) -> Shown:
     setting = row.setting
     return {
         "name": setting.name,
-        "value": setting.write(value),
+        "value": HIDDEN if setting.is_secret and value else setting.write(value),
         "defaultvalue": setting.write(setting.default),
         "type": setting.shown_type,
         "options": ",".join(setting.options) or None,

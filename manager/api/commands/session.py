@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import select
 
 from manager import configuration
-from manager.api import attempts, origin, second_factor, sessions
+from manager.api import attempts, ldap_login, origin, second_factor, sessions
+from manager.api.admission import domain_path
 from manager.api.call import hours_from_utc
 from manager.api.command import EVERYONE, Request, command
 from manager.api.errors import CS_OTHER, ApiError, Kept, missing
@@ -55,12 +56,11 @@ class Login(Request):
 
 @dataclass
 class Found:
-    """A user whose name was given, and what its login depends on; `provider` is that of its verified second factor."""
+    """A user whose name was given, and what its login depends on."""
 
     user: User
     account: Account
     domain: Domain
-    provider: str | None
 
     @property
     def may_enter(self) -> bool:
@@ -74,7 +74,7 @@ def _decoy() -> str:
     return hash_password("no user has this")
 
 
-@command("login", Login, LoginResponse, roles=EVERYONE, shape="flat", is_open=True)
+@command("login", Login, LoginResponse, roles=EVERYONE, shape="flat", is_open=True, ahead=ldap_login.proof)
 def login(call: OpenCall) -> dict[str, Any]:
     """Open a session for a user's name and password.
 
@@ -87,27 +87,39 @@ def login(call: OpenCall) -> dict[str, Any]:
     for name in ("username", "password"):
         if not names.get(name):
             raise missing("login", name)
-    path = "/" + names.get("domain", "").strip("/")
-    found = _find(call, names["username"], path if path == "/" else path + "/")
+    path = domain_path(names.get("domain", ""))
+    proof: ldap_login.Proof | None = call.learned
+    if proof is not None and proof.user_id is None:
+        ldap_login.add_proven(call.session, proof)
+    found = _find(call, names["username"], path)
     hashed = found.user.password_hash if found and _may_enter(call, found) else _decoy()
     most = attempts.most_passwords(call.session)
     claimed = attempts.claim(call.session, found.user.id if found else "", most, password_hash=hashed)
-    if not password_matches(hashed if claimed else _decoy(), names["password"]) or not claimed or found is None:
+    matches = password_matches(hashed if claimed else _decoy(), names["password"])
+    if found is None or not claimed or not (matches or _is_proven(proof, found)):
         _note(call, found, f"login: {_reason(call, found, claimed=claimed)}", level="ERROR")
         raise Kept(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
-    return _enter(call, found)
+    shown = enter(call, found.user, found.account, found.domain)
+    # while a second factor is awaited, the count of wrong attempts stays
+    (attempts.forget if shown["is2faverified"] == "true" else attempts.take_back)(call.session, found.user.id)
+    return shown
+
+
+def _is_proven(proof: ldap_login.Proof | None, found: Found) -> bool:
+    """Whether a directory, which keeps the password of the user, takes it."""
+    return proof is not None and proof.user_id in (None, found.user.id)
 
 
 def _may_enter(call: OpenCall, found: Found) -> bool:
     return found.may_enter and origin.may_call(call.session, found.account, call.request.source)
 
 
-def _enter(call: OpenCall, found: Found) -> dict[str, Any]:
-    """Open the session; while a second factor is awaited, the count of wrong attempts stays."""
-    session, user = call.session, found.user
-    rule = second_factor.rules_of(session, [found.domain])[found.domain.id]
-    awaited = found.provider is not None or rule.binds(user)
-    (attempts.take_back if awaited else attempts.forget)(session, user.id)
+def enter(call: OpenCall, user: User, account: Account, domain: Domain) -> dict[str, Any]:
+    """Open a session of the user, who is known by now, and describe it; it may await a second factor."""
+    session, found = call.session, Found(user, account, domain)
+    verified = SecondFactor.user_id == user.id, SecondFactor.verified
+    provider = session.scalar(select(SecondFactor.provider).where(*verified))
+    awaited = provider is not None or second_factor.rules_of(session, [domain])[domain.id].binds(user)
     token, key = sessions.open_session(session, user.id, verified=not awaited)
     _note(call, found, f"login: User {user.id}" + (", a second factor is awaited" if awaited else ""))
     call.cookies.update(JSESSIONID=token, sessionkey=key)
@@ -116,8 +128,8 @@ def _enter(call: OpenCall, found: Found) -> dict[str, Any]:
         "sessionkey": key,
         "is2faenabled": str(awaited).lower(),
         "is2faverified": str(not awaited).lower(),
-        "providerfor2fa": found.provider,
-        "issuerfor2fa": configuration.value(session, second_factor.ISSUER, found.domain),
+        "providerfor2fa": provider,
+        "issuerfor2fa": configuration.value(session, second_factor.ISSUER, domain),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
@@ -155,10 +167,9 @@ def _note(call: OpenCall, found: Found | None, description: str, *, level: str =
 def _find(call: OpenCall, username: str, path: str) -> Found | None:
     """The user of that name, whether it may enter or not, in the domain of that id or path."""
     query = (
-        select(User, Account, Domain, SecondFactor.provider)
+        select(User, Account, Domain)
         .join(Account, Account.id == User.account_id)
         .join(Domain, Domain.id == Account.domain_id)
-        .outerjoin(SecondFactor, and_(SecondFactor.user_id == User.id, SecondFactor.verified))
         .where(User.username == username, User.removed.is_(None), Domain.removed.is_(None))
     )
     domain_id = call.request.names.get("domainid")

@@ -19,7 +19,7 @@ from manager.api.response import Bool, Int, Response, Shown, Str, SuccessRespons
 from manager.api.rows import by_id
 from manager.models import Account, ApiKey, Domain, Role, SecondFactor, User, WorkflowRow
 from manager.models.identity import INHERIT, KEYS_DISABLED, KEYS_ENABLED, RESOURCE_ADMIN
-from manager.secrets import hash_password, password_matches
+from manager.secrets import hash_password, password_matches, unusable_hash
 
 KEY_ACCESS = (KEYS_ENABLED, KEYS_DISABLED, INHERIT)
 
@@ -37,7 +37,7 @@ class UserResponse(Response):
     accountid = Str("the id of the user's account")
     account = Str("the user's account")
     accounttype = Int("0 user, 1 root administrator, 2 domain administrator, 3 resource administrator")
-    usersource = Str("native: the password is kept here")
+    usersource = Str("native: the password is kept here; ldap: a directory keeps it")
     roleid = Str("the id of the account's role")
     roletype = Str("the type of the account's role")
     rolename = Str("the account's role")
@@ -88,7 +88,7 @@ def _describe(row: User, account: Account, domain: Domain, role: Role) -> Shown:
         "accountid": account.id,
         "account": account.name,
         "accounttype": account.type,
-        "usersource": "native",
+        "usersource": row.source,
         "roleid": role.id,
         "roletype": role.type,
         "rolename": role.name,
@@ -111,21 +111,26 @@ class NewUser(Request):
     timezone = Text("the time zone, such as Europe/Berlin")
 
 
-def add_user(call: Call, account: Account, given: Given) -> User:
-    """:raises Invalid: the password breaks the policy of the domain, or the domain has a user of that name"""
-    domain = call.session.get_one(Domain, account.domain_id)
+def add_user(call: Call, account: Account, given: Given, source: str = "native") -> User:
+    """:raises Invalid: the password, if kept here, breaks the domain's policy, or the domain has such a user"""
     user = User(
         account_id=account.id,
         username=given.username,
-        password_hash=hash_password(demand_good(call.session, given.password, given.username, domain)),
+        password_hash=_first_hash(call, account, given) if source == "native" else unusable_hash(),
         first_name=given.firstname,
         last_name=given.lastname,
         email=given.email,
         timezone=given.timezone,
+        source=source,
         live=f"{account.domain_id}/{given.username.lower()}",
     )
     added: User = call.add(user, taken=f"The account's domain has a user {given.username} already.")
     return added
+
+
+def _first_hash(call: Call, account: Account, given: Given) -> str:
+    domain = call.session.get_one(Domain, account.domain_id)
+    return hash_password(demand_good(call.session, given.password, given.username, domain))
 
 
 class CreateUser(NewUser):
@@ -144,7 +149,7 @@ class ListUsers(OwnerListRequest):
     username = Text("only users of this name")
     accounttype = Integer("only users of accounts of this type", most=RESOURCE_ADMIN)
     state = Choice("only users in this state", ("enabled", "disabled", "locked"))
-    usersource = Choice("only users whose password is kept there", ("native",))
+    usersource = Choice("only users whose password is kept there", ("native", "ldap"))
     apikeyaccess = Choice("only users of whom this is said of API keys", KEY_ACCESS, roles=ROOT)
 
 
@@ -160,6 +165,8 @@ def list_users(call: Call, **filters: Any) -> Page:
         query = query.where(User.state == filters["state"])
     if filters["apikeyaccess"] is not None:
         query = query.where(User.api_key_access == filters["apikeyaccess"])
+    if filters["usersource"] is not None:
+        query = query.where(User.source == filters["usersource"])
     if filters["accounttype"] is not None:
         query = query.where(User.account_id.in_(select(Account.id).where(Account.type == filters["accounttype"])))
     if filters["keyword"]:
@@ -218,6 +225,8 @@ def update_user(call: Call, given: Given) -> User:
 
 def _change_password(call: Call, user: User, given: Given) -> None:
     own = user.id == call.user.id
+    if user.source != "native":
+        raise Invalid(f"The password of the user {user.username} is kept by {user.source}, and is changed there.")
     if own and given.currentpassword is None:
         raise Invalid("To change your own password, give the present one as currentpassword.")
     if not own and not (call.is_root_admin or call.is_domain_admin):

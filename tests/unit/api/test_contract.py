@@ -51,6 +51,11 @@ DEVIATIONS = {
         )
     },
     "setupUserTwoFactorAuthentication/codefor2fa": "taking away one's own second factor needs a code of it",
+    "registerOauthProvider/issuerurl": "names any issuer of OpenID Connect, where CloudStack knows two or three",
+    "updateOauthProvider/issuerurl": "as above",
+    "oauthprovider.issuerurl": "as above",
+    "oauthemail.email": "CloudStack declares the fields of a provider, and answers with this",
+    "oauthlogin/domainId": "CloudStack says number, and takes a number or an identifier",
     "login/domainId": "CloudStack says number, and takes a number or an identifier",
     "virtualmachine.reason": "tells a tenant why a machine is not in the state that it wants",
     "alert.resolved": "tells when the cause of an alert was gone",
@@ -63,6 +68,8 @@ DEVIATIONS = {
     "api.response.response": "the objects inside are described as the object around them",
 }
 """What differs on purpose, and why: `command`, `command/parameter` (* for all commands) or `object key.field`."""
+SHAPES = {"linkAccountToLdap": ("object", "linkAccountToLdap"), "verifyOAuthCodeAndGetUser": ("object", "oauthemail")}
+"""What CloudStack declares otherwise than it answers."""
 JSON_TYPES = {
     "string": "string", "integer": "integer", "long": "integer", "float": "number", "double": "number",
     "boolean": "boolean", "date": "date", "list": "array", "set": "array", "map": "object",
@@ -131,6 +138,7 @@ def test_parameters(name):
 @pytest.mark.parametrize("name", KNOWN)
 def test_shape(name):
     is_async, creates, wrapper, shape, key, _, _ = facts()["commands"][name]
+    shape, key = SHAPES.get(name, (shape, key))
     ours = COMMANDS[name]
     assert ours.is_async == is_async
     if is_async:
