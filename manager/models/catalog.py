@@ -9,9 +9,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity
 
+DOMAIN_ROUTER = "domainrouter"
+DEFAULT_ROUTER_OFFERING = "4880766e-8174-5f41-b513-4f6ee219a71e"
+"""The id of the service offering of virtual routers that comes with every cloud."""
+
 
 class ServiceOffering(Entity, Base):
-    """`cpus`, `cpu_mhz` (of each CPU) and `memory` (bytes) are 0 where the user chooses at deployment."""
+    """`cpus`, `cpu_mhz` (of each CPU) and `memory` (bytes) are 0 where the user chooses at deployment.
+
+    `system_vm_type` is NULL but for those of virtual routers. A router is no guest and claims nothing of its host's
+    CPUs and memory: it takes the offering's host tags, and shows its name.
+    """
 
     __tablename__ = "service_offerings"
 
@@ -27,6 +35,7 @@ class ServiceOffering(Entity, Base):
     limit_cpu_use: Mapped[bool] = mapped_column(default=False)
     customized: Mapped[bool] = mapped_column(default=False)
     root_disk_size: Mapped[int] = mapped_column(BigInteger, default=0)
+    system_vm_type: Mapped[str | None] = mapped_column(STATE)
     state: Mapped[str] = mapped_column(STATE, default="Active")
     sort_key: Mapped[int] = mapped_column(default=0)
 
@@ -48,7 +57,10 @@ class DiskOffering(Entity, Base):
 
 
 class NetworkOffering(Entity, Base):
-    """`services` maps a service ('Dhcp') to its provider ('VirtualRouter')."""
+    """`services` maps a service ('Dhcp') to its provider ('VirtualRouter').
+
+    `service_offering_id` is that of its networks' virtual routers, NULL where they have none.
+    """
 
     __tablename__ = "network_offerings"
 
@@ -65,6 +77,7 @@ class NetworkOffering(Entity, Base):
     broadcast: Mapped[bool] = mapped_column(default=False)
     network_rate: Mapped[int | None]
     services: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    service_offering_id: Mapped[str | None] = mapped_column(ForeignKey("service_offerings.id"))
     sort_key: Mapped[int] = mapped_column(default=0)
 
 
