@@ -13,8 +13,8 @@ from manager.api import dispatch, wire
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
 from manager.config import settings
+from manager.servers import VERSION, is_leaving, start_beating
 
-VERSION = "4.22.0.0"
 MAX_BODY_BYTES = 2 * 2**20
 
 _HEADERS = {
@@ -31,6 +31,8 @@ def create_app(engine: Engine | None = None) -> Flask:
     """The application over `engine`, or over the database of the settings."""
     logs.set_up(settings().log_level)
     load_all()
+    if engine is None:
+        start_beating()
     app = Flask("pileus", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
@@ -44,6 +46,8 @@ def create_app(engine: Engine | None = None) -> Flask:
         except SQLAlchemyError as error:
             log.warning("database unreachable", error=str(error))
             return {"status": "database unreachable"}, 503
+        if is_leaving():
+            return {"status": "this management server is prepared for maintenance or shutdown"}, 503
         return {"status": "ok"}, 200
 
     for rule in ("/client/api", "/client/api/", "/client/api/<path:rest>"):

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import access, configuration
+from manager import access, configuration, servers
 from manager.api import authentication, loading, record
 from manager.api.call import Call
 from manager.api.command import COMMANDS, OPEN_COMMANDS, ApiCommand, Page
@@ -34,6 +34,7 @@ from manager.models import WorkflowRow, changes
 
 ATTEMPTS = 4
 LONGEST_TOKEN = 128
+LEAVING = "Maintenance or Shutdown has been initiated on this management server. Can not accept new jobs"
 _RETRY_STATES = frozenset({"40001", "40P01"})
 _RETRY_NUMBERS = frozenset({1205, 1213, 1020})
 
@@ -115,6 +116,8 @@ def _call(session: Session, name: str, request: Incoming, reached: list[Asked]) 
     if call is None or not access.allows(caller.role, caller.account, call.api):
         text = f"The API [{name}] does not exist or is not available for the account {caller.account.name}."
         raise ApiError(UNSUPPORTED, text)
+    if call.api.is_async and servers.is_leaving():
+        raise ApiError(503, LEAVING)
     if call.api.event:
         changes.watch(session)
     return call

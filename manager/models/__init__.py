@@ -41,6 +41,7 @@ from manager.models.rules import (
     PortForwardingRule,
     StaticNatRule,
 )
+from manager.models.servers import ManagementServer
 from manager.models.topology import (
     Agent,
     Cluster,
@@ -76,7 +77,8 @@ __all__ = [
     "Account", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base",
     "ClientToken", "Cluster", "Configuration", "Counter", "Dedication", "DiskOffering", "Domain", "DomainLimit",
     "DomainUse", "EgressRule", "Entity", "EventRow", "FirewallRule", "Host", "ImageStore", "InstanceGroup",
-    "Inventory", "IpForwardingRule", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "NetworkRule", "Nic",
+    "Inventory", "IpForwardingRule", "LeaseRow", "LoginSession", "ManagementServer",
+    "Network", "NetworkOffering", "NetworkRule", "Nic",
     "NicAddress", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
     "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
     "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting",

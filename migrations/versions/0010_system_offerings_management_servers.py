@@ -20,6 +20,32 @@ def upgrade() -> None:
     op.add_column("service_offerings", sa.Column("system_vm_type", sa.String(length=32), nullable=True))
     for table, column, target in REFERENCES:
         add_reference(table, column, target)
+    op.add_column("public_addresses", sa.Column("dedication_id", sa.String(length=36), nullable=True))
+
+
+    op.create_table(
+        "management_servers",
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.String(length=255), nullable=False),
+        sa.Column("kernel", sa.String(length=255), nullable=False),
+        sa.Column("distribution", sa.String(length=255), nullable=False),
+        sa.Column("booted", sa.DateTime(), nullable=True),
+        sa.Column("started", sa.DateTime(), nullable=True),
+        sa.Column("stopped", sa.DateTime(), nullable=True),
+        sa.Column("last_seen", sa.Double(), nullable=False),
+        sa.Column("wanted", sa.String(length=32), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("idle_since", sa.Double(), nullable=True),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("created", sa.DateTime(), nullable=False),
+        sa.Column("removed", sa.DateTime(), nullable=True),
+        sa.Column("live", sa.String(length=400), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_management_servers")),
+        sa.UniqueConstraint("live", name=op.f("uq_management_servers_live")),
+    )
+    op.create_index(op.f("ix_management_servers_removed"), "management_servers", ["removed"])
 
 
 def add_reference(table: str, column: str, target: str) -> None:
@@ -32,6 +58,8 @@ def add_reference(table: str, column: str, target: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("management_servers")
+    op.drop_column("public_addresses", "dedication_id")
     for table, column, _ in reversed(REFERENCES):
         if op.get_bind().dialect.name != "sqlite":
             op.drop_constraint(op.f(f"fk_{table}_{column}"), table, type_="foreignkey")

@@ -16,6 +16,7 @@ from manager.api.opening import OpenCall
 from manager.api.response import Int, Response, Str
 from manager.models import Account, ApiKey, Domain, EventRow, User
 from manager.secrets import hash_password, password_matches
+from manager.servers import own_id
 
 BAD_LOGIN = "Failed to authenticate user {} in domain {}; please provide valid credentials"
 
@@ -36,6 +37,7 @@ class LoginResponse(Response):
     is2faenabled = Str("whether the user has a second factor")
     is2faverified = Str("whether the second factor is verified")
     issuerfor2fa = Str("who issues the second factor")
+    managementserverid = Str("the id of the management server that answered")
 
 
 class LogoutResponse(Response):
@@ -122,6 +124,7 @@ def _describe(user: User, account: Account, domain: Domain, key: str, *, has_key
         "is2faenabled": "false",
         "is2faverified": "true",
         "issuerfor2fa": "CloudStack",
+        "managementserverid": own_id(),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
