@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 from flask import Flask, Response, request
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from agents import log as logs
@@ -13,7 +13,7 @@ from manager.api import dispatch, wire
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
 from manager.config import settings
-from manager.servers import VERSION, is_leaving, start_beating
+from manager.servers import VERSION, another_is_up, is_leaving, own_id, start_beating
 
 MAX_BODY_BYTES = 2 * 2**20
 
@@ -42,11 +42,11 @@ def create_app(engine: Engine | None = None) -> Flask:
     def healthz() -> tuple[dict[str, str], int]:
         try:
             with (engine or db.engine()).connect() as connection:
-                connection.execute(select(1))
+                another = connection.scalar(another_is_up(own_id()))
         except SQLAlchemyError as error:
             log.warning("database unreachable", error=str(error))
             return {"status": "database unreachable"}, 503
-        if is_leaving():
+        if is_leaving() and another:
             return {"status": "this management server is prepared for maintenance or shutdown"}, 503
         return {"status": "ok"}, 200
 

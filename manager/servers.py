@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -184,6 +184,12 @@ def shown_state() -> ColumnElement[str]:
     idle = and_(learnt, ManagementServer.idle_since < epoch() - LEARNT_SECONDS)
     ready = [(and_(ManagementServer.wanted == wanted, idle), state) for wanted, state in READY.items()]
     return case((is_lost(), DOWN), *ready, else_=ManagementServer.wanted)
+
+
+def another_is_up(server_id: str | None) -> Select[bool]:
+    """Whether another server than this one is Up."""
+    others = (ManagementServer.id != server_id, ManagementServer.removed.is_(None))
+    return select(exists().where(*others, shown_state() == UP))
 
 
 def prepare(session: Session, server: ManagementServer, wanted: str, present: str) -> bool:

@@ -90,6 +90,11 @@ class DedicateHost(DedicateRequest):
 
 
 def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> WorkflowRow:
+    """As `keep`, as a job that is done."""
+    return call.job_done(keep(call, thing, domain, account))
+
+
+def keep(call: Call, thing: Any, domain: Domain, account: str | None) -> Dedication:
     """Keep the thing for the domain or its account, if nothing of others runs there.
 
     :raises Invalid: something does, or it is dedicated already
@@ -106,7 +111,7 @@ def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> Wor
     )
     call.add(row, taken=f"The {kind} {thing.name} is dedicated already; release it first.")
     _refuse_others(call, thing, domain, owner)
-    return call.job_done(row)
+    return row
 
 
 def _refuse_others(call: Call, thing: Any, domain: Domain, owner: Account | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from manager import servers
 from manager.api.call import Call
@@ -186,9 +186,7 @@ def cancel_shutdown(call: Call, managementserverid: ManagementServer) -> Managem
 )
 def prepare_for_maintenance(call: Call, managementserverid: ManagementServer) -> ManagementServer:
     """Have a server take no new jobs, and no work of others, until that is cancelled, also after it is started."""
-    others = (ManagementServer.id != managementserverid.id, ManagementServer.removed.is_(None))
-    query = select(func.count()).select_from(ManagementServer).where(*others, servers.shown_state() == servers.UP)
-    if not call.session.scalar(query):
+    if not call.session.scalar(servers.another_is_up(managementserverid.id)):
         raise Invalid("No other management server is Up, so none would carry on with jobs meanwhile.")
     return _prepare(call, managementserverid, servers.MAINTENANCE, servers.UP)
 
