@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import EVERYONE, ROOT, Given, ListRequest, Page, Request, command
+from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.commands.capacity import CapacityResponse, capacities_of
 from manager.api.commands.dedication import keep
 from manager.api.commands.ipv4 import address, cidr, optional_address
@@ -137,7 +137,7 @@ class ListZones(ListRequest):
     ids = ListOf(Ref(Zone, "a zone"), "only these zones")
     name = Text("only the zone of this name")
     networktype = Text("only zones of this kind of network")
-    domainid = Ref(Domain, "only zones that are kept for this domain", roles=ROOT)
+    domainid = Ref(Domain, "only zones that are kept for this domain")
     available = Flag("false: only zones where the caller has virtual machines", default=True)
     showcapacities = Flag("show the capacities too", default=False)
     tags = MapOf("only zones with all of these tags")
