@@ -266,7 +266,8 @@ def _role_reach(call: Call, right: str) -> Condition:
 def _open_to(call: Call, model: type[Any]) -> Condition:
     if model in PUBLIC:
         return true()
-    return offered(model, related(call.domain, below_too=call.is_domain_admin))
+    here = offered(model, related(call.domain, below_too=call.is_domain_admin))
+    return and_(here, ServiceOffering.system_vm_type.is_(None)) if model is ServiceOffering else here
 
 
 def _not_mightier(call: Call, model: type[Any]) -> Condition:

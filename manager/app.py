@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 from flask import Flask, Response, request
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from agents import log as logs
@@ -14,8 +14,8 @@ from manager.api.commands import load_all
 from manager.api.errors import ApiError
 from manager.config import settings
 from manager.memory import keep_what_is_loaded
+from manager.servers import VERSION, another_is_up, is_leaving, own_id, start_beating
 
-VERSION = "4.22.0.0"
 MAX_BODY_BYTES = 2 * 2**20
 
 _HEADERS = {
@@ -32,6 +32,8 @@ def create_app(engine: Engine | None = None) -> Flask:
     """The application over `engine`, or over the database of the settings."""
     logs.set_up(settings().log_level)
     load_all()
+    if engine is None:
+        start_beating()
     app = Flask("pileus", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
@@ -41,10 +43,12 @@ def create_app(engine: Engine | None = None) -> Flask:
     def healthz() -> tuple[dict[str, str], int]:
         try:
             with (engine or db.engine()).connect() as connection:
-                connection.execute(select(1))
+                another = connection.scalar(another_is_up(own_id()))
         except SQLAlchemyError as error:
             log.warning("database unreachable", error=str(error))
             return {"status": "database unreachable"}, 503
+        if is_leaving() and another:
+            return {"status": "this management server is prepared for maintenance or shutdown"}, 503
         return {"status": "ok"}, 200
 
     for rule in ("/client/api", "/client/api/", "/client/api/<path:rest>"):

@@ -18,6 +18,7 @@ from agents.bus import ANSWERS, REPORTS, Message, make_app, send
 from manager.config import settings
 
 ORCHESTRATOR = "orchestrator"
+QUEUES = [ORCHESTRATOR, ANSWERS, REPORTS]
 PATIENCE_SECONDS = 1.0
 SWIFT_SECONDS = 0.3
 REST_SECONDS = 3.0
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 
 @cache
 def app() -> Celery:
-    return make_app(settings().broker_url, [ORCHESTRATOR, ANSWERS, REPORTS])
+    return make_app(settings().broker_url, QUEUES)
 
 
 @cache

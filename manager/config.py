@@ -12,7 +12,8 @@ class Settings(BaseSettings):
     """What a management process must know before it can reach its database; everything else is in the database.
 
     `secret_key_file` holds 32 bytes in base64 and seals secret columns; `signing_key_file` holds the Ed25519
-    private key (PEM) that signs commands to agents. Both are made by `manager.cli init-keys`.
+    private key (PEM) that signs commands to agents. Both are made by `manager.cli init-keys`. `server_name` is that of
+    the management server, alike in all its processes; the machine's name when empty.
     """
 
     model_config = SettingsConfigDict(env_prefix="PILEUS_")
@@ -23,6 +24,7 @@ class Settings(BaseSettings):
     secret_key_file: Path = Path("/etc/pileus/secret.key")
     signing_key_file: Path = Path("/etc/pileus/signing.pem")
     sweep_seconds: float = 5.0
+    server_name: str = ""
     log_level: str = "INFO"
 
 

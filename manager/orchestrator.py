@@ -15,11 +15,12 @@ from typing import Any
 
 import structlog
 from celery import Celery
+from celery.signals import worker_ready
 from sqlalchemy.exc import DBAPIError
 
 from agents import log as logs
 from agents.bus import worker_arguments
-from manager import celery_app, reports, workflows
+from manager import celery_app, reports, servers, workflows
 from manager.broker import assert_accounts
 from manager.config import settings
 from manager.configuration import value
@@ -46,22 +47,51 @@ def register(app: Celery) -> None:
 
     @app.task(name="manager.advance", bind=False)
     def advance(workflow_id: str) -> None:
-        engine.advance(workflow_id)
+        with servers.underway():
+            engine.advance(workflow_id)
 
     @app.task(name="manager.answers", bind=False)
     def answers(envelopes: Any) -> None:
-        reports.take_answers(envelopes)
+        with servers.underway():
+            reports.take_answers(envelopes)
 
     @app.task(name="manager.report", bind=False)
     def report(envelope: Any) -> None:
-        reports.take(envelope)
+        with servers.underway():
+            reports.take(envelope)
+
+
+class Intake:
+    """The queues of this worker, from which it takes nothing while its server is leaving."""
+
+    def __init__(self) -> None:
+        self._consumer: Any = None
+        self._is_open = True
+        worker_ready.connect(self._ready, weak=False)
+
+    def _ready(self, sender: Any, **_facts: Any) -> None:
+        self._consumer = sender
+
+    def follow(self) -> None:
+        """Take from the queues, or not, as the server's state says by now; the consumer does so in its own thread."""
+        is_open = not servers.is_leaving()
+        if self._consumer is None or is_open == self._is_open:
+            return
+        change = self._consumer.add_task_queue if is_open else self._consumer.cancel_task_queue
+        for name in celery_app.QUEUES:
+            self._consumer.call_soon(change, name)
+        self._is_open = is_open
+        log.info("queues", taken=is_open)
 
 
 def repeat(stop: threading.Event, seconds: float, work: Callable[[], None]) -> None:
-    """Do `work` every so often until `stop`. Whatever fails in it, the next time comes."""
+    """Do `work` every so often until `stop`, unless its server is leaving. Whatever fails, the next time comes."""
     while not stop.wait(seconds):
+        if servers.is_leaving():
+            continue
         try:
-            work()
+            with servers.underway():
+                work()
         except DBAPIError as error:
             log.warning("database unreachable", duty=work.__name__, error=str(error))
         except Exception as error:
@@ -145,6 +175,8 @@ def main() -> None:
     app = celery_app.app()
     register(app)
     keep_what_is_loaded()
+    servers.beat(starting=True)
+    servers.start_beating(Intake().follow)
     stop = threading.Event()
     for duty in (keep_sweeping, keep_watching, keep_delivering):
         threading.Thread(target=duty, args=(stop,), daemon=True).start()
@@ -152,6 +184,7 @@ def main() -> None:
         app.worker_main(worker_arguments("threads", WORKERS))
     finally:
         stop.set()
+        servers.say_stopped()
 
 
 if __name__ == "__main__":

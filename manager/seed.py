@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region
+from manager.db import write
+from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region, Router, ServiceOffering
+from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
 
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 VIRTUAL_ROUTER = "VirtualRouter"
@@ -44,6 +46,7 @@ def seed(session: Session) -> None:
         for name in names:
             type_id = stable_id("os_type", name)
             _ensure(session, OsType, type_id, id=type_id, name=name, category_id=category_id, live=name)
+    _router_offering(session)
     _offering(
         session,
         "DefaultIsolatedNetworkOfferingWithSourceNatService",
@@ -58,7 +61,24 @@ def _offering(session: Session, name: str, text: str, **values: Any) -> None:
     offering_id = stable_id("network_offering", name)
     services = dict.fromkeys(ROUTER_SERVICES, VIRTUAL_ROUTER)
     values = {"id": offering_id, "live": name, "is_default": True, "services": services, **values}
+    values["service_offering_id"] = DEFAULT_ROUTER_OFFERING
     _ensure(session, NetworkOffering, offering_id, name=name, display_text=text, **values)
+
+
+def _router_offering(session: Session) -> None:
+    """What virtual routers have that have nothing else; those from before there was one get it."""
+    name = "System Offering For Software Router"
+    size = {"cpus": 1, "cpu_mhz": 500, "memory": 256 * 2**20, "storage_type": "shared"}
+    _ensure(
+        session, ServiceOffering, DEFAULT_ROUTER_OFFERING, id=DEFAULT_ROUTER_OFFERING, name=name, display_text=name,
+        live=name.lower(), system_vm_type=DOMAIN_ROUTER, **size,
+    )  # fmt: skip
+    session.flush()
+    for offering in session.scalars(select(NetworkOffering).where(NetworkOffering.service_offering_id.is_(None))):
+        if VIRTUAL_ROUTER in offering.services.values():
+            offering.service_offering_id = DEFAULT_ROUTER_OFFERING
+    bare = update(Router).where(Router.service_offering_id.is_(None))
+    write(session, bare.values(service_offering_id=DEFAULT_ROUTER_OFFERING))
 
 
 def _ensure(session: Session, model: type[Any], key: Any, **values: Any) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import access, configuration
+from manager import access, configuration, servers
 from manager.api import authentication, loading, origin, record, throttle
 from manager.api.call import Call
 from manager.api.command import COMMANDS, OPEN_COMMANDS, Page
@@ -36,6 +36,7 @@ from manager.models import WorkflowRow, changes
 
 ATTEMPTS = 4
 LONGEST_TOKEN = 128
+LEAVING = "Maintenance or Shutdown has been initiated on this management server. Can not accept new jobs"
 _RETRY_STATES = frozenset({"40001", "40P01"})
 _RETRY_NUMBERS = frozenset({1205, 1213, 1020})
 
@@ -136,6 +137,8 @@ def _call(session: Session, caller: authentication.Caller, request: Incoming, re
     if call is None or not _may(call):
         text = f"The API [{name}] does not exist or is not available for the account {caller.account.name}."
         raise ApiError(UNSUPPORTED, text)
+    if call.api.is_async and servers.is_leaving():
+        raise ApiError(503, LEAVING)
     if call.api.event:
         changes.watch(session)
     return call

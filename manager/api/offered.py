@@ -14,7 +14,8 @@ from manager.api.errors import Denied, Invalid
 from manager.api.fields import ListOf
 from manager.api.response import Shown
 from manager.db import write
-from manager.models import Account, Domain, OfferingDomain, OfferingZone, Zone
+from manager.models import Account, Domain, OfferingDomain, OfferingZone, ServiceOffering, Zone
+from manager.models.catalog import DEFAULT_ROUTER_OFFERING
 
 PUBLIC, ALL_ZONES = "public", "all"
 
@@ -82,6 +83,11 @@ def shown_limits(call: Call, rows: Iterable[Any]) -> dict[str, Shown]:
         found[key].setdefault("zoneid", []).append(zone_id)
         found[key].setdefault("zone", []).append(name)
     return {key: {name: ",".join(values) for name, values in fields.items()} for key, fields in found.items()}
+
+
+def default_router_offering(call: Call) -> str | None:
+    """The id of the service offering of virtual routers that have no other; None where it is not seeded."""
+    return call.session.scalar(select(ServiceOffering.id).filter_by(id=DEFAULT_ROUTER_OFFERING))
 
 
 def listed(call: Call, model: type[Any], given: Given, *, recursive: bool = False) -> list[ColumnElement[bool]]:

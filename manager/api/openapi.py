@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from manager.api.command import COMMANDS, ApiCommand
-from manager.api.commands.discovery import VERSION
 from manager.api.fields import Choice, Integer, ListOf, MapList, Parameter, Text
 from manager.api.pages import responses
 from manager.api.response import Out, Response
+from manager.servers import VERSION
 
 Schema = dict[str, Any]
 

@@ -46,7 +46,7 @@ def owner_shown(account: str, project_id: str | None, project: str | None) -> di
 def tags_of(call: Call, rows: Sequence[Any]) -> dict[str, list[dict[str, Any]]]:
     """By resource id: the tags of the rows, as responses show them; [] for a row that has none."""
     found: dict[str, list[dict[str, Any]]] = {row.id: [] for row in rows}
-    tags = call.session.scalars(select(Tag).where(Tag.resource_id.in_(found)).order_by(Tag.key)).all()
+    tags = _tags(call, found)
     owners = owners_of(call, tags)
     for tag in tags:
         found[tag.resource_id].append(
@@ -59,6 +59,21 @@ def tags_of(call: Call, rows: Sequence[Any]) -> dict[str, list[dict[str, Any]]]:
             }
         )
     return found
+
+
+def bare_tags_of(call: Call, rows: Sequence[Any]) -> dict[str, list[dict[str, str]]]:
+    """As `tags_of`, with nothing but key and value: CloudStack's networks, public addresses and rules show them so.
+
+    Ansible's cs_ip_address looks for a tag that is equal to {key, value}.
+    """
+    found: dict[str, list[dict[str, str]]] = {row.id: [] for row in rows}
+    for tag in _tags(call, found):
+        found[tag.resource_id].append({"key": tag.key, "value": tag.value})
+    return found
+
+
+def _tags(call: Call, ids: Iterable[str]) -> Sequence[Tag]:
+    return call.session.scalars(select(Tag).where(Tag.resource_id.in_(ids)).order_by(Tag.key)).all()
 
 
 def by_id(call: Call, model: type[Any], ids: Iterable[Any]) -> dict[Any, Any]:

@@ -43,6 +43,7 @@ from manager.models.rules import (
     PortForwardingRule,
     StaticNatRule,
 )
+from manager.models.servers import ManagementServer
 from manager.models.topology import (
     Agent,
     Cluster,
@@ -78,12 +79,13 @@ __all__ = [
     "Account", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base",
     "ClientToken", "Cluster", "Configuration", "Counter", "Dedication", "DiskOffering", "Domain", "DomainLimit",
     "DomainUse", "EgressRule", "Entity", "EventRow", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
-    "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "Network", "NetworkOffering",
-    "NetworkRule", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory",
-    "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember",
-    "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role",
-    "RolePermission", "Router", "ScopedSetting", "SecondFactor", "ServiceOffering", "ServiceProvider", "SshKeyPair",
-    "StaticNatRule", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob",
-    "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm",
-    "VmFigures", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
+    "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "ManagementServer", "Network",
+    "NetworkOffering", "NetworkRule", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain",
+    "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
+    "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
+    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
+    "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
+    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
+    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",
+    "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

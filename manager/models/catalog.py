@@ -9,6 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity
 
+DOMAIN_ROUTER = "domainrouter"
+DEFAULT_ROUTER_OFFERING = "4880766e-8174-5f41-b513-4f6ee219a71e"
+"""The id of the service offering of virtual routers that comes with every cloud."""
+
 
 class DiskTraits:
     """How the disks of an offering are made and used; `io_limits` has the fields of storage.types.IoLimits."""
@@ -24,6 +28,8 @@ class ServiceOffering(DiskTraits, Entity, Base):
 
     `bounds` says between what: mincpunumber, maxcpunumber, minmemory and maxmemory (MiB), each where there is one.
     `network_rate` is in Mbit/s. `lease_days` and `lease_action` are those of VMs that ask for no lease of their own.
+    `system_vm_type` is NULL but for those of virtual routers. A router is no guest and claims nothing of its host's
+    CPUs and memory: it takes the offering's host tags, and shows its name.
     """
 
     __tablename__ = "service_offerings"
@@ -45,6 +51,7 @@ class ServiceOffering(DiskTraits, Entity, Base):
     planner: Mapped[str | None] = mapped_column(STATE)
     lease_days: Mapped[int | None]
     lease_action: Mapped[str | None] = mapped_column(STATE)
+    system_vm_type: Mapped[str | None] = mapped_column(STATE)
     state: Mapped[str] = mapped_column(STATE, default="Active")
     sort_key: Mapped[int] = mapped_column(default=0)
 
@@ -66,7 +73,10 @@ class DiskOffering(DiskTraits, Entity, Base):
 
 
 class NetworkOffering(Entity, Base):
-    """`services` maps a service ('Dhcp') to its provider ('VirtualRouter')."""
+    """`services` maps a service ('Dhcp') to its provider ('VirtualRouter').
+
+    `service_offering_id` is that of its networks' virtual routers, NULL where they have none.
+    """
 
     __tablename__ = "network_offerings"
 
@@ -83,6 +93,7 @@ class NetworkOffering(Entity, Base):
     broadcast: Mapped[bool] = mapped_column(default=False)
     network_rate: Mapped[int | None]
     services: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    service_offering_id: Mapped[str | None] = mapped_column(ForeignKey("service_offerings.id"))
     sort_key: Mapped[int] = mapped_column(default=0)
 
 

@@ -39,7 +39,10 @@ class AffinityMember(Base):
 
 
 class Dedication(Base):
-    """A zone, pod, cluster or host (`resource_type`) kept for one account, or for a domain and all below it."""
+    """What is kept for one account, or for a domain and all below it.
+
+    `resource_type` is Zone, Pod, Cluster, Host or VlanIpRange.
+    """
 
     __tablename__ = "dedications"
 

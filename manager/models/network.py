@@ -48,6 +48,7 @@ class Router(Entity, Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"))
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
+    service_offering_id: Mapped[str | None] = mapped_column(ForeignKey("service_offerings.id"))
     state: Mapped[str] = mapped_column(STATE, default="Stopped")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
 

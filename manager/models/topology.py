@@ -186,7 +186,9 @@ class VlanIpRange(Entity, Base):
 class PublicAddress(Base):
     """One public IPv4 address of a range; free while `network_id` is NULL, taken by one guarded UPDATE.
 
-    While `releasing`, a job takes it back from its network, and no new rule can be made on it.
+    While `releasing`, a job takes it back from its network, and no new rule can be made on it. `dedication_id` is that
+    of its range: it stands here too, so that the UPDATE that takes the address sees whether it is kept for another by
+    now. It says nothing once there is no such dedication.
     """
 
     __tablename__ = "public_addresses"
@@ -198,6 +200,7 @@ class PublicAddress(Base):
     address: Mapped[str] = mapped_column(STATE)
     mac: Mapped[str] = mapped_column(STATE, unique=True)
     account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
+    dedication_id: Mapped[str | None] = mapped_column(ID)
     network_id: Mapped[str | None] = mapped_column(ForeignKey("networks.id"), index=True)
     source_nat: Mapped[bool] = mapped_column(default=False)
     allocated: Mapped[dt.datetime | None]

@@ -7,7 +7,7 @@ import random
 import secrets
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Insert, Select, func, insert, or_, select, update
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from manager.db import write
 from manager.models import (
     Account,
+    Dedication,
     Network,
     Nic,
     NicAddress,
@@ -27,8 +28,10 @@ from manager.models import (
     utcnow,
 )
 from manager.placement import limits
+from manager.placement.dedication import kept
 
 TRIES = 12
+SOME = 32
 _random = random.SystemRandom()
 
 
@@ -161,6 +164,7 @@ def source_nat_of(session: Session, network_id: str) -> PublicAddress | None:
 def take_public_address(session: Session, network: Network, *, source_nat: bool, wanted: str = "") -> PublicAddress:
     """A free public address of the zone (`wanted`, when given), now the network's and counted on its account.
 
+    Those that are kept for the account or its domain come first, and those that are kept for others never.
     All addresses of a network are on the physical network of its source NAT: its router has one public interface.
 
     :raises NoAddress: none is free, or the wanted one is not
@@ -168,15 +172,16 @@ def take_public_address(session: Session, network: Network, *, source_nat: bool,
     """
     limits.claim(session, session.get_one(Account, network.account_id), public_addresses=1)
     for _ in range(TRIES):
-        free = session.scalars(_free_public(network, wanted).limit(32)).all()
+        free = _free_public(session, network, wanted)
         if not free:
             raise NoAddress(_none_free(wanted))
-        chosen = _random.choice(free)
+        chosen, dedication_id = _random.choice(free)
+        as_seen = PublicAddress.dedication_id.is_not_distinct_from(dedication_id)
         values = {"network_id": network.id, "account_id": network.account_id, "allocated": utcnow()}
         taken = write(
             session,
             update(PublicAddress)
-            .where(PublicAddress.id == chosen, PublicAddress.network_id.is_(None))
+            .where(PublicAddress.id == chosen, PublicAddress.network_id.is_(None), as_seen)
             .values(source_nat=source_nat, releasing=False, display=True, **values),
         )
         if taken:
@@ -184,8 +189,26 @@ def take_public_address(session: Session, network: Network, *, source_nat: bool,
     raise NoAddress("Public addresses are being taken by others at this moment; try again.")
 
 
-def _free_public(network: Network, wanted: str) -> Select[Any]:
-    query = select(PublicAddress.id).where(PublicAddress.zone_id == network.zone_id, PublicAddress.network_id.is_(None))
+def _free_public(session: Session, network: Network, wanted: str) -> list[tuple[str, str | None]]:
+    """Some free addresses that the network may have: (id, id of the dedication of its range)."""
+    query = _beside_source_nat(network, wanted)
+    rows = session.execute(query.limit(SOME)).all()
+    if rows and rows[0].dedication_id is not None:
+        own = kept(session, network.account_id).own
+        known = select(Dedication.id)
+        free = or_(PublicAddress.dedication_id.is_(None), PublicAddress.dedication_id.not_in(known))
+        rows = session.execute(query.where(free | PublicAddress.range_id.in_(own)).limit(SOME)).all()
+        rows = [row for row in rows if row.range_id in own] or rows
+    return [(row.id, row.dedication_id) for row in rows]
+
+
+def _beside_source_nat(network: Network, wanted: str) -> Select[str, str | None, str]:
+    """Free addresses on the physical network of the network's source NAT, if it has one; dedicated ones first."""
+    query = (
+        select(PublicAddress.id, PublicAddress.dedication_id, PublicAddress.range_id)
+        .where(PublicAddress.zone_id == network.zone_id, PublicAddress.network_id.is_(None))
+        .order_by(PublicAddress.dedication_id.is_(None))
+    )
     held = (
         select(VlanIpRange.physical_network_id)
         .join(PublicAddress, PublicAddress.range_id == VlanIpRange.id)

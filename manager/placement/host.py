@@ -157,7 +157,7 @@ def _verdict(host: Any, need: Need, pools: Sequence[Any], ties: Ties) -> Verdict
 
 def _host_reason(host: Any, need: Need, cpu_limit: float, memory_limit: float) -> str:
     """The first thing that stands against the host, or nothing."""
-    missing = _tags(need.host_tags) - _tags(host.tags)
+    missing = tags_in(need.host_tags) - tags_in(host.tags)
     free_mhz, free_memory = cpu_limit - host.cpu_used, memory_limit - host.memory_used
     enabled = host.cluster_state == "Enabled" and host.pod_state == "Enabled"
     against = (
@@ -190,7 +190,7 @@ def _pool_for(need: Need, pools: Sequence[Any]) -> tuple[Any, str]:
             reason = f"its storage pool {pool.pool_name} is {pool.pool_state}"
         elif not need.pool_id and need.storage_type not in ("", _type(pool)):
             reason = f"its storage pool {pool.pool_name} is {_type(pool)}, {need.storage_type} storage is needed"
-        elif not _tags(need.storage_tags) <= _tags(pool.pool_tags):
+        elif not tags_in(need.storage_tags) <= tags_in(pool.pool_tags):
             reason = f"its storage pool {pool.pool_name} lacks the tag {need.storage_tags}"
         elif not need.pool_id and pool.allocated + need.disk > pool.capacity * pool.overprovision:
             free = (pool.capacity * pool.overprovision - pool.allocated) / MIB
@@ -204,7 +204,7 @@ def _type(pool: Any) -> str:
     return "local" if pool.pool_host_id else "shared"
 
 
-def _tags(text: str) -> set[str]:
+def tags_in(text: str) -> set[str]:
     return {tag.strip() for tag in text.split(",") if tag.strip()}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import delete, func, select
 
 from manager.db import write
@@ -15,6 +13,7 @@ from manager.models import (
     Nic,
     PublicAddress,
     Router,
+    ServiceOffering,
     ServiceProvider,
     VirtualRouterElement,
     WorkflowRow,
@@ -25,6 +24,7 @@ from manager.models.states import NETWORK_MOVES, ROUTER_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
 from manager.placement.dedication import kept
+from manager.placement.host import tags_in
 from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import forget_rules
@@ -78,11 +78,12 @@ def back_to_allocated(run: Run) -> Outcome:
 def place_router(run: Run) -> Outcome:
     """Give the network its router: a row, the gateway address, a public address, and the host with fewest routers."""
     network = network_of(run)
-    services = _services_of(run, network)
+    offering = _offering_of(run, network)
+    services = offering.services
     if not SERVED_BY_ROUTER & set(services):
         return None
-    router = router_of(run) or _new_router(run, network)
-    router.host_id = _host_for_router(run, network)
+    router = router_of(run) or _new_router(run, network, offering.service_offering_id)
+    router.host_id = _host_for_router(run, network, router)
     router.state = "Starting"
     router.generation += 1
     try:
@@ -99,8 +100,8 @@ def place_router(run: Run) -> Outcome:
     return None
 
 
-def _services_of(run: Run, network: Network) -> dict[str, Any]:
-    """The services of the network's offering.
+def _offering_of(run: Run, network: Network) -> NetworkOffering:
+    """The network's offering.
 
     :raises StepFailed: its physical network has no new virtual routers
     """
@@ -112,15 +113,16 @@ def _services_of(run: Run, network: Network) -> dict[str, Any]:
         .outerjoin(VirtualRouterElement, VirtualRouterElement.provider_id == ServiceProvider.id)
         .where(NetworkOffering.id == network.offering_id)
     )
-    offering, state, is_enabled = run.session.execute(query).one()
+    row = run.session.execute(query).one()
+    offering: NetworkOffering = row[0]
+    state, is_enabled = row[1:]
     if state == "Disabled" or is_enabled is False:
         raise StepFailed(f"Network {network.name} can have no router: the provider VirtualRouter of its physical "
                          "network, or the element of that, is disabled.", 534)  # fmt: skip
-    services: dict[str, Any] = offering.services
-    return services
+    return offering
 
 
-def _new_router(run: Run, network: Network) -> Router:
+def _new_router(run: Run, network: Network, service_offering_id: str | None) -> Router:
     number = next_number(run.session, "router")
     router = Router(
         number=number,
@@ -128,6 +130,7 @@ def _new_router(run: Run, network: Network) -> Router:
         network_id=network.id,
         account_id=network.account_id,
         zone_id=network.zone_id,
+        service_offering_id=service_offering_id,
         live=network.id,
     )
     run.session.add(router)
@@ -135,27 +138,30 @@ def _new_router(run: Run, network: Network) -> Router:
     return router
 
 
-def _host_for_router(run: Run, network: Network) -> str:
-    """Of the hosts that are not dedicated to others, the one with fewest routers.
+def _host_for_router(run: Run, network: Network, router: Router) -> str:
+    """Of the hosts that are not dedicated to others and have the tags of its offering, the one with fewest routers.
 
     :raises StepFailed: there is none
     """
     held = func.count(Router.id)
     others = kept(run.session, network.account_id).others
+    wanted = select(ServiceOffering.host_tags).filter_by(id=router.service_offering_id).scalar_subquery()
     query = (
-        select(Host.id)
+        select(Host.id, Host.tags, wanted)
         .outerjoin(Router, (Router.host_id == Host.id) & Router.removed.is_(None))
         .where(Host.zone_id == network.zone_id, Host.removed.is_(None))
         .where(Host.state == "Up", Host.resource_state == "Enabled")
         .where(*(column.not_in(others) for column in (Host.id, Host.cluster_id, Host.pod_id, Host.zone_id) if others))
-        .group_by(Host.id)
+        .group_by(Host.id, Host.tags)
         .order_by(held, Host.id)
-        .limit(1)
     )
-    host_id = run.session.scalar(query)
+    hosts = run.session.execute(query).all()
+    tags = tags_in(hosts[0][2] or "") if hosts else set()
+    host_id: str | None = next((key for key, own, _ in hosts if tags <= tags_in(own)), None)
     if host_id is None:
         zone = run.session.get_one(Zone, network.zone_id)
         kind = "Up, Enabled and not dedicated to others" if others else "Up and Enabled"
+        kind += f" with the host tags {', '.join(sorted(tags))}" if tags else ""
         raise StepFailed(f"No host of zone {zone.name} is {kind}, so the router has no place.", 533)
     return host_id
 

@@ -6,15 +6,7 @@ Run by the Python that has libcloud: libcloud_journey.py PORT KEY SECRET ZONE
 import json
 import sys
 
-from libcloud.compute.drivers.cloudstack import CloudStackNetworkOffering, CloudStackNodeDriver
-
-
-def _isolated(driver):
-    """By the list itself: ex_list_network_offerings fails on offerings whose router has no service offering."""
-    listed = driver._sync_request(command="listNetworkOfferings", method="GET")["networkoffering"]
-    facts = next(one for one in listed if one["isdefault"])
-    shown = (facts["name"], facts["displaytext"], facts["guestiptype"], facts["id"])
-    return CloudStackNetworkOffering(*shown, facts.get("serviceofferingid"), facts["forvpc"], driver)
+from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
 
 
 def main(port, key, secret, zone):
@@ -22,7 +14,8 @@ def main(port, key, secret, zone):
     location = next(one for one in driver.list_locations() if one.name == zone)
     image = next(one for one in driver.list_images(location=location) if one.name == "tiny")
     size = next(one for one in driver.list_sizes(location=location) if one.name == "tiny")
-    offering = _isolated(driver)
+    isolated = "DefaultIsolatedNetworkOfferingWithSourceNatService"
+    offering = next(one for one in driver.ex_list_network_offerings() if one.name == isolated)
     network = driver.ex_create_network("Libcloud network", "libcloud", offering, location)
     pair = driver.create_key_pair("libcloud")
     made = driver.create_node(

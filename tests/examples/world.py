@@ -14,6 +14,7 @@ from manager import models as m
 from manager.api import oauth_login
 from manager.app import create_app
 from manager.models import Account, NetworkOffering, UsageJob, UsageRecord, meters
+from manager.servers import VERSION
 from tests.client import Api, Caller
 from tests.examples.runner import World
 from tests.factories import Factory
@@ -24,6 +25,7 @@ AGENT_KEY = base64.b64encode(bytes(range(32))).decode()
 USER_AGENT = "CloudStack client"
 USED_DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 """The day whose usage is in records. That of the scenarios' own time differs in each run."""
+FOR_EVER = 4e9
 
 
 def make(engine: Engine, directory: Path) -> World:
@@ -47,8 +49,22 @@ def make(engine: Engine, directory: Path) -> World:
             names[name] = session.scalars(select(model.id).order_by(model.created).limit(1)).one()
         _use(session, names)
         _redeem(session, names)
+        _servers(session, names)
     api("updateHost", id=names["host2"], allocationstate="Disable")  # which of two takes a machine is chance
     return World(api, cloud, {"admin": api.admin, "tenant": tenant}, names)
+
+
+def _servers(session: Session, names: dict[str, str]) -> None:
+    """Two management servers that beat for ever, and one that ended long ago."""
+    machine = {"version": VERSION, "kernel": "6.1.0-40-amd64", "distribution": "Debian GNU/Linux 12 (bookworm)",
+               "booted": USED_DAY, "started": USED_DAY + dt.timedelta(hours=1)}  # fmt: skip
+    facts = {"processors": 4, "memory_total": 8 * 2**30, "memory_free": 5 * 2**30, "collected": 1767229200}
+    for number, seen in enumerate((FOR_EVER, FOR_EVER, 0.0), start=1):
+        name, address = f"manager{number}", f"192.0.2.{number}"
+        row = m.ManagementServer(name=name, live=name, address=address, last_seen=seen, facts=facts, **machine)
+        session.add(row)
+        session.flush()
+        names[name] = row.id
 
 
 def _use(session: Session, names: dict[str, str]) -> None:

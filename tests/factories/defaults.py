@@ -129,6 +129,7 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "role_id": _of(m.Role), "rule": _named("command"), "permission": "allow",
         "position": lambda _factory, number: number,
     },
+    m.ManagementServer: {"name": _named("server")},
     m.Alert: {"type": 7, "name": "ALERT.COMPUTE.HOST", "description": "a host is down"},
     m.Webhook: {"name": _named("webhook"), "account_id": _account, "payload_url": "https://hooks.example.org/"},
     m.WebhookDelivery: {

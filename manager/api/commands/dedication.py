@@ -50,6 +50,11 @@ class DedicateRequest(Request):
 
 
 def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> WorkflowRow:
+    """As `keep`, as a job that is done."""
+    return call.job_done(keep(call, thing, domain, account))
+
+
+def keep(call: Call, thing: Any, domain: Domain, account: str | None) -> Dedication:
     """Keep the thing for the domain or its account, if nothing of others runs there.
 
     :raises Invalid: something does, or it is dedicated already
@@ -67,7 +72,7 @@ def dedicate(call: Call, thing: Any, domain: Domain, account: str | None) -> Wor
     )
     call.add(row, taken=f"The {kind} {thing.name} is dedicated already; release it first.")
     _refuse_others(call, thing, domain, owner)
-    return call.job_done(row)
+    return row
 
 
 HOSTS_OF = {Zone: Host.zone_id, Pod: Host.pod_id, Cluster: Host.cluster_id, Host: Host.id}

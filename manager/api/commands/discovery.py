@@ -12,8 +12,7 @@ from manager.api.command import COMMANDS, EVERYONE, Page, Request, command
 from manager.api.errors import Invalid
 from manager.api.fields import Text
 from manager.api.response import Bool, Int, Long, Many, Response, Shown, Str
-
-VERSION = "4.22.0.0"
+from manager.servers import VERSION
 
 
 class ApiParameterResponse(Response):

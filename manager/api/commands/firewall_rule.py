@@ -27,7 +27,7 @@ from manager.api.commands.tag import TagResponse
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, ListOf, Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse
-from manager.api.rows import tags_of
+from manager.api.rows import bare_tags_of
 from manager.models import EgressRule, FirewallRule, Network, NetworkRule, PublicAddress, WorkflowRow
 from manager.workflows.rules import add_rules, start_for
 
@@ -56,7 +56,7 @@ class FirewallResponse(Response):
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[NetworkRule]) -> list[Shown]:
-        addresses, tags = addresses_of(call, rows), tags_of(call, rows)
+        addresses, tags = addresses_of(call, rows), bare_tags_of(call, rows)
         return [{**_describe(row), **addresses[row.address_id], "tags": tags[row.id]} for row in rows]
 
 

@@ -10,11 +10,11 @@ from sqlalchemy import func, select
 from manager.api.call import Call
 from manager.api.command import ListRequest, Page, Request, command
 from manager.api.response import Int, Response, Shown, Str
-from manager.models import Cluster, Host, ImageStore, Pod, Router, StoragePool, Zone
+from manager.models import Cluster, Host, ImageStore, ManagementServer, Pod, Router, StoragePool, Zone
 
 COUNTED: dict[str, type[Any]] = {
     "zones": Zone, "pods": Pod, "clusters": Cluster, "hosts": Host, "storagepools": StoragePool,
-    "imagestores": ImageStore, "routers": Router,
+    "imagestores": ImageStore, "routers": Router, "managementservers": ManagementServer,
 }  # fmt: skip
 
 
@@ -27,6 +27,7 @@ class InfrastructureResponse(Response):
     storagepools = Int("the number of primary storage pools")
     imagestores = Int("the number of image stores")
     routers = Int("the number of virtual routers")
+    managementservers = Int("the number of management servers")
     systemvms = Int("the number of system VMs: none, their work is done by agents")
 
     @classmethod

@@ -11,9 +11,10 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.errors import Invalid, missing
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, Ref, Text
-from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, listed, restrict, shown_limits
+from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, default_router_offering, listed, restrict, shown_limits
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse, When
-from manager.models import Domain, Network, NetworkOffering, Zone
+from manager.models import Domain, Network, NetworkOffering, ServiceOffering, Zone
+from manager.models.catalog import DOMAIN_ROUTER
 from network import catalog
 
 STATES = ("Enabled", "Disabled")
@@ -83,6 +84,7 @@ class NetworkOfferingResponse(Response):
     networkrate = Int("Mbit/s of a network")
     internetprotocol = Str("always IPv4")
     service = Many("the services and who gives them", ServiceResponse)
+    serviceofferingid = Str("the service offering of its virtual routers; absent where it has none")
     domainid = Str("the ids of the domains that it is for; absent for all")
     domain = Str("the paths of those domains")
     zoneid = Str("the ids of the zones that it is for; absent for all")
@@ -110,6 +112,7 @@ def _describe(row: NetworkOffering) -> Shown:
         "networkrate": row.network_rate,
         "internetprotocol": "IPv4",
         "service": shown_services(row.services),
+        "serviceofferingid": row.service_offering_id,
         **dict.fromkeys(NEVER, False),
     }
 
@@ -125,6 +128,7 @@ class CreateNetworkOffering(Request):
     egressdefaultpolicy = Flag("whether guests may reach what is outside", default=True)
     conservemode = Flag("whether one public address may serve several purposes", default=True)
     networkrate = Integer("Mbit/s of a network", least=1)
+    serviceofferingid = Ref(ServiceOffering, "the service offering of its virtual routers; else that of the cloud")
     enable = Flag("whether networks may be made of it at once", default=False)
     specifyvlan = Flag("cannot be true: networks take their tunnel keys from the zone", default=False)
     specifyipranges = Flag("cannot be true", default=False)
@@ -147,6 +151,7 @@ def create_network_offering(call: Call, given: Given) -> NetworkOffering:
     if refused:
         raise Invalid(f"Network offerings with {' and '.join(refused)} are not possible.")
     _check_availability(call, given.availability)
+    services = _services(given.supportedservices or [], given.serviceproviderlist or [])
     offering = NetworkOffering(
         name=given.name,
         display_text=given.displaytext or given.name,
@@ -156,7 +161,8 @@ def create_network_offering(call: Call, given: Given) -> NetworkOffering:
         egress_default=given.egressdefaultpolicy,
         conserve_mode=given.conservemode,
         network_rate=given.networkrate,
-        services=_services(given.supportedservices or [], given.serviceproviderlist or []),
+        services=services,
+        service_offering_id=_router_offering(call, services, given.serviceofferingid),
         state="Enabled" if given.enable else "Disabled",
         live=given.name,
     )
@@ -178,6 +184,29 @@ def _services(wanted: list[str], chosen: list[dict[str, str]]) -> dict[str, str]
         return catalog.check(wanted, [(entry["service"], entry["provider"]) for entry in chosen])
     except catalog.UnsuitableService as error:
         raise Invalid(str(error)) from error
+
+
+def _router_offering(call: Call, services: dict[str, str], chosen: ServiceOffering | None) -> str | None:
+    """The id of the service offering of virtual routers; None without such.
+
+    :raises Invalid: one is chosen that is not for routers, or where there are none
+    """
+    if catalog.VIRTUAL_ROUTER not in services.values():
+        if chosen is not None:
+            raise Invalid("A network offering without a service by VirtualRouter has no serviceofferingid.")
+        return None
+    if chosen is None:
+        return default_router_offering(call)
+    demand_for_routers(chosen)
+    return chosen.id
+
+
+def demand_for_routers(offering: ServiceOffering) -> None:
+    """:raises Invalid: the service offering is not for virtual routers, or Inactive"""
+    if offering.system_vm_type != DOMAIN_ROUTER:
+        raise Invalid(f"The service offering {offering.name} ({offering.id}) is not for virtual routers.")
+    if offering.state != "Active":
+        raise Invalid(f"The service offering {offering.name} ({offering.id}) is {offering.state}, not Active.")
 
 
 def _check_availability(call: Call, availability: str, but: str = "") -> None:

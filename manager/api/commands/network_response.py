@@ -8,7 +8,7 @@ from manager.api.call import Call
 from manager.api.commands.network_offering import ServiceResponse, shown_services
 from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, When
-from manager.api.rows import by_id, owners_of, tags_of
+from manager.api.rows import bare_tags_of, by_id, owners_of
 from manager.models import Network, NetworkOffering, Zone
 
 USABLE = ("Allocated", "Implementing", "Implemented")
@@ -68,7 +68,7 @@ class NetworkResponse(Response):
     @classmethod
     def render(cls, call: Call, rows: Sequence[Network]) -> list[Shown]:
         owners = owners_of(call, rows, path=True)
-        tags = tags_of(call, rows)
+        tags = bare_tags_of(call, rows)
         zones = by_id(call, Zone, (row.zone_id for row in rows))
         offerings = by_id(call, NetworkOffering, (row.offering_id for row in rows))
         return [

@@ -29,7 +29,7 @@ from manager.api.commands.tag import TagResponse
 from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Flag, Integer, ListOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
-from manager.api.rows import by_id, tags_of
+from manager.api.rows import bare_tags_of, by_id
 from manager.models import (
     FirewallRule,
     Network,
@@ -77,7 +77,7 @@ class PortForwardingResponse(Response):
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[PortForwardingRule]) -> list[Shown]:
-        addresses, tags = addresses_of(call, rows), tags_of(call, rows)
+        addresses, tags = addresses_of(call, rows), bare_tags_of(call, rows)
         vms = by_id(call, Vm, (row.vm_id for row in rows))
         return [{**_describe(row, vms[row.vm_id]), **addresses[row.address_id], "tags": tags[row.id]} for row in rows]
 

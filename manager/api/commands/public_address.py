@@ -16,7 +16,7 @@ from manager.api.commands.tag import TagResponse
 from manager.api.errors import CAPACITY, PARAMETER, ApiError, Invalid, missing, unknown
 from manager.api.fields import Choice, Flag, MapOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse, When
-from manager.api.rows import by_id, owners_of, tags_of
+from manager.api.rows import bare_tags_of, by_id, owners_of
 from manager.models import (
     Network,
     NetworkOffering,
@@ -74,7 +74,7 @@ class PublicAddressResponse(Response):
     @classmethod
     def render(cls, call: Call, rows: Sequence[PublicAddress]) -> list[Shown]:
         owners = owners_of(call, rows, path=True)
-        tags = tags_of(call, rows)
+        tags = bare_tags_of(call, rows)
         networks = by_id(call, Network, (row.network_id for row in rows))
         zones = by_id(call, Zone, (row.zone_id for row in rows))
         ranges = by_id(call, VlanIpRange, (row.range_id for row in rows))

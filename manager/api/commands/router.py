@@ -11,13 +11,25 @@ from sqlalchemy import select
 from manager import access
 from manager.api.call import Call
 from manager.api.command import ADMINS, AccountListRequest, Page, Request, command
+from manager.api.commands.network_offering import demand_for_routers
 from manager.api.commands.nic import NicResponse, for_routers
 from manager.api.commands.place import narrowed, with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of
-from manager.models import Cluster, Host, Network, Pod, PublicAddress, Router, VlanIpRange, WorkflowRow, Zone
+from manager.models import (
+    Cluster,
+    Host,
+    Network,
+    Pod,
+    PublicAddress,
+    Router,
+    ServiceOffering,
+    VlanIpRange,
+    WorkflowRow,
+    Zone,
+)
 from manager.models.states import ROUTER_MOVES
 from manager.workflows.network import restart_network
 from manager.workflows.router import destroy_router_alone, start_router_again, stop_router_alone
@@ -60,6 +72,8 @@ class RouterResponse(Response):
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")
+    serviceofferingid = Str("the id of its service offering")
+    serviceofferingname = Str("the name of its service offering")
     nic = Many("its NICs", NicResponse)
 
     @classmethod
@@ -69,12 +83,14 @@ class RouterResponse(Response):
         zones = by_id(call, Zone, (row.zone_id for row in rows))
         hosts = by_id(call, Host, (row.host_id for row in rows))
         pods = by_id(call, Pod, (host.pod_id for host in hosts.values()))
+        offerings = by_id(call, ServiceOffering, (row.service_offering_id for row in rows))
         public = _public_sides(call, list(networks))
         guest = for_routers(call, [row.id for row in rows])
         return [
             {
                 **_describe(row, networks[row.network_id], zones[row.zone_id]),
                 **_of_host(hosts.get(row.host_id), pods),
+                **_of_offering(offerings.get(row.service_offering_id)),
                 **_addresses(guest[row.id], public.get(row.network_id)),
                 **owners[row.account_id],
             }
@@ -113,6 +129,10 @@ def _of_host(host: Host | None, pods: dict[Any, Pod]) -> Shown:
         "podid": host.pod_id,
         "podname": pods[host.pod_id].name,
     }
+
+
+def _of_offering(offering: ServiceOffering | None) -> Shown:
+    return {} if offering is None else {"serviceofferingid": offering.id, "serviceofferingname": offering.name}
 
 
 def _public_sides(call: Call, network_ids: list[str]) -> dict[str, tuple[PublicAddress, VlanIpRange]]:
@@ -173,6 +193,23 @@ def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
         if filters[name] is not None:
             query = query.where(Router.host_id.in_(select(Host.id).where(column == filters[name].id)))
     return call.paged(with_keyword(query, keyword, Router.name).order_by(Router.number))
+
+
+class ChangeServiceForRouter(Request):
+    id = Ref(Router, "the router, which is Stopped", required=True)
+    serviceofferingid = Ref(ServiceOffering, "its service offering from now on", required=True)
+
+
+@command("changeServiceForRouter", ChangeServiceForRouter, RouterResponse, event="ROUTER.UPGRADE")
+def change_service_for_router(call: Call, id: Router, serviceofferingid: ServiceOffering) -> Router:
+    """Give a Stopped router another service offering, whose host tags say where it starts next."""
+    demand_for_routers(serviceofferingid)
+    held = select(Router).filter_by(id=id.id).with_for_update().execution_options(populate_existing=True)
+    if call.session.scalars(held).one().state != "Stopped":
+        raise Invalid(f"The router {id.name} is {id.state}; it must be Stopped to get another service offering.")
+    id.service_offering_id = serviceofferingid.id
+    call.flush()
+    return id
 
 
 class OneRouter(Request):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, false, select
+from sqlalchemy import ColumnElement, Select, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
@@ -17,11 +17,14 @@ from manager.api.fields import GIB, MIB, Choice, Flag, Integer, ListOf, MapOf, R
 from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, change, listed, restrict, shown_limits
 from manager.api.response import Bool, Int, Long, Map, Shown, Str, SuccessResponse, When
 from manager.models import Domain, ServiceOffering, Vm, Zone
+from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
 
 MOST_CPUS, MOST_MHZ, MOST_MBITS = 512, 10_000, 100_000
 BOUNDS = ("mincpunumber", "maxcpunumber", "minmemory", "maxmemory")
 STORAGE_TYPES = ("shared", "local")
 STATES = ("Active", "Inactive")
+SYSTEM_TYPES = (DOMAIN_ROUTER,)
+NOT_OF_ROUTERS = ("customized", "tags", "offerha", "limitcpuuse", "rootdisksize", "domainid", "zoneid")
 
 
 class ServiceOfferingResponse(DiskTraitsResponse):
@@ -47,8 +50,9 @@ class ServiceOfferingResponse(DiskTraitsResponse):
     hosttags = Str("tags that a host must have")
     rootdisksize = Long("the size of the root disk in GiB; absent for that of the template")
     iscustomized = Bool("whether the user chooses the size")
-    issystem = Bool("always false")
-    defaultuse = Bool("always false")
+    issystem = Bool("whether it is for virtual routers")
+    systemvmtype = Str("domainrouter where it is for virtual routers")
+    defaultuse = Bool("whether it comes with the cloud, for virtual routers that have no other, and stays")
     dynamicscalingenabled = Bool("always false")
     state = Str("Active or Inactive; inactive ones are not for new virtual machines")
     domainid = Str("the ids of the domains that it is for; absent for all")
@@ -85,8 +89,9 @@ def _describe(row: ServiceOffering) -> Shown:
         "hosttags": row.host_tags or None,
         "rootdisksize": row.root_disk_size // GIB or None,
         "iscustomized": row.customized,
-        "issystem": False,
-        "defaultuse": False,
+        "issystem": row.system_vm_type is not None,
+        "systemvmtype": row.system_vm_type,
+        "defaultuse": row.id == DEFAULT_ROUTER_OFFERING,
         "dynamicscalingenabled": False,
         "state": row.state,
     }
@@ -114,6 +119,11 @@ class CreateServiceOffering(NewDiskTraits):
     deploymentplanner = planner_field("in which order hosts are taken; where absent UserDispersingPlanner")
     leaseduration = days_field("the days that virtual machines of it are kept")
     leaseexpiryaction = action_field()
+    issystem = Flag(
+        "whether it is for virtual routers, which run on hosts of its host tags and claim none of its CPUs and memory",
+        default=False,
+    )
+    systemvmtype = Choice("the kind of system virtual machine, with issystem", SYSTEM_TYPES)
     domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
     zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
 
@@ -126,7 +136,8 @@ class CreateServiceOffering(NewDiskTraits):
     event="SERVICE.OFFERING.CREATE",
 )
 def create_service_offering(call: Call, given: Given) -> ServiceOffering:
-    """Offer a size of virtual machines."""
+    """Offer a size of virtual machines, or with issystem one of virtual routers."""
+    _check_system(given)
     customized = _is_customized(given)
     offering = ServiceOffering(
         name=given.name,
@@ -146,6 +157,7 @@ def create_service_offering(call: Call, given: Given) -> ServiceOffering:
         planner=given.deploymentplanner,
         provisioning=given.provisioningtype,
         details=given.serviceofferingdetails or {},
+        system_vm_type=(given.systemvmtype or DOMAIN_ROUTER) if given.issystem else None,
         live=given.name.lower(),
     )
     take_limits(offering, given)
@@ -153,6 +165,21 @@ def create_service_offering(call: Call, given: Given) -> ServiceOffering:
     made: ServiceOffering = call.add(offering, taken=f"A service offering named {given.name} exists already.")
     restrict(call, made, given.domainid, given.zoneid)
     return made
+
+
+def _check_system(given: Given) -> None:
+    """:raises Invalid: a parameter does not go with issystem, or only with it"""
+    if given.systemvmtype and not given.issystem:
+        raise Invalid("The parameter systemvmtype goes with issystem=true.")
+    if given.issystem:
+        _refuse_for_routers(given, NOT_OF_ROUTERS)
+
+
+def _refuse_for_routers(given: Given, names: Sequence[str]) -> None:
+    """:raises Invalid: one of these parameters is given, none of which means anything to a virtual router"""
+    wrong = [name for name in names if getattr(given, name)]
+    if wrong:
+        raise Invalid(f"An offering of virtual routers has no {' and no '.join(wrong)}: they are no guests.")
 
 
 def _is_customized(given: Given) -> bool:
@@ -202,13 +229,14 @@ class ListServiceOfferings(ListRequest):
     memory = Integer("only offerings of at least as many MiB of memory")
     storagetype = Choice("only offerings of this storage type", STORAGE_TYPES)
     state = Choice("only offerings of this state; all for both", [*STATES, "all"], default="Active")
-    issystem = Flag("only offerings for system virtual machines, of which there are none")
+    issystem = Flag("only offerings for virtual routers, for root administrators; else only others", default=False)
+    systemvmtype = Choice("with issystem, only offerings for this kind of system virtual machine", SYSTEM_TYPES)
 
 
 @command("listServiceOfferings", ListServiceOfferings, ServiceOfferingResponse, roles=EVERYONE)
 def list_service_offerings(call: Call, given: Given) -> Page:
     """List service offerings."""
-    scope = listed(call, ServiceOffering, given, recursive=given.isrecursive)
+    scope = [_of_kind(call, given), *listed(call, ServiceOffering, given, recursive=given.isrecursive)]
     query = select(ServiceOffering).where(ServiceOffering.removed.is_(None), *scope)
     if given.id is not None:
         query = query.where(ServiceOffering.id == given.id.id)
@@ -222,10 +250,18 @@ def list_service_offerings(call: Call, given: Given) -> Page:
         query = query.where(ServiceOffering.storage_type == given.storagetype)
     if given.virtualmachineid is not None:
         query = query.where(_is_choice_for(call, given.virtualmachineid))
-    if given.issystem:
-        query = query.where(false())
     query = _of_size(query, given)
     return call.paged(query.order_by(ServiceOffering.sort_key, ServiceOffering.name, ServiceOffering.id))
+
+
+def _of_kind(call: Call, given: Given) -> ColumnElement[bool]:
+    """:raises Invalid: others than root administrators ask for offerings of system virtual machines"""
+    if not given.issystem:
+        return ServiceOffering.system_vm_type.is_(None)
+    if not call.is_root_admin:
+        raise Invalid("Only root administrators see the offerings of system virtual machines.")
+    kinds = [given.systemvmtype] if given.systemvmtype else SYSTEM_TYPES
+    return ServiceOffering.system_vm_type.in_(kinds)
 
 
 def _is_choice_for(call: Call, vm: Vm) -> Any:
@@ -262,6 +298,8 @@ class UpdateServiceOffering(Request):
 def update_service_offering(call: Call, given: Given) -> ServiceOffering:
     """Change a service offering; virtual machines that have it keep their size."""
     offering: ServiceOffering = given.id
+    if offering.system_vm_type is not None:
+        _refuse_for_routers(given, ("storagetags", "domainid", "zoneid"))
     if given.hosttags is not None:
         offering.host_tags = clean_tags(given.hosttags)
     if given.storagetags is not None:
@@ -276,7 +314,9 @@ class DeleteServiceOffering(Request):
 
 @command("deleteServiceOffering", DeleteServiceOffering, SuccessResponse, event="SERVICE.OFFERING.DELETE")
 def delete_service_offering(_call: Call, id: ServiceOffering) -> bool:
-    """Take a service offering away; virtual machines that have it keep it."""
+    """Take a service offering away; virtual machines and routers that have it keep it."""
+    if id.id == DEFAULT_ROUTER_OFFERING:
+        raise Invalid(f"The service offering {id.name} comes with the cloud and cannot be deleted.")
     id.state = "Inactive"
     id.remove()
     return True

@@ -20,6 +20,7 @@ from manager.api.record import LONGEST_AGENT
 from manager.api.response import Int, Response, Str
 from manager.models import Account, ApiKey, Domain, EventRow, SecondFactor, User
 from manager.secrets import hash_password, password_matches
+from manager.servers import own_id
 
 BAD_LOGIN = "Failed to authenticate user {} in domain {}; please provide valid credentials"
 
@@ -41,6 +42,7 @@ class LoginResponse(Response):
     is2faverified = Str("whether the second factor is verified")
     providerfor2fa = Str("the kind of the user's second factor; absent while it is still to be set up")
     issuerfor2fa = Str("who issues the second factor")
+    managementserverid = Str("the id of the management server that answered")
 
 
 class LogoutResponse(Response):
@@ -195,6 +197,7 @@ def _describe(found: Found, *, has_keys: bool) -> dict[str, Any]:
         "timezone": user.timezone,
         "timezoneoffset": hours_from_utc(user.timezone),
         "registered": str(has_keys).lower(),
+        "managementserverid": own_id(),
     }
 
 

@@ -14,11 +14,12 @@ from manager.api.call import Call
 from manager.api.command import Given, ListRequest, Page, Request, command
 from manager.api.commands.ipv4 import Span, span
 from manager.api.commands.place import demand_within, hold, narrowed, with_keyword
+from manager.api.commands.range_dedication import KeptFor, keep_range, keepers_of, kept_for, release_range
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
 from manager.db import write
-from manager.models import PhysicalNetwork, PublicAddress, TrafficType, VlanIpRange, Zone, new_id
+from manager.models import Dedication, Domain, PhysicalNetwork, PublicAddress, TrafficType, VlanIpRange, Zone, new_id
 
 VLANS = range(1, 4095)
 BATCH = 1000
@@ -38,9 +39,16 @@ class VlanIpRangeResponse(Response):
     endip = Str("the last address")
     forvirtualnetwork = Bool("whether its addresses are public: true")
     forsystemvms = Bool("whether it is for system virtual machines: false")
+    account = Str("the account that it is kept for")
+    projectid = Str("the id of the project that it is kept for")
+    project = Str("the project that it is kept for")
+    domainid = Str("the id of the domain that it, or whose account or project, it is kept for")
+    domain = Str("that domain")
+    domainpath = Str("the path of that domain")
 
     @classmethod
-    def render(cls, call: Call, rows: Sequence[VlanIpRange]) -> list[Shown]:  # noqa: ARG003 - it shows itself alone
+    def render(cls, call: Call, rows: Sequence[VlanIpRange]) -> list[Shown]:
+        keepers = keepers_of(call, rows)
         return [
             {
                 "id": row.id,
@@ -54,12 +62,13 @@ class VlanIpRangeResponse(Response):
                 "endip": row.end_ip,
                 "forvirtualnetwork": True,
                 "forsystemvms": False,
+                **keepers[row.id],
             }
             for row in rows
         ]
 
 
-class CreateVlanIpRange(Request):
+class CreateVlanIpRange(KeptFor):
     zoneid = Ref(Zone, "the zone; that of the physical network when absent")
     physicalnetworkid = Ref(PhysicalNetwork, "the physical network; the zone's one with public traffic when absent")
     forvirtualnetwork = Flag("whether the addresses are public: only true is possible", default=True)
@@ -70,7 +79,7 @@ class CreateVlanIpRange(Request):
     endip = Text("the last one; startip when absent")
 
 
-class ListVlanIpRanges(ListRequest):
+class ListVlanIpRanges(ListRequest, KeptFor):
     id = Ref(VlanIpRange, "only this range")
     zoneid = Ref(Zone, "only ranges of this zone")
     physicalnetworkid = Ref(PhysicalNetwork, "only ranges of this physical network")
@@ -102,6 +111,7 @@ def list_vlan_ip_ranges(call: Call, **filters: Any) -> Page:
     }
     query = narrowed(select(VlanIpRange).where(VlanIpRange.removed.is_(None)), filters, columns)
     query = with_keyword(query, filters["keyword"], VlanIpRange.start_ip)
+    query = query.where(*kept_for(call, filters))
     return call.paged(query.order_by(VlanIpRange.created, VlanIpRange.id))
 
 
@@ -133,6 +143,8 @@ def create_vlan_ip_range(call: Call, given: Given) -> VlanIpRange:
     )
     call.add(made)
     _add_addresses(call, made, addresses.addresses())
+    if given.domainid is not None or given.account or given.projectid is not None:
+        keep_range(call, made, given)
     return made
 
 
@@ -184,9 +196,10 @@ def _refuse_overlap(call: Call, zone_id: str, addresses: Span, *, but: VlanIpRan
 def _add_addresses(call: Call, owner: VlanIpRange, addresses: Sequence[str]) -> None:
     """A row for each address. Their MACs are a block of their own: 06, three bytes by chance, a counter of two."""
     block = _free_block(call)
+    dedication_id = call.session.scalar(select(Dedication.id).filter_by(resource_id=owner.id))
     rows = [
         {"id": new_id(), "zone_id": owner.zone_id, "range_id": owner.id, "address": address,
-         "mac": f"{block}:{number >> 8:02x}:{number & 255:02x}", "source_nat": False}
+         "mac": f"{block}:{number >> 8:02x}:{number & 255:02x}", "source_nat": False, "dedication_id": dedication_id}
         for number, address in enumerate(addresses)
     ]  # fmt: skip
     if rows:
@@ -238,5 +251,38 @@ def delete_vlan_ip_range(call: Call, id: VlanIpRange) -> bool:
     """Take a range of public addresses away."""
     hold(call, id)
     _remove_addresses(call, id)
+    write(call.session, delete(Dedication).where(Dedication.resource_id == id.id))
     id.remove()
+    return True
+
+
+class DedicatePublicIpRange(KeptFor):
+    id = Ref(VlanIpRange, "the range", required=True)
+    domainid = Ref(Domain, "the domain that the range is kept for, with all below it", required=True)
+
+
+@command(
+    "dedicatePublicIpRange",
+    DedicatePublicIpRange,
+    VlanIpRangeResponse,
+    event="VLAN.IP.RANGE.DEDICATE",
+    object_key="vlan",
+)
+def dedicate_public_ip_range(call: Call, given: Given) -> VlanIpRange:
+    """Keep a range of public addresses for a domain, an account or a project: networks of others get none of them."""
+    span: VlanIpRange = given.id
+    hold(call, span)
+    keep_range(call, span, given)
+    return span
+
+
+class ReleasePublicIpRange(Request):
+    id = Ref(VlanIpRange, "the range", required=True)
+
+
+@command("releasePublicIpRange", ReleasePublicIpRange, SuccessResponse, event="VLAN.IP.RANGE.RELEASE")
+def release_public_ip_range(call: Call, id: VlanIpRange) -> bool:
+    """Open a dedicated range of public addresses to everyone; who has addresses of it keeps them."""
+    hold(call, id)
+    release_range(call, id)
     return True

@@ -161,6 +161,8 @@ def shape_of(offering: ServiceOffering, details: dict[str, str] | None) -> Shape
 
     :raises ApiError: 431, a number that is missing, not possible, or not the user's to choose
     """
+    if offering.system_vm_type is not None:
+        raise Invalid(f"The service offering {offering.name} ({offering.id}) is for virtual routers.")
     if offering.state != "Active":
         raise Invalid(f"The service offering {offering.name} ({offering.id}) is {offering.state}, not Active.")
     numbers = {"cpus": offering.cpus, "cpu_mhz": offering.cpu_mhz, "memory": offering.memory}

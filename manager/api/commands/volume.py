@@ -11,16 +11,20 @@ from sqlalchemy.orm import Bundle
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, Page, command
+from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, Page, Request, command
+from manager.api.commands.place import named
 from manager.api.commands.tag import TagResponse
+from manager.api.errors import missing
 from manager.api.fields import Choice, ListOf, MapOf, Ref, Text
 from manager.api.response import Bool, Long, Many, Response, Shown, Str, When
 from manager.api.rows import owner_shown, tags_of
 from manager.models import (
     Account,
+    Cluster,
     DiskOffering,
     Domain,
     Host,
+    Pod,
     Project,
     ServiceOffering,
     StoragePool,
@@ -28,6 +32,7 @@ from manager.models import (
     Template,
     Vm,
     Volume,
+    WorkflowRow,
     Zone,
 )
 
@@ -155,7 +160,11 @@ class ListVolumes(AccountListRequest):
     virtualmachineid = Ref(Vm, "only those of this virtual machine")
     zoneid = Ref(Zone, "only those in this zone")
     diskofferingid = Ref(DiskOffering, "only those of this disk offering")
+    serviceofferingid = Ref(ServiceOffering, "only root volumes of virtual machines of this service offering")
     hostid = Ref(Host, "only those of virtual machines on this host", roles=ROOT)
+    storageid = Ref(StoragePool, "only those in this storage pool", roles=ROOT)
+    podid = Ref(Pod, "only those of virtual machines on hosts of this pod", roles=ROOT)
+    clusterid = Ref(Cluster, "only those of virtual machines on hosts of this cluster", roles=ROOT)
     tags = MapOf("only those with all these tags")
 
 
@@ -175,10 +184,16 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
         "zoneid": Volume.zone_id,
         "diskofferingid": Volume.disk_offering_id,
         "hostid": Vm.host_id,
+        "storageid": Volume.pool_id,
     }
     found: list[ColumnElement[bool]] = [
         column == getattr(given, name).id for name, column in columns.items() if getattr(given, name) is not None
     ]
+    for place, column in ((given.podid, Host.pod_id), (given.clusterid, Host.cluster_id)):
+        if place is not None:
+            found.append(Vm.host_id.in_(select(Host.id).where(column == place.id)))
+    if given.serviceofferingid is not None:
+        found += [Vm.service_offering_id == given.serviceofferingid.id, Volume.type == "ROOT"]
     if given.ids is not None:
         found.append(Volume.id.in_([volume.id for volume in given.ids]))
     plain: dict[str, Any] = {"name": Volume.name, "type": Volume.type, "state": Volume.state}
@@ -191,3 +206,19 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
             )
         )
     return found
+
+
+class UpdateVolume(Request):
+    id = Ref(Volume, "the volume")
+    name = Text("its new name")
+
+
+@command("updateVolume", UpdateVolume, VolumeResponse, is_async=True, roles=EVERYONE, event="VOLUME.UPDATE")
+def update_volume(call: Call, id: Volume | None, name: str | None) -> WorkflowRow:
+    """Change how a volume is called."""
+    if id is None:
+        raise missing(call.command, "id")
+    if name is not None:
+        id.name = named("volume", name)
+    call.flush()
+    return call.job_done(id)

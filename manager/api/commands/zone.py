@@ -11,6 +11,7 @@ from manager import access
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.commands.capacity import CapacityResponse, capacities_of
+from manager.api.commands.dedication import keep
 from manager.api.commands.ipv4 import address, cidr, optional_address
 from manager.api.commands.place import (
     ALLOCATION_STATES,
@@ -28,6 +29,8 @@ from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
 from manager.api.rows import tags_of
 from manager.models import (
+    Dedication,
+    Domain,
     Host,
     ImageStore,
     Network,
@@ -69,6 +72,8 @@ class ZoneResponse(Response):
     internaldns1 = Str("the first name server of its own parts", root_only=True)
     internaldns2 = Str("the second one", root_only=True)
     guestcidraddress = Str("the addresses of a guest network that names none", root_only=True)
+    domainid = Str("the id of the domain that it is kept for", root_only=True)
+    domainname = Str("the domain that it is kept for", root_only=True)
     capacity = Many("its capacities, where showcapacities asks for them", CapacityResponse, root_only=True)
     tags = Many("its tags", TagResponse)
 
@@ -76,7 +81,20 @@ class ZoneResponse(Response):
     def render(cls, call: Call, rows: Sequence[Zone]) -> list[Shown]:
         tags = tags_of(call, rows)
         amounts = capacities_of(call, rows) if call.parameters.get("showcapacities") else {}
-        return [{**_shown(row), "tags": tags[row.id], "capacity": amounts.get(row.id)} for row in rows]
+        keepers = _keepers_of(call, rows)
+        return [
+            {**_shown(row), **keepers.get(row.id, {}), "tags": tags[row.id], "capacity": amounts.get(row.id)}
+            for row in rows
+        ]
+
+
+def _keepers_of(call: Call, rows: Sequence[Zone]) -> dict[str, Shown]:
+    """By zone id: the domain that all of it is kept for; for root administrators alone."""
+    if not call.is_root_admin:
+        return {}
+    query = select(Dedication.resource_id, Domain.id, Domain.name).join(Domain, Domain.id == Dedication.domain_id)
+    query = query.where(Dedication.resource_id.in_([row.id for row in rows]), Dedication.account_id.is_(None))
+    return {zone_id: {"domainid": key, "domainname": name} for zone_id, key, name in call.session.execute(query)}
 
 
 def _shown(zone: Zone) -> Shown:
@@ -108,6 +126,7 @@ class CreateZone(Request):
     internaldns2 = Text("the second one")
     guestcidraddress = Text(f"the addresses of guest networks that name none; {DEFAULT_GUEST_CIDR} when absent")
     domain = Text("the DNS suffix of its networks")
+    domainid = Ref(Domain, "the domain that it is kept for, with all below it")
     allocationstate = Choice("Enabled or Disabled, which it is at first when absent", ALLOCATION_STATES)
     localstorageenabled = Flag("whether volumes may be on a host's own disks", default=False)
     securitygroupenabled = Flag("true is refused: there are no security groups", default=False)
@@ -118,6 +137,7 @@ class ListZones(ListRequest):
     ids = ListOf(Ref(Zone, "a zone"), "only these zones")
     name = Text("only the zone of this name")
     networktype = Text("only zones of this kind of network")
+    domainid = Ref(Domain, "only zones that are kept for this domain")
     available = Flag("false: only zones where the caller has virtual machines", default=True)
     showcapacities = Flag("show the capacities too", default=False)
     tags = MapOf("only zones with all of these tags")
@@ -146,6 +166,9 @@ def list_zones(call: Call, **filters: Any) -> Page:
     call.parameters["showcapacities"] = filters["showcapacities"] and call.is_root_admin
     columns = {"id": Zone.id, "name": Zone.name, "networktype": Zone.network_type}
     query = narrowed(select(Zone).where(access.visible(call, Zone)), filters, columns)
+    if filters["domainid"] is not None:
+        kept = select(Dedication.resource_id).where(Dedication.domain_id == filters["domainid"].id)
+        query = query.where(Zone.id.in_(kept.where(Dedication.account_id.is_(None))))
     if filters["ids"]:
         query = query.where(Zone.id.in_([zone.id for zone in filters["ids"]]))
     if not filters["available"]:
@@ -175,6 +198,8 @@ def create_zone(call: Call, given: Given) -> Zone:
         live=name.lower(),
     )
     made: Zone = call.add(zone, taken=f"A zone named {name} exists already.")
+    if given.domainid is not None:
+        keep(call, made, given.domainid, None)
     return made
 
 

@@ -50,6 +50,6 @@ def test_overviews(api, cloud):
     counts = api("listInfrastructure")["infrastructure"]
     assert counts == {
         "zones": 1, "pods": 1, "clusters": 1, "hosts": 2, "storagepools": 2, "imagestores": 1, "routers": 1,
-        "systemvms": 0,
+        "managementservers": 0, "systemvms": 0,
     }  # fmt: skip
     assert api("listSystemVms") == {}

@@ -292,6 +292,8 @@ def test_public_addresses(api, tenant, factory):
     )
     assert ids(params={"tags[0].key": "k", "tags[0].value": "v"}) == ["198.51.100.7"]
     assert ids(params={"tags[0].key": "k", "tags[0].value": "w"}) == []
+    (shown,) = api("listPublicIpAddresses", tenant, id=held.id)["publicipaddress"]
+    assert shown["tags"] == [{"key": "k", "value": "v"}]
 
 
 def test_lists_cost_the_same_at_any_length(api, tenant, factory, engine):

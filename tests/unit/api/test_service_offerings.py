@@ -98,7 +98,8 @@ def test_filters(api, tenant, factory):
     assert names(cpunumber=2) == names(memory=1024) == ["big", "free"]
     assert names(storagetype="shared") == ["small"]
     assert names(keyword="ma") == ["small"]
-    assert names(issystem=True) == []
+    with pytest.raises(Refused, match="431 Only root administrators"):
+        names(issystem=True)
     vm = factory(Vm, account_id=tenant.account.id, service_offering_id=big.id)
     assert names(virtualmachineid=vm.id) == ["free"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from manager.models import Account, Template
+from manager.models import Account, Project, ProjectMember, Template
 from tests.client import Caller, Refused
 
 
@@ -50,7 +50,22 @@ def test_refusals(api, tenant, template, factory):
     assert factory.first(Account, id=elsewhere.id).name == "elsewhere"
     with pytest.raises(Refused, match=r"431 The domain of the template mine has no account elsewhere"):
         api("updateTemplatePermissions", tenant, id=template.id, op="add", accounts="elsewhere")
-    with pytest.raises(Refused, match=r"431 The parameter accounts goes with op"):
+    with pytest.raises(Refused, match=r"431 The parameters accounts and projectids go with op"):
         api("updateTemplatePermissions", tenant, id=template.id, accounts="admin")
-    with pytest.raises(Refused, match=r"431 The parameter accounts goes with op"):
+    with pytest.raises(Refused, match=r"431 The parameters accounts and projectids go with op"):
         api("updateTemplatePermissions", tenant, id=template.id, op="add")
+
+
+def test_a_template_is_shared_with_a_project(api, tenant, friend, template, factory):
+    project = factory(Project, name="shop")
+    factory(ProjectMember, project_id=project.id, account_id=tenant.account.id)
+    factory(ProjectMember, project_id=project.id, account_id=friend.account.id)
+    api("updateTemplatePermissions", tenant, id=template.id, op="add", projectids=project.id, accounts="admin")
+    shown = api("listTemplatePermissions", tenant, id=template.id)["templatepermission"]
+    assert (shown["account"], shown["projectids"]) == (["admin"], [project.id])
+    assert api("listTemplates", friend, templatefilter="self", id=template.id)["count"] == 1
+    api("updateTemplatePermissions", tenant, id=template.id, op="remove", projectids=project.id)
+    assert listed(api, friend, "executable") == []
+    strange = factory(Project, name="strange")
+    with pytest.raises(Refused, match=r"431 .*Invalid parameter projectids"):
+        api("updateTemplatePermissions", tenant, id=template.id, op="add", projectids=strange.id)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from manager.models import StoragePool, Tag, Vm, Volume
+from manager.models import Cluster, EventRow, Host, StoragePool, Tag, Vm, Volume
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import statements
+from tests.unit.api.site import result
 
 
 @pytest.fixture
@@ -39,6 +40,11 @@ def test_volumes_are_narrowed(api, cloud, user, vm, factory):
     assert names(params={"tags[0].key": "k", "tags[0].value": "v"}) == [row.name]
     assert names(keyword="dat") == names(name="data") == ["data"]
     assert names(None, listall=True, hostid=vm.host_id) == [row.name]
+    host = factory.first(Host, id=vm.host_id)
+    for place in ({"storageid": row.pool_id}, {"podid": host.pod_id}, {"clusterid": host.cluster_id}):
+        assert names(None, listall=True, **place) == [row.name]
+    assert names(None, listall=True, clusterid=factory(Cluster).id) == []
+    assert names(serviceofferingid=vm.service_offering_id) == [row.name]
     assert names(None) == []
     with pytest.raises(Refused, match=r"531"):
         names(hostid=vm.host_id)
@@ -69,3 +75,17 @@ def test_a_list_takes_as_many_statements_at_any_size(api, cloud, user, vm, facto
     with statements(engine) as many:
         api("listVolumes", user)
     assert len(many) == len(one)
+
+
+def test_a_volume_gets_another_name(api, cloud, user, vm, factory):
+    row = factory.first(Volume, vm_id=vm.id)
+    changed = result(api, api("updateVolume", user, id=row.id, name=" system "))["volume"]
+    assert (changed["id"], changed["name"]) == (row.id, "system")
+    event = factory.first(EventRow, type="VOLUME.UPDATE")
+    assert (event.resource_id, event.changes["name"]) == (row.id, [row.name, "system"])
+    with pytest.raises(Refused, match="431 The volume needs a name"):
+        api("updateVolume", user, id=row.id, name=" ")
+    with pytest.raises(Refused, match=r"431 .*due to missing parameter id"):
+        api("updateVolume", user, name="x")
+    with pytest.raises(Refused, match=r"431 .*Invalid parameter id"):
+        api("updateVolume", Caller.of(factory.engine, factory.user("stranger").username), id=row.id, name="x")

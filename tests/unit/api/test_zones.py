@@ -155,3 +155,18 @@ def test_hypervisors_are_listed(api, tenant):
     assert api("listHypervisors", zoneid=zone_id) == {}
     site.cluster(api, zone_id, site.pod(api, zone_id), hypervisor="Simulator")
     assert api("listHypervisors", zoneid=zone_id)["hypervisor"] == [{"name": "Simulator"}]
+
+
+def test_a_zone_can_be_kept_for_a_domain_from_the_start(api, tenant, factory):
+    domain = factory.domain("sales")
+    made = api("createZone", name="z1", domainid=domain.id, **site.ZONE)["zone"]
+    assert (made["domainid"], made["domainname"]) == (domain.id, "sales")
+    assert api("listDedicatedZones")["dedicatedzone"][0]["zoneid"] == made["id"]
+    site.zone(api, "z2")
+    assert api("listZones", domainid=domain.id) == {"count": 1, "zone": [made]}
+    assert [("domainid" in zone) for zone in api("listZones", tenant)["zone"]] == [False, False]
+    api("releaseDedicatedZone", zoneid=made["id"])
+    assert "domainid" not in api("listZones", id=made["id"])["zone"][0]
+    with pytest.raises(Refused, match=r"431 .*Invalid parameter domainid"):
+        api("createZone", name="z3", domainid=made["id"], **site.ZONE)
+    assert api("listZones", name="z3") == {}
