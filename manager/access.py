@@ -19,8 +19,10 @@ from manager.api.errors import Denied, Invalid, gone, unknown
 from manager.membership import member_of, project_accounts
 from manager.models import (
     Account,
+    CustomAction,
     DiskOffering,
     Domain,
+    Extension,
     NetworkOffering,
     Nic,
     NicAddress,
@@ -40,6 +42,7 @@ from manager.models import (
     Vm,
     Zone,
 )
+from manager.models.extensions import ROLE_BITS
 from manager.models.identity import PROJECT, ROOT_ADMIN
 from manager.models.project import EVERY_USER
 from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_role, known_roles
@@ -317,7 +320,17 @@ def _permission_reach(call: Call, right: str) -> Condition:
     return ProjectRolePermission.role_id.in_(select(ProjectRole.id).where(_project_role_reach(call, right)))
 
 
+def _action_reach(call: Call, right: str) -> Condition:
+    """The actions that the caller's type of role may run."""
+    if right == MANAGE:
+        return false()
+    in_use = select(Extension.id).where(Extension.state == "Enabled", Extension.removed.is_(None))
+    allowed = CustomAction.allowed_roles.bitwise_and(ROLE_BITS[call.role.type]) != 0
+    return and_(CustomAction.enabled, allowed, CustomAction.extension_id.in_(in_use))
+
+
 _OWN_RULES: dict[type[Any], Callable[[Call, str], Condition]] = {
+    CustomAction: _action_reach,
     Domain: _domain_reach,
     Role: _role_reach,
     Project: _project_reach,

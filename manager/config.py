@@ -12,7 +12,8 @@ class Settings(BaseSettings):
     """What a management process must know before it can reach its database; everything else is in the database.
 
     `secret_key_file` holds 32 bytes in base64 and seals secret columns; `signing_key_file` holds the Ed25519
-    private key (PEM) that signs commands to agents. Both are made by `manager.cli init-keys`.
+    private key (PEM) that signs commands to agents. Both are made by `manager.cli init-keys`. Programs of extensions
+    are found in `extensions_directory` and run as `extensions_user`, or as this process's own user where that is empty.
     """
 
     model_config = SettingsConfigDict(env_prefix="PILEUS_")
@@ -23,6 +24,8 @@ class Settings(BaseSettings):
     secret_key_file: Path = Path("/etc/pileus/secret.key")
     signing_key_file: Path = Path("/etc/pileus/signing.pem")
     sweep_seconds: float = 5.0
+    extensions_directory: Path = Path("/usr/share/pileus/extensions")
+    extensions_user: str = ""
     log_level: str = "INFO"
 
 

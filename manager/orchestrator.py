@@ -1,5 +1,5 @@
-"""Entry point of the workflow workers, with three threads in each: the sweeper and the watcher, duties that one
-process at a time has, and the sender of webhooks' deliveries.
+"""Entry point of the workflow workers, with further threads in each: the sweeper and the watcher, duties that one
+process at a time has, the sender of webhooks' deliveries, and the runners of custom actions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from manager.config import settings
 from manager.configuration import value
 from manager.db import transaction
 from manager.watch import watch, watch_drift
-from manager.workflows import engine, leases, sweep, usage, webhooks
+from manager.workflows import engine, extensions, leases, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
 from manager.workflows.housekeeping import forget_notices, forget_old
 
@@ -35,6 +35,8 @@ WORKERS = 16
 COLLECT_AFTER = (20_000, 20, 20)
 DRIFT_SECONDS = 300.0
 DELIVER_SECONDS = 2.0
+ACTION_SECONDS = 1.0
+ACTION_RUNNERS = 4
 
 log = structlog.get_logger()
 
@@ -96,6 +98,7 @@ def tend() -> None:
     expunge_due()
     forget_old()
     forget_notices()
+    extensions.forget_runs()
     webhooks.forget_deliveries()
 
 
@@ -128,6 +131,25 @@ def keep_delivering(stop: threading.Event) -> None:
     repeat(stop, DELIVER_SECONDS, deliver)
 
 
+def keep_running_actions(stop: threading.Event) -> None:
+    """Run the programs of custom actions, in threads of their own: one takes as long as its action allows."""
+
+    def run_actions() -> None:
+        while not stop.is_set() and extensions.run_next(socket.gethostname()):
+            pass
+
+    repeat(stop, ACTION_SECONDS, run_actions)
+
+
+def keep_looking_at_programs(stop: threading.Event) -> None:
+    """Tell which extensions' programs can be run on this management server."""
+
+    def look_at_programs() -> None:
+        extensions.look_at_programs(socket.gethostname())
+
+    repeat(stop, extensions.SIGHT_SECONDS, look_at_programs)
+
+
 def sweep_once() -> float:
     """What is looked at every few seconds; gives the seconds between looks at what is rarely due."""
     assert_accounts()
@@ -154,7 +176,8 @@ def main() -> None:
     register(app)
     _keep_what_is_loaded()
     stop = threading.Event()
-    for duty in (keep_sweeping, keep_watching, keep_delivering):
+    runners = [keep_running_actions] * ACTION_RUNNERS
+    for duty in (keep_sweeping, keep_watching, keep_delivering, keep_looking_at_programs, *runners):
         threading.Thread(target=duty, args=(stop,), daemon=True).start()
     try:
         app.worker_main(worker_arguments("threads", WORKERS))

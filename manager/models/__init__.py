@@ -14,6 +14,7 @@ from manager.models.catalog import (
     TemplateShare,
 )
 from manager.models.compute import Nic, NicAddress, UserData, Vm, Volume
+from manager.models.extensions import ActionRun, CustomAction, Extension, ExtensionResource, ExtensionSight
 from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
 from manager.models.identity import (
     Account,
@@ -73,15 +74,15 @@ meters.register()
 changes.register()
 
 __all__ = [
-    "Account", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base",
-    "ClientToken", "Cluster", "Configuration", "Counter", "Dedication", "DiskOffering", "Domain", "DomainLimit",
-    "DomainUse", "EgressRule", "Entity", "EventRow", "FirewallRule", "Host", "ImageStore", "InstanceGroup",
-    "Inventory", "IpForwardingRule", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "NetworkRule", "Nic",
-    "NicAddress", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
-    "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
-    "PublicAddress", "Region", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting",
-    "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
-    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow",
-    "Zone", "new_id", "utcnow",
+    "Account", "ActionRun", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation",
+    "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction", "Dedication",
+    "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
+    "ExtensionResource", "ExtensionSight", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
+    "IpForwardingRule", "LeaseRow", "LoginSession", "Network", "NetworkOffering", "NetworkRule", "Nic", "NicAddress",
+    "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule",
+    "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
+    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "ServiceOffering",
+    "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType",
+    "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement",
+    "VlanIpRange", "Vm", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import os
 from pathlib import Path
 
 from sqlalchemy import Engine, select
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from manager import db
 from manager import models as m
 from manager.app import create_app
+from manager.config import settings
 from manager.models import Account, NetworkOffering, UsageJob, UsageRecord, meters
 from tests.client import Api, Caller
 from tests.examples.runner import World
@@ -34,7 +36,7 @@ def make(engine: Engine, directory: Path) -> World:
         "network": cloud.network_id, "physicalnetwork": cloud.physical_id, "ostype": cloud.os_type_id,
         "account": tenant.account.name, "accountid": tenant.account.id, "user": tenant.user.id,
         "admin": api.admin.user.id, "apikey": tenant.key, "secretkey": tenant.secret, "publickey": PUBLIC_KEY,
-        "agentkey": AGENT_KEY,
+        "agentkey": AGENT_KEY, "program": _program(directory),
     }  # fmt: skip
     with db.transaction(engine) as session:
         names["domain"] = session.get_one(Account, tenant.account.id).domain_id
@@ -45,6 +47,17 @@ def make(engine: Engine, directory: Path) -> World:
         _use(session, names)
     api("updateHost", id=names["host2"], allocationstate="Disable")  # which of two takes a machine is chance
     return World(api, cloud, {"admin": api.admin, "tenant": tenant}, names)
+
+
+def _program(directory: Path) -> str:
+    """A program in the directory of extensions, by its path there."""
+    place = directory / "extensions"
+    place.mkdir(mode=0o755)
+    (place / "backup").write_text("""#!/bin/sh\necho '{"printmessage": true, "message": "1 snapshot was made"}'\n""")
+    (place / "backup").chmod(0o755)
+    os.environ["PILEUS_EXTENSIONS_DIRECTORY"] = str(place)
+    settings.cache_clear()
+    return "backup"
 
 
 def _use(session: Session, names: dict[str, str]) -> None:

@@ -19,6 +19,8 @@ DEVIATIONS = {
     "getJoinDocument": "gives the agent of a new host or image store what it needs to join",
     "*/clienttoken": "makes the repetition of a creating call harmless",
     "addHost/details": "carries the public key of the host's agent",
+    "deleteExtension/id": "CloudStack does not demand it, and can do nothing without it",
+    "deleteCustomAction/id": "as deleteExtension/id",
     "createStoragePool/hostid": "names the host of a pool that is local to one",
     "login/domainId": "CloudStack says number, and takes a number or an identifier",
     "virtualmachine.reason": "tells a tenant why a machine is not in the state that it wants",
