@@ -42,7 +42,7 @@ from manager.models import (
     Vm,
     Zone,
 )
-from manager.models.extensions import ROLE_BITS
+from manager.models.extensions import runnable_by
 from manager.models.identity import PROJECT, ROOT_ADMIN
 from manager.models.project import EVERY_USER
 from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_role, known_roles
@@ -321,17 +321,19 @@ def _permission_reach(call: Call, right: str) -> Condition:
 
 
 def _action_reach(call: Call, right: str) -> Condition:
-    """The actions that the caller's type of role may run."""
-    if right == MANAGE:
-        return false()
-    in_use = select(Extension.id).where(Extension.state == "Enabled", Extension.removed.is_(None))
-    allowed = CustomAction.allowed_roles.bitwise_and(ROLE_BITS[call.role.type]) != 0
-    return and_(CustomAction.enabled, allowed, CustomAction.extension_id.in_(in_use))
+    return false() if right == MANAGE else runnable_by(call.role.type)
+
+
+def _extension_reach(call: Call, right: str) -> Condition:
+    """Those of the actions that the caller may run, to ask for these; root administrators keep all else."""
+    actions = select(CustomAction.extension_id).where(_action_reach(call, right))
+    return Extension.id.in_(actions.correlate(None)) if right == READ else false()
 
 
 _OWN_RULES: dict[type[Any], Callable[[Call, str], Condition]] = {
     CustomAction: _action_reach,
     Domain: _domain_reach,
+    Extension: _extension_reach,
     Role: _role_reach,
     Project: _project_reach,
     ProjectRole: _project_role_reach,

@@ -1,5 +1,5 @@
 """Entry point of the workflow workers, with further threads in each: the sweeper and the watcher, duties that one
-process at a time has, the sender of webhooks' deliveries, and the runners of custom actions.
+process at a time has, the sender of webhooks' deliveries, and the runner of custom actions.
 """
 
 from __future__ import annotations
@@ -133,10 +133,25 @@ def keep_delivering(stop: threading.Event) -> None:
 
 def keep_running_actions(stop: threading.Event) -> None:
     """Run the programs of custom actions, in threads of their own: one takes as long as its action allows."""
+    free = threading.Semaphore(ACTION_RUNNERS)
+
+    def carry_out(taken: extensions.Taken) -> None:
+        try:
+            extensions.carry_out(taken)
+        finally:
+            free.release()
 
     def run_actions() -> None:
-        while not stop.is_set() and extensions.run_next(socket.gethostname()):
-            pass
+        while not stop.is_set() and free.acquire(blocking=False):
+            taken = None
+            try:
+                taken = extensions.take_next(socket.gethostname())
+            finally:
+                if taken is None:
+                    free.release()
+            if taken is None:
+                return
+            threading.Thread(target=carry_out, args=(taken,), daemon=True).start()
 
     repeat(stop, ACTION_SECONDS, run_actions)
 
@@ -176,8 +191,7 @@ def main() -> None:
     register(app)
     _keep_what_is_loaded()
     stop = threading.Event()
-    runners = [keep_running_actions] * ACTION_RUNNERS
-    for duty in (keep_sweeping, keep_watching, keep_delivering, keep_looking_at_programs, *runners):
+    for duty in (keep_sweeping, keep_watching, keep_delivering, keep_looking_at_programs, keep_running_actions):
         threading.Thread(target=duty, args=(stop,), daemon=True).start()
     try:
         app.worker_main(worker_arguments("threads", WORKERS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, Index, String, Text
+from sqlalchemy import ColumnElement, Double, ForeignKey, Index, String, Text, and_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity, utcnow
@@ -74,12 +74,20 @@ class CustomAction(Entity, Base):
     details: Mapped[dict[str, Any]] = mapped_column(SealedJson, default=dict)
 
 
+def runnable_by(role_type: str) -> ColumnElement[bool]:
+    """The actions that roles of this type may run, as things stand."""
+    in_use = select(Extension.id).where(Extension.state == "Enabled", Extension.removed.is_(None))
+    allowed = CustomAction.allowed_roles.bitwise_and(ROLE_BITS[role_type]) != 0
+    return and_(CustomAction.enabled, allowed, CustomAction.extension_id.in_(in_use))
+
+
 class ActionRun(Base):
     """One run of a custom action, with what it needs as that was when it was asked for.
 
     `status` is open, running, done (the program ended), failed (it was not started) or unknown (the process that ran
     it was lost). Who runs it moves it to running first, until `due_at` (database clock), and counts `attempts`; an
-    open one must have begun by `due_at`. `server` is who has it. `answer` is {ended, code, output, errors}.
+    open one that no server can begin is given up at `due_at`. `server` is who has it. `answer` is {ended, code, output,
+    errors}.
     """
 
     __tablename__ = "action_runs"

@@ -7,6 +7,7 @@ may be; the job then fails with the sentence that nobody knows.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -34,6 +35,14 @@ UNKNOWN_TEXT = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run that this process has moved to running, and the program's absolute path."""
+
+    row: ActionRun
+    program: str
+
+
 def due_to_start() -> Any:
     """When an open run must have begun."""
     return epoch() + START_SECONDS
@@ -52,7 +61,7 @@ def await_program(run: Run) -> Outcome:
 
 
 def _settle_overdue(session: Session, row: ActionRun) -> bool:
-    """Close a run that nobody began in time or whose server was lost, or offer that again if it may be."""
+    """Close a run that nobody can begin or whose server was lost, or offer that again if it may be."""
     overdue = update(ActionRun).where(
         ActionRun.id == row.id,
         ActionRun.status == row.status,
@@ -60,10 +69,11 @@ def _settle_overdue(session: Session, row: ActionRun) -> bool:
         ActionRun.due_at < epoch(),
     )
     values: dict[str, Any]
-    if row.status == OPEN:
-        reason = row.reason or "all were at work"
-        text = f"No management server could begin the action {row.name} within {START_SECONDS:.0f} s: {reason}"
+    if row.status == OPEN and row.reason:
+        text = f"No management server could begin the action {row.name} within {START_SECONDS:.0f} s: {row.reason}"
         values = {"status": FAILED, "reason": text, "ended": utcnow()}
+    elif row.status == OPEN:
+        values = {"due_at": due_to_start()}  # all are at work; it waits for its turn
     elif row.repeatable and row.attempts < MOST_ATTEMPTS:
         values = {"status": OPEN, "due_at": due_to_start()}
     else:
@@ -87,17 +97,24 @@ run_action = workflow("extension.run", ActionRun, [Step(await_program, undo=with
 
 def run_next(server: str) -> bool:
     """Take up an open run whose program is on this management server, and run it; False when there is none."""
+    taken = take_next(server)
+    if taken is not None:
+        carry_out(taken)
+    return taken is not None
+
+
+def take_next(server: str) -> Taken | None:
+    """An open run whose program is on this management server, which counts as begun from here on."""
     with transaction() as session:
-        taken = _take(session, server)
-    if taken is None:
-        return False
-    row, program = taken
-    _note(row, run_program(program, row.name, row.payload, row.timeout))
-    return True
+        return _take(session, server)
 
 
-def _take(session: Session, server: str) -> tuple[ActionRun, str] | None:
-    """Move an open run to running: from here on it counts as begun."""
+def carry_out(taken: Taken) -> None:
+    row = taken.row
+    _note(row, run_program(taken.program, row.name, row.payload, row.timeout))
+
+
+def _take(session: Session, server: str) -> Taken | None:
     query = select(ActionRun).where(ActionRun.status == OPEN).order_by(ActionRun.created, ActionRun.id)
     for row in session.scalars(query.limit(TOGETHER).with_for_update(skip_locked=True)):
         try:
@@ -109,7 +126,7 @@ def _take(session: Session, server: str) -> tuple[ActionRun, str] | None:
         row.attempts += 1
         row.due_at = epoch() + (row.timeout + LOST_SECONDS)
         session.flush()
-        return row, program
+        return Taken(row, program)
     return None
 
 

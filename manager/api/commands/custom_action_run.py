@@ -69,7 +69,7 @@ def _result(call: Call, row: ActionRun, message: str, *, success: bool) -> dict[
     result = {"message": message, "details": told}
     try:
         written = json.loads(told)
-    except ValueError:
+    except (ValueError, RecursionError):  # it is a text, or nested deeper than any message
         return result
     if isinstance(written, dict) and "printmessage" in written:
         result["printmessage"] = str(written["printmessage"]).lower()
@@ -132,7 +132,10 @@ def _in_use(call: Call, action: CustomAction, vm: Vm) -> tuple[Extension, Extens
     )
     query = query.outerjoin(ExtensionResource, registered_for(vm)).where(CustomAction.id == action.id)
     query = query.where(access.reach(call, CustomAction, access.USE)).order_by(ExtensionResource.id).limit(1)
-    extension, _, registration = call.session.execute(query).one()
+    found = call.session.execute(query).first()
+    if found is None:
+        raise Invalid(f"The action {action.name} cannot be run any more.")
+    extension, _, registration = found
     if extension.state != "Enabled":
         raise Invalid(f"The extension {extension.name} is disabled.")
     if not action.enabled:

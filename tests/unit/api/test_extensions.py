@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from manager import db
+from manager import db, orchestrator
 from manager.config import settings
 from manager.models import ActionRun, Cluster, EventRow, Extension, Host, Vm, WorkflowRow
 from manager.workflows import engine as workflows
@@ -290,6 +291,32 @@ def test_a_message_to_print_is_passed_on(api, tenant, directory, vm, snap):
     assert json.loads(result["details"])["message"] == [1]
 
 
+def test_output_that_is_nested_without_end_is_a_text(api, tenant, directory, vm, snap):
+    write(directory, "head -c 60000 /dev/zero | tr '\\0' '['")
+    job = ask(api, tenant, snap, vm)
+    extensions.run_next(SERVER)
+    assert outcome(api, tenant, job)["result"]["details"] == "[" * 60000
+
+
+def test_orchestrators_run_several_at_once(api, tenant, directory, vm, snap):
+    write(directory, PROGRAM.format(directory))
+    jobs = [ask(api, tenant, snap, vm) for _ in range(orchestrator.ACTION_RUNNERS + 1)]
+    stop = threading.Event()
+    duty = threading.Thread(target=orchestrator.keep_running_actions, args=(stop,), daemon=True)
+    duty.start()
+    until = time.monotonic() + 30
+    while sum(row.status == "running" for row in runs(api)) < orchestrator.ACTION_RUNNERS and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(2 * orchestrator.ACTION_SECONDS)
+    assert sorted(row.status for row in runs(api)) == ["open", *["running"] * orchestrator.ACTION_RUNNERS]
+    (directory / "go").touch()
+    while any(row.status != "done" for row in runs(api)) and time.monotonic() < until:
+        time.sleep(0.05)
+    stop.set()
+    duty.join()
+    assert [outcome(api, tenant, job)["success"] for job in jobs] == [True] * len(jobs)
+
+
 def test_a_failure_is_told_in_the_result(api, tenant, admin, directory, vm, snap):
     write(directory, "echo inside >&2; exit 9")
     job = ask(api, tenant, snap, vm)
@@ -315,6 +342,7 @@ def test_who_may_run_what_on_what(api, tenant, factory, engine, vm, snap):
     with pytest.raises(Refused, match="resourceid"):
         ask(api, stranger, snap, vm)
     assert api("listCustomActions", tenant)["count"] == 1
+    assert api("listCustomActions", tenant, extensionid=snap["extensionid"])["count"] == 1
     assert "details" not in api("listCustomActions", tenant)["extensioncustomaction"][0]
     for change, back in (
         (("updateCustomAction", snap["id"], {"enabled": "false"}), {"enabled": "true"}),
