@@ -19,8 +19,10 @@ from manager.membership import member_of, project_accounts
 from manager.models import (
     Account,
     ApiKey,
+    CustomAction,
     DiskOffering,
     Domain,
+    Extension,
     NetworkOffering,
     Nic,
     NicAddress,
@@ -40,6 +42,7 @@ from manager.models import (
     Vm,
     Zone,
 )
+from manager.models.extensions import runnable_by
 from manager.models.identity import PROJECT, ROOT_ADMIN
 from manager.models.project import EVERY_USER
 from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_roles
@@ -320,8 +323,20 @@ def _permission_reach(call: Call, right: str) -> Condition:
     return ProjectRolePermission.role_id.in_(select(ProjectRole.id).where(_project_role_reach(call, right)))
 
 
+def _action_reach(call: Call, right: str) -> Condition:
+    return false() if right == MANAGE else runnable_by(call.role.type)
+
+
+def _extension_reach(call: Call, right: str) -> Condition:
+    """Those of the actions that the caller may run, to ask for these; root administrators keep all else."""
+    actions = select(CustomAction.extension_id).where(_action_reach(call, right))
+    return Extension.id.in_(actions.correlate(None)) if right == READ else false()
+
+
 _OWN_RULES: dict[type[Any], Callable[[Call, str], Condition]] = {
+    CustomAction: _action_reach,
     Domain: _domain_reach,
+    Extension: _extension_reach,
     Role: _role_reach,
     Project: _project_reach,
     ProjectRole: _project_role_reach,

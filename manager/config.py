@@ -13,7 +13,8 @@ class Settings(BaseSettings):
 
     `secret_key_file` holds 32 bytes in base64 and seals secret columns; `signing_key_file` holds the Ed25519
     private key (PEM) that signs commands to agents. Both are made by `manager.cli init-keys`. `server_name` is that of
-    the management server, alike in all its processes; the machine's name when empty.
+    the management server, alike in all its processes; the machine's name when empty. Programs of extensions are found
+    in `extensions_directory` and run as `extensions_user`, or as this process's own user where that is empty.
     """
 
     model_config = SettingsConfigDict(env_prefix="PILEUS_")
@@ -25,6 +26,8 @@ class Settings(BaseSettings):
     signing_key_file: Path = Path("/etc/pileus/signing.pem")
     sweep_seconds: float = 5.0
     server_name: str = ""
+    extensions_directory: Path = Path("/usr/share/pileus/extensions")
+    extensions_user: str = ""
     log_level: str = "INFO"
 
 

@@ -1,5 +1,5 @@
-"""Entry point of the workflow workers, with three threads in each: the sweeper and the watcher, duties that one
-process at a time has, and the sender of webhooks' deliveries.
+"""Entry point of the workflow workers, with further threads in each: the sweeper and the watcher, duties that one
+process at a time has, the sender of webhooks' deliveries, and the runner of custom actions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from manager.configuration import value
 from manager.db import transaction
 from manager.memory import keep_what_is_loaded
 from manager.watch import watch, watch_drift
-from manager.workflows import engine, leases, sweep, usage, webhooks
+from manager.workflows import engine, extensions, leases, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
 from manager.workflows.housekeeping import forget_figures, forget_notices, forget_old
 from manager.workflows.vm_leases import end_leases
@@ -36,6 +36,8 @@ LEASE_SWEEPS = 3
 WORKERS = 16
 DRIFT_SECONDS = 300.0
 DELIVER_SECONDS = 2.0
+ACTION_SECONDS = 1.0
+ACTION_RUNNERS = 4
 
 log = structlog.get_logger()
 
@@ -128,6 +130,7 @@ def tend() -> None:
     forget_old()
     forget_notices()
     forget_figures()
+    extensions.forget_runs()
     webhooks.forget_deliveries()
 
 
@@ -160,6 +163,40 @@ def keep_delivering(stop: threading.Event) -> None:
     repeat(stop, DELIVER_SECONDS, deliver)
 
 
+def keep_running_actions(stop: threading.Event) -> None:
+    """Run the programs of custom actions, in threads of their own: one takes as long as its action allows."""
+    free = threading.Semaphore(ACTION_RUNNERS)
+
+    def carry_out(taken: extensions.Taken) -> None:
+        try:
+            extensions.carry_out(taken)
+        finally:
+            free.release()
+
+    def run_actions() -> None:
+        while not stop.is_set() and free.acquire(blocking=False):
+            taken = None
+            try:
+                taken = extensions.take_next(socket.gethostname())
+            finally:
+                if taken is None:
+                    free.release()
+            if taken is None:
+                return
+            threading.Thread(target=carry_out, args=(taken,), daemon=True).start()
+
+    repeat(stop, ACTION_SECONDS, run_actions)
+
+
+def keep_looking_at_programs(stop: threading.Event) -> None:
+    """Tell which extensions' programs can be run on this management server."""
+
+    def look_at_programs() -> None:
+        extensions.look_at_programs(socket.gethostname())
+
+    repeat(stop, extensions.SIGHT_SECONDS, look_at_programs)
+
+
 def sweep_once() -> float:
     """What is looked at every few seconds; gives the seconds between looks at what is rarely due."""
     assert_accounts()
@@ -178,7 +215,7 @@ def main() -> None:
     servers.beat(starting=True)
     servers.start_beating(Intake().follow)
     stop = threading.Event()
-    for duty in (keep_sweeping, keep_watching, keep_delivering):
+    for duty in (keep_sweeping, keep_watching, keep_delivering, keep_looking_at_programs, keep_running_actions):
         threading.Thread(target=duty, args=(stop,), daemon=True).start()
     try:
         app.worker_main(worker_arguments("threads", WORKERS))

@@ -257,14 +257,16 @@ class ListOf(Parameter):
 class MapList(Parameter):
     """`name[0].a=1&name[0].b=2&name[1].a=3`; loads as [{'a': '1', 'b': '2'}, {'a': '3'}] in the order of indexes.
 
-    Each text is at most `max_length` characters long; names of fields keep their case.
+    Each text is at most `max_length` characters long; names of fields keep their case. Events do not tell the values
+    of a `secret` one.
     """
 
     type_name = "map"
 
-    def __init__(self, description: str, *, max_length: int = 1024, **options: Any) -> None:
+    def __init__(self, description: str, *, max_length: int = 1024, secret: bool = False, **options: Any) -> None:
         super().__init__(description, **options)
         self.max_length = max_length
+        self.secret = secret
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:  # noqa: ARG002 - marshmallow's signature
         name = attr or ""

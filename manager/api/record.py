@@ -12,13 +12,16 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from manager.api.call import Call
+from manager.api.command import ApiCommand
 from manager.api.errors import ApiError, Invalid
+from manager.api.fields import MapList
 from manager.models import ClientToken, EventRow, WorkflowRow
 from manager.models.changes import HIDDEN, SECRET, changes_of
 from manager.secrets import seal, unseal
 
 RESOURCE_TYPES = {"Vm": "VirtualMachine", "VlanIpRange": "VlanIpRange", "SshKeyPair": "SSHKeyPair", "Nic": "Nic",
-                  "NetworkRule": "FirewallRule", "PublicAddress": "IpAddress"}  # fmt: skip
+                  "NetworkRule": "FirewallRule", "PublicAddress": "IpAddress", "ActionRun": "ExtensionCustomAction",
+                  "CustomAction": "ExtensionCustomAction"}  # fmt: skip
 LONGEST_VALUE = 255
 LONGEST_AGENT = 255
 MOST_PARAMETERS = 100
@@ -67,7 +70,7 @@ class Asked:
 
     @classmethod
     def by(cls, call: Call) -> Asked:
-        asked = told_parameters(call.given) if call.api.event else {}
+        asked = told_parameters(call.given, secret_maps(call.api)) if call.api.event else {}
         who = (call.account.id, call.user.id, call.source, call.user_agent[:LONGEST_AGENT])
         return cls(call.command, call.api.event, *who, asked, call.is_root_admin)
 
@@ -88,13 +91,21 @@ def failure(session: Session, asked: Asked, error: ApiError) -> None:
     )
 
 
-def told_parameters(given: Mapping[str, str]) -> dict[str, str]:
+def secret_maps(api: ApiCommand) -> tuple[str, ...]:
+    """How the names of the values begin that no event may tell, as they are sent."""
+    return tuple(
+        f"{name.lower()}[" for name, field in api.parameters.items() if isinstance(field, MapList) and field.secret
+    )
+
+
+def told_parameters(given: Mapping[str, str], secret: tuple[str, ...] = ()) -> dict[str, str]:
     """The parameters as events keep them: without signature and secrets, and cut where they are long."""
     told: dict[str, str] = {}
     for name, value in sorted(given.items())[:MOST_PARAMETERS]:
         if name in _UNSIGNED or name == "command":
             continue
-        told[name] = HIDDEN if SECRET.search(name) else _IN_URL.sub(f"{HIDDEN}@", value)[:LONGEST_VALUE]
+        hidden = SECRET.search(name) or name.lower().startswith(secret)
+        told[name] = HIDDEN if hidden else _IN_URL.sub(f"{HIDDEN}@", value)[:LONGEST_VALUE]
     if "value" in told and SECRET.search(given.get("name", "")):
         told["value"] = HIDDEN
     for name, value in given.items():
@@ -125,7 +136,7 @@ def _event(call: Call, subject: Any) -> EventRow:
         user_id=call.user.id,
         source=call.source,
         user_agent=call.user_agent[:LONGEST_AGENT],
-        parameters=told_parameters(call.given),
+        parameters=told_parameters(call.given, secret_maps(call.api)),
         resource_type=kind,
         resource_id=identifier if known else None,
         resource_name=name_of(subject),

@@ -15,6 +15,7 @@ from manager.models.catalog import (
 )
 from manager.models.compute import Nic, NicAddress, UserData, Vm, VmFigures, Volume
 from manager.models.entrance import LdapLink, LdapServer, OauthCode, OauthProvider
+from manager.models.extensions import ActionRun, CustomAction, Extension, ExtensionResource, ExtensionSight
 from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
 from manager.models.identity import (
     Account,
@@ -76,9 +77,10 @@ measuring.register()
 changes.register()
 
 __all__ = [
-    "Account", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation", "ApiKey", "Base",
-    "ClientToken", "Cluster", "Configuration", "Counter", "Dedication", "DiskOffering", "Domain", "DomainLimit",
-    "DomainUse", "EgressRule", "Entity", "EventRow", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
+    "Account", "ActionRun", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation",
+    "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction", "Dedication",
+    "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
+    "ExtensionResource", "ExtensionSight", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
     "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "ManagementServer", "Network",
     "NetworkOffering", "NetworkRule", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain",
     "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",

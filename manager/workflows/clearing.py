@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import (
+    ActionRun,
     AffinityGroup,
     Base,
     Dedication,
@@ -134,7 +135,7 @@ WAYS = (
 ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook)
 """The kinds of things that are nothing but their row, which is removed with the account."""
 
-FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink)
+FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink, ActionRun)
 """What is deleted with the account, since it says nothing any more."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import os
 from pathlib import Path
 
 from sqlalchemy import Engine, select
@@ -13,6 +14,7 @@ from manager import db
 from manager import models as m
 from manager.api import oauth_login
 from manager.app import create_app
+from manager.config import settings
 from manager.models import Account, NetworkOffering, UsageJob, UsageRecord, meters
 from manager.servers import VERSION
 from tests.client import Api, Caller
@@ -39,7 +41,7 @@ def make(engine: Engine, directory: Path) -> World:
         "network": cloud.network_id, "physicalnetwork": cloud.physical_id, "ostype": cloud.os_type_id,
         "account": tenant.account.name, "accountid": tenant.account.id, "user": tenant.user.id,
         "admin": api.admin.user.id, "apikey": tenant.key, "secretkey": tenant.secret, "publickey": PUBLIC_KEY,
-        "agentkey": AGENT_KEY,
+        "agentkey": AGENT_KEY, "program": _program(directory),
     }  # fmt: skip
     with db.transaction(engine) as session:
         names["domain"] = session.get_one(Account, tenant.account.id).domain_id
@@ -65,6 +67,17 @@ def _servers(session: Session, names: dict[str, str]) -> None:
         session.add(row)
         session.flush()
         names[name] = row.id
+
+
+def _program(directory: Path) -> str:
+    """A program in the directory of extensions, by its path there."""
+    place = directory / "extensions"
+    place.mkdir(mode=0o755)
+    (place / "backup").write_text("""#!/bin/sh\necho '{"printmessage": true, "message": "1 snapshot was made"}'\n""")
+    (place / "backup").chmod(0o755)
+    os.environ["PILEUS_EXTENSIONS_DIRECTORY"] = str(place)
+    settings.cache_clear()
+    return "backup"
 
 
 def _use(session: Session, names: dict[str, str]) -> None:

@@ -131,6 +131,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     },
     m.ManagementServer: {"name": _named("server")},
     m.Alert: {"type": 7, "name": "ALERT.COMPUTE.HOST", "description": "a host is down"},
+    m.Extension: {"name": _named("extension"), "path": "tools/run"},
+    m.CustomAction: {
+        "extension_id": _of(m.Extension), "name": _named("action"), "enabled": True, "allowed_roles": 15,
+    },
     m.Webhook: {"name": _named("webhook"), "account_id": _account, "payload_url": "https://hooks.example.org/"},
     m.WebhookDelivery: {
         "webhook_id": _of(m.Webhook), "account_id": _account, "payload_url": "https://hooks.example.org/",

@@ -10,7 +10,7 @@ from manager.models import Account, Domain, Role, User
 from manager.models.project import ADMIN
 from tests.factories import DEFAULTS, Factory
 
-SHARED = frozenset({m.Zone, m.OsType, m.OsCategory, m.Region})
+SHARED = frozenset({m.Zone, m.OsType, m.OsCategory, m.Region, m.CustomAction})
 """What belongs to nobody and everyone may see. Else what has no owner is the root administrators'."""
 
 

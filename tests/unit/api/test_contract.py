@@ -19,6 +19,8 @@ DEVIATIONS = {
     "getJoinDocument": "gives the agent of a new host or image store what it needs to join",
     "*/clienttoken": "makes the repetition of a creating call harmless",
     "addHost/details": "carries the public key of the host's agent",
+    "deleteExtension/id": "CloudStack does not demand it, and can do nothing without it",
+    "deleteCustomAction/id": "as deleteExtension/id",
     "createStoragePool/hostid": "names the host of a pool that is local to one",
     "listUserKeys": "several keys for a user, as CloudStack has them after 4.22",
     "listUserKeyRules": "as above",

@@ -56,7 +56,7 @@ from manager.models import (
 from manager.placement import limits
 from manager.placement.address import add_nic, take_key
 from manager.seed import seed
-from manager.workflows import engine, sweep
+from manager.workflows import engine, extensions, sweep
 from manager.workflows.network import delete_network
 from manager.workflows.numbers import next_number
 from manager.workflows.template import register_template
@@ -302,11 +302,12 @@ class Cloud:
         raise AssertionError(f"not settled: {self.describe_open()}")
 
     def pass_time(self) -> None:
-        """Everything that waits for its time is due, and the sweeper comes by."""
+        """Everything that waits for its time is due; the sweeper and a runner of custom actions come by."""
         with transaction() as s:
             s.execute(update(WorkflowRow).where(WorkflowRow.wake_at.is_not(None)).values(wake_at=0))
             s.execute(update(AgentCommandRow).values(due_at=0))
         sweep.sweep()
+        extensions.run_next("manager1")
 
     # --- looking ---
 
