@@ -11,8 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from manager import access, configuration, directory
+from manager.api import origin
 from manager.api.admission import admitted, domain_path
 from manager.api.errors import CONFLICT, ApiError
+from manager.api.opening import OpenCall
 from manager.api.wire import Incoming
 from manager.db import transaction
 from manager.directory import Person, Place, Server, Terms
@@ -55,6 +57,8 @@ def proof(request: Incoming, engine: Engine | None) -> Proof | None:
     if request.method != "POST" or not username or not password:
         return None
     with transaction(engine) as session:
+        if session.scalar(select(LdapServer.id).where(LdapServer.removed.is_(None)).limit(1)) is None:
+            return None
         candidate = _candidate(session, username, domain_path(names.get("domain", "")), names.get("domainid"))
     if candidate is None:
         return None
@@ -133,22 +137,26 @@ _SETTINGS = {
 }  # fmt: skip
 
 
-def add_proven(session: Session, proof: Proof) -> None:
-    """Make the proven person a user: of the linked account, or of a new one. Whether he may enter is not looked at.
+def add_proven(call: OpenCall, proof: Proof) -> None:
+    """Make the proven person a user: of the linked account, or of a new one; nobody, where that may not enter.
 
     :raises ApiError: 536, another login made it first, or an account has the name
     """
-    person, link = proof.person, proof.link
+    session, person, link = call.session, proof.person, proof.link
     if link is None:
         raise ValueError("Nobody becomes a user without a link.")
     domain = session.get_one(Domain, link.domain_id, with_for_update={"read": True})
     user = User(username=person.username, password_hash=unusable_hash(), source=LDAP, **names_of(person))
     user.live = f"{domain.id}/{person.username.lower()}"
+    point = session.begin_nested()
     try:
         account = session.get_one(Account, link.account_id) if link.account_id else _new_account(session, domain, proof)
         user.account_id = account.id
         session.add(user)
         session.flush()
+        is_open = account.removed is None and account.state == "enabled" and domain.state == "Active"
+        if not is_open or not origin.may_call(session, account, call.request.source):
+            point.rollback()
     except IntegrityError as error:
         raise ApiError(CONFLICT, "The user is being made by another login, or its name is taken; try again.") from error
 

@@ -92,7 +92,7 @@ def login(call: OpenCall) -> dict[str, Any]:
     path = domain_path(names.get("domain", ""))
     proof: ldap_login.Proof | None = call.learned
     if proof is not None and proof.user_id is None:
-        ldap_login.add_proven(call.session, proof)
+        ldap_login.add_proven(call, proof)
     found = _find(call, names["username"], path)
     hashed = found.user.password_hash if found and _may_enter(call, found) else _decoy()
     most = attempts.most_passwords(call.session)
@@ -100,7 +100,7 @@ def login(call: OpenCall) -> dict[str, Any]:
     matches = password_matches(hashed if claimed else _decoy(), names["password"])
     if found is None or not claimed or not (matches or _is_proven(proof, found)):
         _note(call, found, f"login: {_reason(call, found, claimed=claimed)}", level="ERROR")
-        raise Kept(531, BAD_LOGIN.format(names["username"], names.get("domainid", path)), 4290)
+        raise Kept(531, BAD_LOGIN.format(names["username"], names.get("domainid", path.rstrip("/") or "/")), 4290)
     shown = enter(call, found.user, found.account, found.domain)
     # while a second factor is awaited, the count of wrong attempts stays
     (attempts.forget if shown["is2faverified"] == "true" else attempts.take_back)(call.session, found.user.id)

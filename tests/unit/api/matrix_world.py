@@ -20,6 +20,7 @@ from manager.api.wire import unpack_maps
 from manager.app import create_app
 from manager.models import (
     Account,
+    ApiKey,
     Base,
     Domain,
     Project,
@@ -62,7 +63,7 @@ MAIN_STANDINGS = (MEMBER, ADMINISTRATOR, FORMER, OUTSIDE)
 """What callers other than a user are to projects; with the others they would be answered by the same conditions."""
 NOT_THEIRS = {Domain, Role, ProjectInvitation}
 """What the caller has, and yet may not manage."""
-NO_PROJECTS = {User, Domain, Role}
+NO_PROJECTS = {User, ApiKey, Domain, Role}
 """What projects do not have."""
 CHANCES = {"Content-Length"}
 """Headers that differ with the length of an identifier, which the text repeats."""

@@ -13,6 +13,7 @@ from manager.models import (
     Network,
     Nic,
     Router,
+    ServiceOffering,
     StoragePool,
     Vm,
     Volume,
@@ -148,7 +149,9 @@ def test_hosts_tell_whether_they_are_fit_for_a_virtual_machine(api, place, facto
         row = factory.first(Host, id=hosts[name])
         factory.change(row, state="Up", cpus=2, cpu_mhz=1000, memory=memory * MIB)
     factory(StoragePool, zone_id=place.zone)
-    vm = factory(Vm, zone_id=place.zone, host_id=hosts["h1"], state="Running", memory=64 * MIB)
+    offering = factory(ServiceOffering, storage_type="shared")
+    running = {"host_id": hosts["h1"], "state": "Running", "memory": 64 * MIB, "service_offering_id": offering.id}
+    vm = factory(Vm, zone_id=place.zone, **running)
     shown = {host["name"]: host for host in api("listHosts", virtualmachineid=vm.id)["host"]}
     assert {name: host["suitableformigration"] for name, host in shown.items()} == {"h2": True, "h3": False}
     assert shown["h2"]["hasenoughcapacity"] is True

@@ -137,7 +137,8 @@ def test_all_refusals_are_alike_after_the_same_work(refused, browser, engine, mo
     body = answer.get_json()["loginresponse"]
     assert compared == [secrets.hash_password("x").rsplit("$", 2)[0]]
     shape = [re.match(r"\w+( INTO)? \w+", text)[0] for text in sent if not text.startswith("BEGIN")]
-    assert shape == ["SELECT users", "SELECT configuration", "UPDATE users", "INSERT INTO events"]
+    looked = ["SELECT ldap_servers", "SELECT configuration", "SELECT users"]
+    assert shape == [*looked, "UPDATE users", "INSERT INTO events"]
     assert (answer.status_code, body["errorcode"], body["cserrorcode"]) == (531, 531, 4290)
     assert body["errortext"] == (
         f"Failed to authenticate user {refused['username']} in domain {refused.get('domain', '/')}; "

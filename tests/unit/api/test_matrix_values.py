@@ -83,9 +83,12 @@ BARE = (
 )  # fmt: skip
 MAPS: dict[str, tuple[str, ...]] = {
     "iptonetworklist": ("networkid",), "accountdetails": (), "details": (), "rules": (), "serviceproviderlist": (),
-    "tags": (), "userdatadetails": (),
+    "parameters": (), "serviceofferingdetails": (), "tags": (), "userdatadetails": (),
 }  # fmt: skip
 """By name of a parameter: which keys of its maps hold identifiers."""
+GIVEN = {("deployVirtualMachine", "customid"), ("registerOauthProvider", "clientid"),
+         ("updateOauthProvider", "clientid")}  # fmt: skip
+"""What a new thing shall be called, and what others call this cloud: they name nothing that there is here."""
 TELLING = {("listAnnotations", "entityid"), ("listEvents", "resourceid"), ("listTags", "resourceid"),
            ("listResourceDetails", "resourceid"), ("listUsageRecords", "usageid")}  # fmt: skip
 """Filters by a thing, of rows that each thing here has: its owner finds them."""
@@ -178,6 +181,8 @@ def test_every_identifier_without_a_model_is_tried():
     for api in COMMANDS.values():
         for name, parameter in api.parameters.items():
             inner = parameter.inner if isinstance(parameter, ListOf) else parameter
+            if (api.name, name) in GIVEN:
+                continue
             named_so = isinstance(inner, Text) and name.endswith(("id", "ids")) and not api.is_open
             if isinstance(inner, Uuid) or named_so or (isinstance(inner, MapList) and MAPS[name]):
                 assert (api.name, name) in tried, f"{api.name} {name}"
