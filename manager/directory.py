@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 
-INTERNAL = 530
+RESOURCE_UNAVAILABLE = 534
 ACTIVE_DIRECTORY_DISABLED = 2
 MOST_PEOPLE = 10_000
 
@@ -22,7 +22,7 @@ MOST_PEOPLE = 10_000
 class DirectoryUnusable(Exception):  # noqa: N818 - it names what happened
     """No server could be asked, or none takes what it is asked; the text is for administrators."""
 
-    code = INTERNAL
+    code = RESOURCE_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from manager import configuration, oidc
 from manager.api import origin
 from manager.api.admission import admitted
-from manager.api.errors import CS_PERMISSION, INTERNAL, PERMISSION, ApiError
+from manager.api.errors import CS_PERMISSION, PERMISSION, UNAVAILABLE, ApiError
 from manager.api.opening import OpenCall
 from manager.cidrs import networks_in
 from manager.db import epoch, transaction, write
@@ -32,13 +32,13 @@ def refused(name: str, cause: str) -> ApiError:
 
 def unreachable(name: str, cause: str) -> ApiError:
     log.warning("an OAuth provider cannot be asked", provider=name, cause=cause)
-    return ApiError(INTERNAL, UNREACHABLE.format(name))
+    return ApiError(UNAVAILABLE, UNREACHABLE.format(name))
 
 
 def email_of(engine: Engine | None, name: str, code: str, flow: oidc.Flow | None = None) -> str:
     """The e-mail address that the provider proves for the code, which is good for this once.
 
-    :raises ApiError: 531, it proves none; 530, it cannot be asked
+    :raises ApiError: 531, it proves none; 534, it cannot be asked
     """
     with transaction(engine) as session:
         provider = named(session, name)

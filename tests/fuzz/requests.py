@@ -19,6 +19,8 @@ FORM = "application/x-www-form-urlencoded"
 TYPES = (FORM, "", "application/json", "multipart/form-data", "multipart/form-data; boundary=x", "text/plain", "\xff")
 PATHS = ("/client/api", "/client/api/", "/client/api/x/y", "/docs/", "/docs/commands/listZones", "/docs/%2e%2e/x",
          "/docs/\xff", "/healthz", "/", "/client", "/docs/style.css", "/docs/openapi.json")  # fmt: skip
+NEAR = {("addLdapConfiguration", "hostname"): "127.0.0.1"}
+"""By command and parameter: what is asked while requests are answered. Nobody elsewhere is to hear of them."""
 RAW_SHARE, BAD_SIGNATURE_SHARE, UNKNOWN_COMMAND_SHARE = 0.2, 0.05, 0.03
 
 
@@ -88,7 +90,9 @@ class Requests:
         for name, parameter in api.parameters.items():
             if self.random.random() > (1 - self.values.noise / 5 if parameter.required else optional):
                 continue
-            if isinstance(parameter, MapList):
+            if (api.name, name) in NEAR:
+                found[name] = NEAR[api.name, name]
+            elif isinstance(parameter, MapList):
                 found |= self.values.fields(name, parameter)
             else:
                 found[name] = self.values.of(parameter)

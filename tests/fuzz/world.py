@@ -15,7 +15,7 @@ from tests.client import Caller
 from tests.examples.runner import World
 from tests.factories import Factory
 
-OF_REFUSALS = frozenset({"events", "login_sessions"})
+OF_REFUSALS = frozenset({"events", "sessions"})
 """What a refused call may write: the event that tells of it, and that a session was used."""
 ROWS_OF_A_KIND = 3
 

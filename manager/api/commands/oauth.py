@@ -191,7 +191,7 @@ class OauthEmailResponse(Response):
 def _email(request: Incoming, engine: Engine | None) -> str:
     """What the provider of the request proves for its code.
 
-    :raises ApiError: 431, one of the two is missing; 531 and 530 as `oauth_login.email_of`
+    :raises ApiError: 431, one of the two is missing; 531 and 534 as `oauth_login.email_of`
     """
     names = request.names
     for name in ("provider", "secretcode"):

@@ -39,6 +39,7 @@ def test_some_on_each_database(any_engine, tmp_path):
         ("registerSSHKeyPair", {"name": "x", "publickey": "ssh-rsa AAAA\u00e9"}),
         ("deployVirtualMachine", {"userdata": "AAA\u00e9"}),
         ("registerUserData", {"name": "x", "userdata": "\uff11"}),
+        ("removeRegion", {"id": "9" * 19}),
         ("addRegion", {"id": 2, "name": "x", "endpoint": "http://[::1"}),
     ],
 )

@@ -118,7 +118,7 @@ def test_a_server_that_does_not_answer_is_told_and_another_stands_for_it(api, se
     api("addLdapConfiguration", hostname="127.0.0.1", port=1)
     with pytest.raises(Refused, match="No LDAP server answers") as refused:
         api("listLdapUsers")
-    assert refused.value.code == 530
+    assert refused.value.code == 534
     api("addLdapConfiguration", hostname="127.0.0.1", port=slapd.port)
     assert "jo" in names(api("listLdapUsers"))
 
@@ -153,7 +153,7 @@ def test_who_is_not_vouched_for_is_not_talked_to(api, slapd, settings, tls, port
     api("addLdapConfiguration", hostname="127.0.0.1", port=getattr(slapd, port))
     with pytest.raises(Refused) as refused:
         api("listLdapUsers")
-    assert refused.value.code == 530
+    assert refused.value.code == 534
 
 
 @pytest.mark.parametrize(("tls", "port"), [("starttls", "port"), ("ldaps", "tls_port")])
@@ -162,7 +162,7 @@ def test_a_certificate_is_for_its_name(api, slapd, settings, tls, port):
     api("addLdapConfiguration", hostname="localhost", port=getattr(slapd, port))
     with pytest.raises(Refused) as refused:
         api("listLdapUsers")
-    assert refused.value.code == 530
+    assert refused.value.code == 534
 
 
 # --- people -----------------------------------------------------------------------------------------------------------

@@ -437,17 +437,17 @@ def test_a_description_that_is_none(api, provider, registered, jo, about):
     code = provider.code()
     provider.about = about
     status, body = log_in(api, code)
-    assert (status, body["errortext"]) == (530, "The provider corp cannot be asked at the moment")
+    assert (status, body["errortext"]) == (534, "The provider corp cannot be asked at the moment")
 
 
 def test_private_addresses_and_strange_certificates_are_not_asked(api, provider, registered, jo, monkeypatch):
     code = provider.code()
     monkeypatch.delenv("SSL_CERT_FILE")
-    assert log_in(api, code)[0] == 530
+    assert log_in(api, code)[0] == 534
     monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
-    assert log_in(api, code)[0] == 530
+    assert log_in(api, code)[0] == 534
     api("updateConfiguration", name="oauth2.allowed.networks", value="10.0.0.0/8")
-    assert log_in(api, code)[0] == 530
+    assert log_in(api, code)[0] == 534
     assert provider.asked == []
 
 
