@@ -91,7 +91,7 @@ def entity(call: Call, model: type[Any], name: str, value: str, right: str) -> A
     :raises Gone: there was one
     """
     try:
-        identifier: Any = int(value) if model is Region else str(uuid.UUID(value))
+        identifier: Any = Region.number(value) if model is Region else str(uuid.UUID(value))
     except ValueError:
         raise unknown(call.command, name, value) from None
     found = call.session.scalar(select(model).where(model.id == identifier, reach(call, model, right)))

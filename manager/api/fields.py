@@ -13,8 +13,6 @@ import marshmallow
 from marshmallow import fields as mf
 
 GIB = 2**30
-MOST_DIGITS = 9
-"""Of a number that identifies something; longer ones are beyond the integers of databases."""
 MIB = 2**20
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _DATE_FORMS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
@@ -235,8 +233,6 @@ class Ref(Parameter):
         self.type_name = kind
 
     def read(self, name: str, value: str) -> Reference | str:
-        if self.type_name == "integer" and len(value) > MOST_DIGITS:
-            raise BadParameter(name, f"{value} is no number that things here have.")
         return value if value == self.instead else Reference(name, value)
 
 
