@@ -32,6 +32,8 @@ from manager.workflows.maintenance import STATES as MAINTENANCE_STATES
 DRIVERS = {"file": "local", "simulator": "simulator"}
 TYPES = {"local": "Filesystem", "simulator": "Simulator"}
 SCOPES = ("HOST", "CLUSTER", "ZONE")
+MOST_BYTES = 2**58
+"""Of a pool: a zone's sums of some dozen such still are integers of the database."""
 
 
 class StoragePoolResponse(Response):
@@ -107,7 +109,7 @@ class CreateStoragePool(Request):
     hostid = Ref(Host, "the host, for the scope HOST")
     clusterid = Ref(Cluster, "the cluster, for the scope CLUSTER")
     podid = Ref(Pod, "the pod of host or cluster")
-    capacitybytes = Long("its size in bytes; what its host reports when absent", least=1)
+    capacitybytes = Long("its size in bytes; what its host reports when absent", least=1, most=MOST_BYTES)
     tags = Text("tags that offerings may ask for, separated by commas")
 
 
@@ -127,7 +129,7 @@ class UpdateStoragePool(Request):
     id = Ref(StoragePool, "the pool", required=True)
     name = Text("another name")
     tags = ListOf(Text("a tag"), "other tags instead of those it has; a comma alone for none")
-    capacitybytes = Long("another size in bytes", least=1)
+    capacitybytes = Long("another size in bytes", least=1, most=MOST_BYTES)
     enabled = Flag("whether it takes volumes")
 
 

@@ -35,6 +35,7 @@ def test_some_on_each_database(any_engine, tmp_path):
     [
         ("listEvents", {"startdate": "9999-12-31T23:59:59-2359"}),
         ("createStoragePool", {"name": "x", "url": "http://[::1"}),
+        ("createStoragePool", {"name": "x", "url": "simulator:///p", "capacitybytes": 2**63 - 1}),
         ("addHost", {"hypervisor": "Simulator", "url": "http://[::1"}),
         ("registerSSHKeyPair", {"name": "x", "publickey": "ssh-rsa AAAA\u00e9"}),
         ("deployVirtualMachine", {"userdata": "AAA\u00e9"}),
