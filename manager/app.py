@@ -82,9 +82,7 @@ def _incoming() -> wire.Incoming:
     if request.method == "POST" and request.mimetype in ("application/x-www-form-urlencoded", ""):
         form = request.get_data(cache=False)
     raw = wire.parse(request.query_string, form)
-    place = (request.remote_addr or "", request.user_agent.string)
-    headers = {name.lower(): value for name, value in request.headers}
-    return wire.Incoming(request.method, raw, wire.lower_names(raw), request.cookies, *place, headers)
+    return wire.Incoming(request.method, raw, wire.lower_names(raw), request.cookies, *wire.sender(request))
 
 
 def _response(reply: wire.Reply, *, as_json: bool) -> Response:

@@ -93,9 +93,7 @@ def _callback(name: str, engine: Engine | None) -> Response:
         page = configuration.value(session, "oauth2.login.page")
     _demand_answer(name, client)
     email = oauth_login.email_of(engine, name, request.args["code"], begun.flow)
-    headers = {name.lower(): value for name, value in request.headers}
-    place = (request.remote_addr or "", request.user_agent.string)
-    incoming = wire.Incoming(request.method, {}, {}, {}, *place, headers)
+    incoming = wire.Incoming(request.method, {}, {}, {}, *wire.sender(request))
     with transaction(engine) as session:
         call = OpenCall(session, origin.located(session, incoming))
         user = oauth_login.user_of(call, name, email, domain_path(begun.domain), None)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from lxml import etree
+from werkzeug.wrappers import Request
 
 from manager.api.errors import MALFORMED, ApiError
 
@@ -41,6 +42,12 @@ class Incoming:
     @property
     def wants_json(self) -> bool:
         return self.names.get("response", "").lower() == "json"
+
+
+def sender(request: Request) -> tuple[str, str, dict[str, str]]:
+    """The last three fields of an Incoming: source, user agent and headers of the request."""
+    headers = {name.lower(): value for name, value in request.headers}
+    return request.remote_addr or "", request.user_agent.string, headers
 
 
 @dataclass

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.client import Caller
+from tests.client import Api, Caller
 from tests.factories import Factory
-from tests.unit.api.live_cloud import live_cloud
+from tests.unit.api.live_cloud import live_cloud, run
 from tests.unit.workflows.cloud import Cloud
 
 
@@ -34,3 +36,13 @@ def wanted(cloud: Cloud) -> dict[str, str]:
         "zoneid": cloud.zone_id, "templateid": cloud.template_id, "serviceofferingid": cloud.offering_id,
         "networkids": cloud.network_id,
     }  # fmt: skip
+
+
+@pytest.fixture
+def deploy(api: Api, cloud: Cloud, user: Caller, wanted: dict[str, str]) -> Callable[..., Any]:
+    """A function that deploys a VM, by the user or another caller, and gives what is shown of it."""
+
+    def deployed(caller: Caller | None = None, **more: Any) -> Any:
+        return run(api, cloud, caller or user, "deployVirtualMachine", **wanted | more)["virtualmachine"]
+
+    return deployed

@@ -71,19 +71,6 @@ def run(api, cloud, caller, command, **given):
     return done(api, caller, answer)
 
 
-def deploying(api, cloud, user):
-    """A function that deploys a VM, by the user or another caller, and gives what is shown of it."""
-
-    def deploy(caller=None, **more):
-        wanted = {
-            "zoneid": cloud.zone_id, "templateid": cloud.template_id, "serviceofferingid": cloud.offering_id,
-            "networkids": cloud.network_id, **more,
-        }  # fmt: skip
-        return run(api, cloud, caller or user, "deployVirtualMachine", **wanted)["virtualmachine"]
-
-    return deploy
-
-
 def rows(factory, model, **values) -> list:
     with db.transaction(factory.engine) as session:
         return list(session.scalars(select(model).filter_by(**values)))

@@ -20,11 +20,6 @@ def cloud_and_user(factory, tmp_path):
 
 
 @pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
 def vm(cloud, factory) -> Vm:
     vm_id = cloud.deploy("web")
     cloud.settle()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from manager import reports
 from manager.models import (
     Host,
@@ -13,29 +11,9 @@ from manager.models import (
     VmFigures,
 )
 from manager.workflows.housekeeping import forget_figures
-from tests.unit.api.live_cloud import deploying, live_cloud, rows, run, statements
+from tests.unit.api.live_cloud import rows, run, statements
 
 MIB, GIB = 2**20, 2**30
-
-
-@pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
-
-
-@pytest.fixture
-def deploy(api, cloud, user):
-    return deploying(api, cloud, user)
 
 
 def report(cloud, sequence, **changes):

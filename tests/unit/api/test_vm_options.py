@@ -21,29 +21,9 @@ from manager.models import (
     Volume,
 )
 from tests.client import Refused
-from tests.unit.api.live_cloud import change, deploying, live_cloud, rows, run
+from tests.unit.api.live_cloud import change, rows, run
 
 MIB, GIB = 2**20, 2**30
-
-
-@pytest.fixture
-def cloud_and_user(factory, tmp_path):
-    return live_cloud(factory, tmp_path)
-
-
-@pytest.fixture
-def cloud(cloud_and_user):
-    return cloud_and_user[0]
-
-
-@pytest.fixture
-def user(cloud_and_user):
-    return cloud_and_user[1]
-
-
-@pytest.fixture
-def deploy(api, cloud, user):
-    return deploying(api, cloud, user)
 
 
 def told(factory, name: str, vm_id: str) -> dict:
