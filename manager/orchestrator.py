@@ -177,7 +177,7 @@ def keep_running_actions(stop: threading.Event) -> None:
         while not stop.is_set() and free.acquire(blocking=False):
             taken = None
             try:
-                taken = extensions.take_next(socket.gethostname())
+                taken = extensions.take_next(servers.name())
             finally:
                 if taken is None:
                     free.release()
@@ -192,7 +192,7 @@ def keep_looking_at_programs(stop: threading.Event) -> None:
     """Tell which extensions' programs can be run on this management server."""
 
     def look_at_programs() -> None:
-        extensions.look_at_programs(socket.gethostname())
+        extensions.look_at_programs(servers.name())
 
     repeat(stop, extensions.SIGHT_SECONDS, look_at_programs)
 

@@ -13,13 +13,18 @@ def domain_path(text: str) -> str:
     return path if path == "/" else path + "/"
 
 
-def admitted(path: str, domain_id: str | None) -> Select[User, Account, Domain]:
-    """Who may log in to the domain of that id or path, with account and domain."""
+def users_of(path: str, domain_id: str | None) -> Select[User, Account, Domain]:
+    """The users of the domain of that id or path, whether they may log in or not, with account and domain."""
     query = (
         select(User, Account, Domain)
         .join(Account, Account.id == User.account_id)
         .join(Domain, Domain.id == Account.domain_id)
-        .where(User.removed.is_(None), User.state == "enabled")
-        .where(Account.removed.is_(None), Account.state == "enabled", Domain.state == "Active")
+        .where(User.removed.is_(None), Domain.removed.is_(None))
     )
     return query.where(Domain.id == domain_id) if domain_id else query.where(Domain.path == path)
+
+
+def admitted(path: str, domain_id: str | None) -> Select[User, Account, Domain]:
+    """Those of them who may log in."""
+    are_open = (User.state == "enabled", Account.state == "enabled", Domain.state == "Active")
+    return users_of(path, domain_id).where(Account.removed.is_(None), *are_open)

@@ -73,7 +73,9 @@ def _candidate(session: Session, username: str, path: str, domain_id: str | None
     found = session.execute(admitted(path, domain_id).where(User.username == username)).first()
     if found is not None:
         user, account, domain = found
-        terms = terms_of(session, domain) if user.source == LDAP else None
+        if user.source != LDAP:
+            return None
+        terms = terms_of(session, domain)
         either = or_(LdapLink.linked == account.id, LdapLink.linked == domain.id)
         links = session.scalars(select(LdapLink).where(either)).all()
         own = [link for link in links if link.linked == account.id] or links

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from manager import configuration
 from manager.api import attempts, ldap_login, origin, second_factor, sessions
-from manager.api.admission import domain_path
+from manager.api.admission import domain_path, users_of
 from manager.api.call import hours_from_utc
 from manager.api.command import EVERYONE, Request, command
 from manager.api.errors import CS_OTHER, ApiError, Kept, missing
@@ -168,14 +168,7 @@ def _note(call: OpenCall, found: Found | None, description: str, *, level: str =
 
 def _find(call: OpenCall, username: str, path: str) -> Found | None:
     """The user of that name, whether it may enter or not, in the domain of that id or path."""
-    query = (
-        select(User, Account, Domain)
-        .join(Account, Account.id == User.account_id)
-        .join(Domain, Domain.id == Account.domain_id)
-        .where(User.username == username, User.removed.is_(None), Domain.removed.is_(None))
-    )
-    domain_id = call.request.names.get("domainid")
-    query = query.where(Domain.id == domain_id) if domain_id else query.where(Domain.path == path)
+    query = users_of(path, call.request.names.get("domainid")).where(User.username == username)
     row = call.session.execute(query).first()
     return None if row is None else Found(*row)
 
