@@ -19,7 +19,6 @@ OWNED = {m.class_.__name__ for m in Base.registry.mappers if hasattr(m.class_, "
 }
 LOADERS = {"get", "get_one"}
 ALLOWED = {
-    ("session.py", "_find"): "login: there is no caller yet, and what is found is compared with its password",
     ("project.py", "_swap_owner"): "the id is that of a member who was found by the project at hand",
     ("vm_more.py", "more_columns"): "it is a column of the rows at hand, read with them",
     ("resource_limit.py", "_demand_above"): "the id is that of the holder at hand, or of its domain",
