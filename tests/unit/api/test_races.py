@@ -232,7 +232,8 @@ def test_names_of_domains_accounts_and_users(field):
 
 
 def test_an_address_of_a_network_and_a_public_one(field):
-    network, public = "10.1.1.77", "198.51.100.19"
+    free = field.root("listPublicIpAddresses", zoneid=field.names["zone"], state="Free", allocatedonly="false")
+    network, public = "10.1.1.77", free["publicipaddress"][0]["ipaddress"]
     found = field.race(
         lambda client, number: field.deploy(client, f"address{number}", ipaddress=network),
         lambda client, _: client("associateIpAddress", networkid=field.names["network"], ipaddress=public),
