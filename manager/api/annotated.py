@@ -1,4 +1,4 @@
-"""The kinds of things that can have annotations, by CloudStack's names."""
+"""The kinds of things that can have annotations, and those that can have icons, by CloudStack's names."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ ENTITIES: dict[str, type[Any]] = {
     "PRIMARY_STORAGE": m.StoragePool, "SECONDARY_STORAGE": m.ImageStore, "VR": m.Router,
 }  # fmt: skip
 KIND_OF: dict[Any, str] = {model: kind for kind, model in ENTITIES.items()}
+
+ICONED: dict[str, type[Any]] = {
+    "UserVm": m.Vm, "Template": m.Template, "Network": m.Network, "Zone": m.Zone, "Domain": m.Domain,
+    "Account": m.Account, "User": m.User, "Project": m.Project, "GuestOsCategory": m.OsCategory,
+}  # fmt: skip
+ICON_KINDS = frozenset(ICONED.values())

@@ -43,6 +43,7 @@ class Call:
     page: int | None = None
     page_size: int | None = None
     only_count: bool = False
+    shows_icons: bool = False
     subject: Any = None
     named_owner: Account | None = None
     by_get: bool = False

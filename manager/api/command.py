@@ -43,6 +43,12 @@ class CountedListRequest(ListRequest):
     retrieveonlyresourcecount = Flag("only how many there are, without them", default=False)
 
 
+class IconListRequest(ListRequest):
+    """A list of things that can have icons; the core adds them."""
+
+    showicon = Flag("show the icons of those that have one", default=False)
+
+
 class DomainListRequest(ListRequest):
     """A list of things that belong to accounts: `manager.access.visible` applies these."""
 
@@ -198,6 +204,6 @@ class Page:
 
 __all__ = [
     "ADMINS", "COMMANDS", "EVERYONE", "ROOT", "STAFF", "AccountListRequest", "ApiCommand", "CountedListRequest",
-    "DomainListRequest", "Given", "ListRequest", "OwnedRequest", "OwnerListRequest", "Page", "Request", "Response",
-    "SuccessResponse", "command",
+    "DomainListRequest", "Given", "IconListRequest", "ListRequest", "OwnedRequest", "OwnerListRequest", "Page",
+    "Request", "Response", "SuccessResponse", "command",
 ]  # fmt: skip

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Select, false, literal, select, union_all
 
-from manager.api.annotated import KIND_OF
-from manager.models import Annotation, WorkflowRow
+from manager.api.annotated import ICON_KINDS, KIND_OF
+from manager.models import Annotation, ResourceIcon, WorkflowRow
 
 if TYPE_CHECKING:
     from manager.api.call import Call
@@ -85,6 +85,8 @@ class Response:
         cls.fields = {name: out for fields in together for name, out in fields.items()}
         if cls.shows in KIND_OF:
             cls.fields["hasannotations"] = Bool("whether there are annotations on it")
+        if cls.shows in ICON_KINDS:
+            cls.fields["icon"] = Map("its icon, where showicon asks for it", nested=IconResponse)
         cls._hidden = frozenset(name for name, out in cls.fields.items() if out.root_only)
         nested = {name: out.nested for name, out in cls.fields.items() if out.nested is not None}
         cls._hidden_within = {name: response._hidden for name, response in nested.items()}  # noqa: SLF001 - its own class
@@ -103,7 +105,22 @@ class Response:
         found = [_clean(row, hidden, within) for row in cls.render(call, rows)]
         if cls.has_jobs or cls.shows in KIND_OF:
             _mark(call, found, KIND_OF.get(cls.shows), has_jobs=cls.has_jobs)
+        if call.shows_icons and cls.shows in ICON_KINDS:
+            _add_icons(call, found)
         return found
+
+
+class IconResponse(Response):
+    object_key = "icon"
+    resourceid = Str("the id of the thing")
+    resourcetype = Str("the kind of thing")
+    base64image = Str("the picture in base64")
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[ResourceIcon]) -> list[Shown]:
+        return [
+            {"resourceid": row.resource_id, "resourcetype": row.resource_type, "base64image": row.image} for row in rows
+        ]
 
 
 class SuccessResponse(Response):
@@ -157,3 +174,11 @@ def _mark(call: Call, rows: list[Shown], kind: str | None, *, has_jobs: bool) ->
             row["jobid"], row["jobstatus"] = known["job", row["id"]], 0
         if kind is not None:
             row["hasannotations"] = ("note", row["id"]) in known
+
+
+def _add_icons(call: Call, rows: list[Shown]) -> None:
+    query = select(ResourceIcon).where(ResourceIcon.resource_id.in_([row["id"] for row in rows]))
+    icons = {icon["resourceid"]: icon for icon in IconResponse.render(call, call.session.scalars(query).all())}
+    for row in rows:
+        if row["id"] in icons:
+            row["icon"] = icons[row["id"]]

@@ -17,6 +17,7 @@ from manager.models.compute import Nic, NicAddress, UserData, Vm, VmFigures, Vol
 from manager.models.entrance import LdapLink, LdapServer, OauthCode, OauthProvider
 from manager.models.extensions import ActionRun, CustomAction, Extension, ExtensionResource, ExtensionSight
 from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
+from manager.models.icons import ResourceIcon
 from manager.models.identity import (
     Account,
     ApiKey,
@@ -85,7 +86,7 @@ __all__ = [
     "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider",
     "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
     "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
+    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
     "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
     "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
     "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",

@@ -1,9 +1,10 @@
-"""Ranges, resolvers, MTUs and visibility of networks, tags of their offerings, and what their guests sent."""
+"""Ranges, resolvers, MTUs and visibility of networks, tags of their offerings, what their guests sent; icons."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0015"
 down_revision = "0014"
@@ -34,6 +35,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("network_id", name=op.f("pk_network_traffic")),
     )
     op.create_index(op.f("ix_network_traffic_account_id"), "network_traffic", ["account_id"])
+    op.create_table(
+        "resource_icons",
+        sa.Column("resource_id", sa.String(length=36), nullable=False),
+        sa.Column("resource_type", WORD, nullable=False),
+        sa.Column("image", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+        sa.PrimaryKeyConstraint("resource_id", name=op.f("pk_resource_icons")),
+    )
 
 
 def add_filled(table: str, name: str, kind: sa.types.TypeEngine, present: object) -> None:
@@ -44,6 +52,7 @@ def add_filled(table: str, name: str, kind: sa.types.TypeEngine, present: object
 
 
 def downgrade() -> None:
+    op.drop_table("resource_icons")
     op.drop_table("network_traffic")
     op.drop_column("usage_records", "hidden")
     for name in ("tags", "details"):

@@ -10,7 +10,17 @@ from sqlalchemy import func, select
 from manager import access
 from manager.api.administrators import demand_another
 from manager.api.call import Call
-from manager.api.command import ADMINS, EVERYONE, ROOT, DomainListRequest, Given, Page, Request, command
+from manager.api.command import (
+    ADMINS,
+    EVERYONE,
+    ROOT,
+    DomainListRequest,
+    Given,
+    IconListRequest,
+    Page,
+    Request,
+    command,
+)
 from manager.api.commands.domain import check_network_domain, open_domain
 from manager.api.commands.user import KEY_ACCESS, NewUser, UserResponse, add_user
 from manager.api.errors import Denied, Invalid
@@ -244,7 +254,7 @@ def _change_role(call: Call, account: Account, role: Role, domain: Domain) -> No
     end_sessions(call.session, Account.id == account.id)
 
 
-class ListAccounts(DomainListRequest):
+class ListAccounts(IconListRequest, DomainListRequest):
     id = Ref(Account, "only this account")
     name = Text("only accounts of this name")
     accounttype = Integer("only accounts of this type", most=RESOURCE_ADMIN)

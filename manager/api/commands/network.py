@@ -15,6 +15,7 @@ from manager.api.command import (
     AccountListRequest,
     CountedListRequest,
     Given,
+    IconListRequest,
     OwnedRequest,
     Page,
     Request,
@@ -192,7 +193,7 @@ def _key(call: Call, physical: PhysicalNetwork, network_id: str) -> int:
         raise ApiError(CAPACITY, str(error)) from error
 
 
-class ListNetworks(CountedListRequest, AccountListRequest):
+class ListNetworks(IconListRequest, CountedListRequest, AccountListRequest):
     id = Ref(Network, "only this network")
     name = Text("only networks of this name")
     zoneid = Ref(Zone, "only networks of this zone")

@@ -16,6 +16,7 @@ from manager.api.command import (
     AccountListRequest,
     CountedListRequest,
     Given,
+    IconListRequest,
     Page,
     Request,
     SuccessResponse,
@@ -63,7 +64,7 @@ ENDING = ("Destroyed", "Expunging")
 PRESENT = "Present"
 
 
-class ListVms(CountedListRequest, AccountListRequest):
+class ListVms(IconListRequest, CountedListRequest, AccountListRequest):
     id = Ref(Vm, "only this virtual machine")
     ids = ListOf(Ref(Vm, ""), "only these virtual machines")
     name = Text("a part of the name")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import aliased
 
 from manager import configuration
@@ -16,7 +16,6 @@ from manager.api.commands.storage_pool import TYPES
 from manager.api.commands.vm_lease import shown_lease
 from manager.api.response import Bool, Int, Long, Response, Shown, Str, When
 from manager.models import (
-    Annotation,
     DiskOffering,
     PublicAddress,
     StaticNatRule,
@@ -49,7 +48,6 @@ class MoreOfVmResponse(Response):
     leaseexpiryaction = Str("what is done to it then: STOP or DESTROY")
     publicip = Str("the public address that stands for it by static NAT")
     publicipid = Str("the id of that address")
-    hasannotations = Bool("whether there are annotations of it")
     diskofferingid = Str("the id of its root volume's own disk offering, where it has one")
     diskofferingname = Str("that disk offering")
     pooltype = Str("the kind of storage pool that holds its root volume")
@@ -82,17 +80,11 @@ def with_more(query: Select[Any]) -> Select[Any]:
 
 def more_columns() -> list[Any]:
     public = select(PublicAddress.address).where(PublicAddress.id == _static_nat)
-    noted = exists().where(
-        Annotation.entity_type == "VM",
-        Annotation.entity_id == Vm.id,
-        Annotation.removed.is_(None),
-        Annotation.admins_only.is_(False),
-    )
     return [
         Vm.user_id, User.username, Vm.updated, Vm.delete_protection, Vm.lease_ends, Vm.lease_action,
         DiskOffering.id.label("disk_offering_id"), DiskOffering.name.label("disk_offering_name"),
         StoragePool.driver.label("pool_driver"), _static_nat.label("public_id"),
-        public.correlate(Vm).scalar_subquery().label("public_address"), noted.label("is_annotated"),
+        public.correlate(Vm).scalar_subquery().label("public_address"),
     ]  # fmt: skip
 
 
@@ -120,7 +112,6 @@ def shown_more(row: Any) -> Shown:
         **shown_lease(row),
         "publicip": row.public_address,
         "publicipid": row.public_id,
-        "hasannotations": bool(row.is_annotated),
         "diskofferingid": row.disk_offering_id,
         "diskofferingname": row.disk_offering_name,
         "pooltype": TYPES.get(row.pool_driver, row.pool_driver),

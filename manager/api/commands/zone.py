@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from manager import access, configuration
 from manager.api.call import Call
-from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.command import EVERYONE, Given, IconListRequest, Page, Request, command
 from manager.api.commands.capacity import CapacityResponse, capacities_of
 from manager.api.commands.dedication import keep
 from manager.api.commands.ipv4 import address, cidr, optional_address
@@ -151,7 +151,7 @@ class CreateZone(Request):
     securitygroupenabled = Flag("true is refused: there are no security groups", default=False)
 
 
-class ListZones(ListRequest):
+class ListZones(IconListRequest):
     id = Ref(Zone, "only this zone")
     ids = ListOf(Ref(Zone, "a zone"), "only these zones")
     name = Text("only the zone of this name")

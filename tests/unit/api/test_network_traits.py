@@ -23,14 +23,18 @@ from manager.models import (
 )
 from manager.placement.address import NoAddress, add_nic
 from manager.workflows import usage
+from manager.workflows.engine import WORKFLOWS
+from manager.workflows.network_change import change_network
 from network.elements.simulator import MemoryRouter
 from network.errors import NetworkError
 from tests.client import Refused
 from tests.unit.api.live_cloud import costs
 from tests.unit.api.test_networks import place  # noqa: F401 - a fixture
 from tests.unit.api.test_public_addresses import done, router_of, running  # noqa: F401 - running is a fixture
+from tests.unit.workflows.test_laws import breaking
 
 FULL = ("Dhcp", "Dns", "SourceNat", "StaticNat", "UserData")
+CHANGE = len(change_network.steps)
 GATEWAY = {"gateway": "10.1.1.1", "netmask": "255.255.255.0"}
 
 
@@ -203,6 +207,28 @@ class TestTheRouter:
         assert factory.first(Network, id=cloud.network_id).dns1 is None
         (nat,) = api("listPublicIpAddresses", user, issourcenat=True)["publicipaddress"]
         assert nat["ipaddress"] == before.public.address
+
+    @pytest.mark.parametrize("after", [False, True])
+    @pytest.mark.parametrize("position", range(CHANGE))
+    def test_a_change_unwinds_from_every_step(self, api, factory, running, monkeypatch, position, after):  # noqa: F811 - a fixture
+        cloud, user = running
+        other = done(api, cloud, api("associateIpAddress", user, networkid=cloud.network_id), user)["ipaddress"]
+        before, row = router_of(cloud), factory.first(Network, id=cloud.network_id)
+        broken = breaking(change_network, position, after=after)
+        with monkeypatch.context() as patch:
+            patch.setitem(WORKFLOWS, "network.change", broken)
+            given = {"sourcenatipaddress": other["ipaddress"], "dns1": "192.0.2.99", "networkdomain": "new.example"}
+            job = api("updateNetwork", user, id=cloud.network_id, **given)["jobid"]
+            cloud.settle(times=2)
+        assert api("queryAsyncJobResult", user, jobid=job)["jobstatus"] == 2
+        after_all = router_of(cloud)
+        for name in ("public", "addresses", "nameservers", "domain"):
+            assert getattr(after_all, name) == getattr(before, name)
+        now = factory.first(Network, id=cloud.network_id)
+        assert (now.dns1, now.network_domain, now.state) == (row.dns1, row.network_domain, row.state)
+        assert api("listPublicIpAddresses", user, issourcenat=True)["count"] == 1
+        done(api, cloud, api("updateNetwork", user, id=cloud.network_id, **given), user)
+        assert router_of(cloud).public.address == other["ipaddress"]
 
     def test_a_network_begins_with_the_address_that_it_asks_for(self, api, factory, running):  # noqa: F811 - a fixture
         cloud, user = running
