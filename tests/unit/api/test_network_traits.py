@@ -356,3 +356,32 @@ class TestTraffic:
             engine, lambda: factory(Network, account_id=tenant.account.id), lambda: api("listNetworks", tenant)
         )
         assert len(set(found.values())) == 1
+
+
+def test_networks_on_every_database(any_api, any_factory, any_engine):
+    network = any_factory(Network)
+    vm = any_factory(Vm, account_id=network.account_id)
+    host = any_factory(Host)
+    nic = any_factory(Nic, network_id=network.id, vm_id=vm.id, host_id=host.id, address="10.1.1.9")
+    for told in ((100, 10), (150, 20)):
+        with transaction(any_engine) as session:
+            traffic.note(session, host.agent_id, [NicTraffic(nic.id, *told)])
+    any_factory(PublicAddress, network_id=network.id, account_id=network.account_id)
+    any_api("updateNetwork", id=network.id, guestvmcidr="10.1.1.0/28", hideipaddressusage=True, dns1="")
+    with transaction(any_engine) as session:
+        network = session.get_one(Network, network.id)
+        assert add_nic(session, network, wanted="10.1.1.10", vm_id=vm.id, device=1, is_default=False)
+        with pytest.raises(NoAddress, match=r"from 10\.1\.1\.1 to 10\.1\.1\.14"):
+            add_nic(session, network, wanted="10.1.1.20", vm_id=vm.id, device=2, is_default=False)
+    any_api("addAnnotation", entitytype="NETWORK", entityid=network.id, annotation="a note")
+    (shown,) = any_api("listNetworks", id=network.id, showicon=True)["network"]
+    assert (shown["receivedbytes"], shown["sentbytes"], shown["hasannotations"]) == (150, 20, True)
+    any_api("listAccounts", listall=True)
+    with transaction(any_engine) as session:
+        usage.adopt()
+    with transaction(any_engine) as session:
+        usage.count(session, 4e9)
+    period = {"startdate": "2020-01-01", "enddate": "2099-01-01"}
+    kinds = {one["usagetype"] for one in any_api("listUsageRecords", **period)["usagerecord"]}
+    assert meters.NETWORK in kinds
+    assert meters.IP_ADDRESS not in kinds
