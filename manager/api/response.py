@@ -103,8 +103,9 @@ class Response:
             return []
         hidden, within = (_NONE, {}) if call.is_root_admin else (cls._hidden, cls._hidden_within)
         found = [_clean(row, hidden, within) for row in cls.render(call, rows)]
-        if cls.has_jobs or cls.shows in KIND_OF:
-            _mark(call, found, KIND_OF.get(cls.shows), has_jobs=cls.has_jobs)
+        kind = None if "hasannotations" in found[0] else KIND_OF.get(cls.shows)
+        if cls.has_jobs or kind is not None:
+            _mark(call, found, kind, has_jobs=cls.has_jobs)
         if call.shows_icons and cls.shows in ICON_KINDS:
             _add_icons(call, found)
         return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import aliased
 
 from manager import configuration
@@ -16,6 +16,7 @@ from manager.api.commands.storage_pool import TYPES
 from manager.api.commands.vm_lease import shown_lease
 from manager.api.response import Bool, Int, Long, Response, Shown, Str, When
 from manager.models import (
+    Annotation,
     DiskOffering,
     PublicAddress,
     StaticNatRule,
@@ -80,12 +81,19 @@ def with_more(query: Select[Any]) -> Select[Any]:
 
 def more_columns() -> list[Any]:
     public = select(PublicAddress.address).where(PublicAddress.id == _static_nat)
+    on_it = (Annotation.entity_type == "VM", Annotation.entity_id == Vm.id, Annotation.removed.is_(None))
+    kept = select(func.min(case((Annotation.admins_only, 1), else_=0))).where(*on_it).correlate(Vm)
     return [
         Vm.user_id, User.username, Vm.updated, Vm.delete_protection, Vm.lease_ends, Vm.lease_action,
         DiskOffering.id.label("disk_offering_id"), DiskOffering.name.label("disk_offering_name"),
         StoragePool.driver.label("pool_driver"), _static_nat.label("public_id"),
-        public.correlate(Vm).scalar_subquery().label("public_address"),
+        public.correlate(Vm).scalar_subquery().label("public_address"), kept.scalar_subquery().label("annotated"),
     ]  # fmt: skip
+
+
+def is_annotated(call: Call, row: Any) -> bool:
+    """Whether there is an annotation that the caller could read; `annotated` is 1 where administrators alone can."""
+    return row.annotated is not None and (call.is_root_admin or row.annotated == 0)
 
 
 def with_figures(query: Select[Any]) -> Select[Any]:
