@@ -67,6 +67,8 @@ class NetworkResponse(Response):
     specifyvlan = Bool("always false")
     specifyipranges = Bool("always false")
     strechedl2subnet = Bool("always false")
+    supportsvmautoscaling = Bool("always false")
+    internetprotocol = Str("always IPv4")
     related = Str("its own id")
     account = Str("the account that owns it")
     projectid = Str("the id of the project that owns it, in place of the account")
@@ -101,9 +103,10 @@ _ALWAYS = {
     "traffictype": "Guest",
     "acltype": "Account",
     "broadcastdomaintype": "Gre",
+    "internetprotocol": "IPv4",
     **dict.fromkeys(
         ("ispersistent", "issystem", "isdefault", "restartrequired", "redundantrouter", "specifyvlan",
-         "specifyipranges", "strechedl2subnet"),
+         "specifyipranges", "strechedl2subnet", "supportsvmautoscaling"),
         False,
     ),
 }  # fmt: skip
