@@ -94,6 +94,37 @@ _NOTICES = (
     Setting("webhook.delivery.tries", 3, "how often a delivery is tried", "Webhook", 1, 20, group=_WEBHOOKS),
 )
 
+_MTUS = (
+    Setting(
+        "allow.end.users.to.specify.vr.mtu",
+        False,
+        "users may choose the MTUs of their networks; else root administrators only",
+        scopes=(Zone,),
+        group=("Network", "Guest Networks"),
+    ),
+    Setting(
+        "vr.private.interface.max.mtu",
+        1458,
+        "the largest MTU of a network's virtual machines, and that of those that ask for none: what the hosts' tunnels "
+        "carry less 42 bytes of GRE",
+        "Advanced",
+        576,
+        65535,
+        scopes=(Zone,),
+        group=("Network", "Guest Networks"),
+    ),
+    Setting(
+        "vr.public.interface.max.mtu",
+        1500,
+        "the largest MTU of a router's public interface, and that of networks that ask for none",
+        "Advanced",
+        576,
+        65535,
+        scopes=(Zone,),
+        group=("Network", "Guest Networks"),
+    ),
+)
+
 _ALL = (
     *_NOTICES,
     *ACCESS,
@@ -243,6 +274,7 @@ _ALL = (
         "figures of what guests do are sums since each was made; else what they grew by since the last but one report",
         group=_VMS,
     ),
+    *_MTUS,
     Setting("vm.password.length", 12, "characters of a generated password", "Advanced", 8, 64, group=_VMS),
     *_limits(),
 )

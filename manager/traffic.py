@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from agents.contract import NicTraffic
-from manager.models import Host, Nic, UsageTraffic, Vm
+from manager.db import write
+from manager.models import Host, NetworkTraffic, Nic, UsageTraffic, Vm
+from manager.placement.address import insert_or_nothing
 
 
 def note(session: Session, agent_id: str, told: Iterable[NicTraffic]) -> None:
@@ -30,8 +32,12 @@ def note(session: Session, agent_id: str, told: Iterable[NicTraffic]) -> None:
     nics = session.execute(query).all()
     known = select(UsageTraffic).where(UsageTraffic.nic_id.in_([nic.id for nic in nics])).with_for_update()
     held = {row.nic_id: row for row in session.scalars(known)}
+    grown: dict[tuple[str, str], list[int]] = {}
     for nic in nics:
-        _add(held.get(nic.id) or _begin(session, nic), nic, counters[nic.id])
+        grew = _add(held.get(nic.id) or _begin(session, nic), nic, counters[nic.id])
+        so_far = grown.setdefault((nic.network_id, nic.account_id), [0, 0])
+        grown[nic.network_id, nic.account_id] = [one + more for one, more in zip(so_far, grew, strict=True)]
+    _add_to_networks(session, {key: both for key, both in sorted(grown.items()) if any(both)})
 
 
 def _begin(session: Session, nic: Any) -> UsageTraffic:
@@ -52,9 +58,31 @@ def _begin(session: Session, nic: Any) -> UsageTraffic:
     return row
 
 
-def _add(row: UsageTraffic, nic: Any, now: NicTraffic) -> None:
+def _add_to_networks(session: Session, grown: dict[tuple[str, str], list[int]]) -> None:
+    """Add what networks, given with their accounts in order, received and sent; other hosts add to the same rows."""
+    if not grown:
+        return
+    known = set(
+        session.scalars(select(NetworkTraffic.network_id).where(NetworkTraffic.network_id.in_([k for k, _ in grown])))
+    )
+    for network_id, account_id in grown:
+        if network_id not in known:
+            values = {"network_id": network_id, "account_id": account_id, "received": 0, "sent": 0}
+            write(session, insert_or_nothing(session, NetworkTraffic, values))
+    table = NetworkTraffic
+    growing = update(table).where(table.network_id == bindparam("network"))
+    growing = growing.values(received=table.received + bindparam("more_in"), sent=table.sent + bindparam("more_out"))
+    rows = [{"network": key[0], "more_in": received, "more_out": sent} for key, (received, sent) in grown.items()]
+    session.connection().execute(growing, rows)
+
+
+def _add(row: UsageTraffic, nic: Any, now: NicTraffic) -> tuple[int, int]:
+    """What was received and sent since the last report."""
     placement = f"{nic.host_id}:{nic.generation}"
     anew = row.placement != placement or now.received < row.last_received or now.sent < row.last_sent
-    row.received += now.received - (0 if anew else row.last_received)
-    row.sent += now.sent - (0 if anew else row.last_sent)
+    received = now.received - (0 if anew else row.last_received)
+    sent = now.sent - (0 if anew else row.last_sent)
+    row.received += received
+    row.sent += sent
     row.placement, row.last_received, row.last_sent = placement, now.received, now.sent
+    return received, sent

@@ -127,7 +127,9 @@ class Switch:
             if self._install(wanted, whole=whole):
                 self._greet(tunnel.remote_address for tunnel in tunnels.values())
             self._remove_tunnels(tunnels)
+            before = record.mtus
             record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
+            _resize_taps(before, record.mtus)
             record.peers.give_back_all_but(numbers.peers)
             record.networks.give_back_all_but(numbers.networks)
             self._give_back_nics(record)
@@ -383,3 +385,12 @@ def _plain(value: Any) -> Any:
             return items or None
         case _:
             return value
+
+
+def _resize_taps(before: dict[str, int], now: dict[str, int]) -> None:
+    """Give the taps of NICs whose network has another MTU by now that one; guests learn it when they ask for it."""
+    changed = {tap_name(nic_id): mtu for nic_id, mtu in now.items() if before.get(nic_id, mtu) != mtu}
+    there = links.links() if changed else {}
+    lines = [f"link set dev {name} mtu {mtu}" for name, mtu in changed.items() if name in there]
+    if lines:
+        links.change(lines)

@@ -66,6 +66,7 @@ class PublicLeg:
     gateway: str
     mac: str
     bridge: str
+    mtu: int = 1500
 
 
 @dataclass(frozen=True, slots=True)

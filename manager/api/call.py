@@ -42,6 +42,8 @@ class Call:
     scope: Scope = field(default_factory=Scope)
     page: int | None = None
     page_size: int | None = None
+    only_count: bool = False
+    shows_icons: bool = False
     subject: Any = None
     named_owner: Account | None = None
     by_get: bool = False
@@ -77,6 +79,10 @@ class Call:
         Counting costs a statement only when there is more than this page. `counted` has as many rows as `query`, where
         that joins much that counting can do without.
         """
+        whole = query if counted is None else counted
+        counting = whole.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
+        if self.only_count:
+            return Page([], self.session.scalar(counting) or 0)
         offset, limit = self._window()
         if limit is None:
             rows: Sequence[Any] = self.session.scalars(query).all()
@@ -84,8 +90,6 @@ class Call:
         rows = self.session.scalars(query.offset(offset).limit(limit)).all()
         if len(rows) < limit and (rows or not offset):
             return Page(rows, offset + len(rows))
-        whole = query if counted is None else counted
-        counting = whole.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
         return Page(rows, self.session.scalar(counting) or 0)
 
     def window(self, rows: Sequence[Any]) -> Page:

@@ -37,6 +37,18 @@ class ListRequest(Request):
     pagesize = Integer("how many on a page; -1 for all", least=-1)
 
 
+class CountedListRequest(ListRequest):
+    """A list that can be asked how many there are alone; the core applies it."""
+
+    retrieveonlyresourcecount = Flag("only how many there are, without them", default=False)
+
+
+class IconListRequest(ListRequest):
+    """A list of things that can have icons; the core adds them."""
+
+    showicon = Flag("show the icons of those that have one", default=False)
+
+
 class DomainListRequest(ListRequest):
     """A list of things that belong to accounts: `manager.access.visible` applies these."""
 
@@ -191,7 +203,7 @@ class Page:
 
 
 __all__ = [
-    "ADMINS", "COMMANDS", "EVERYONE", "ROOT", "STAFF", "AccountListRequest", "ApiCommand", "DomainListRequest",
-    "Given", "ListRequest", "OwnedRequest", "OwnerListRequest", "Page", "Request", "Response", "SuccessResponse",
-    "command",
+    "ADMINS", "COMMANDS", "EVERYONE", "ROOT", "STAFF", "AccountListRequest", "ApiCommand", "CountedListRequest",
+    "DomainListRequest", "Given", "IconListRequest", "ListRequest", "OwnedRequest", "OwnerListRequest", "Page",
+    "Request", "Response", "SuccessResponse", "command",
 ]  # fmt: skip

@@ -13,8 +13,10 @@ from manager.api.call import Call
 from manager.api.command import (
     AccountListRequest,
     ApiCommand,
+    CountedListRequest,
     DomainListRequest,
     Given,
+    IconListRequest,
     ListRequest,
     OwnedRequest,
     OwnerListRequest,
@@ -145,6 +147,10 @@ def _together(call: Call, loaded: dict[str, Any]) -> dict[str, Any]:
 
 def _take_page(call: Call, loaded: dict[str, Any]) -> None:
     call.page, call.page_size = loaded.pop("page"), loaded.pop("pagesize")
+    if issubclass(call.api.request, CountedListRequest):
+        call.only_count = loaded.pop("retrieveonlyresourcecount")
+    if issubclass(call.api.request, IconListRequest):
+        call.shows_icons = loaded.pop("showicon")
     if call.page is not None and call.page_size is None:
         raise Invalid('"pagesize" parameter is required when "page" is specified')
     if call.page is None and call.page_size not in (None, -1):

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, false, literal, select, union_all
 
-from manager.models import WorkflowRow
+from manager.api.annotated import ICON_KINDS, KIND_OF
+from manager.models import Annotation, ResourceIcon, WorkflowRow
 
 if TYPE_CHECKING:
     from manager.api.call import Call
@@ -67,7 +68,7 @@ class Response:
     """Base of all responses.
 
     `shows` is the model whose rows it renders (jobs and `related` find it so). With `has_jobs`, a row with an open
-    job carries its jobid and jobstatus.
+    job carries its jobid and jobstatus. Rows of what can have annotations tell whether the caller could read one.
     """
 
     object_key: ClassVar[str] = ""
@@ -82,6 +83,10 @@ class Response:
         bases = [base.fields for base in reversed(cls.__bases__) if issubclass(base, Response)]
         together = (*bases, vars(cls).get("fields", {}), own)
         cls.fields = {name: out for fields in together for name, out in fields.items()}
+        if cls.shows in KIND_OF:
+            cls.fields["hasannotations"] = Bool("whether there are annotations on it")
+        if cls.shows in ICON_KINDS:
+            cls.fields["icon"] = Map("its icon, where showicon asks for it", nested=IconResponse)
         cls._hidden = frozenset(name for name, out in cls.fields.items() if out.root_only)
         nested = {name: out.nested for name, out in cls.fields.items() if out.nested is not None}
         cls._hidden_within = {name: response._hidden for name, response in nested.items()}  # noqa: SLF001 - its own class
@@ -98,9 +103,25 @@ class Response:
             return []
         hidden, within = (_NONE, {}) if call.is_root_admin else (cls._hidden, cls._hidden_within)
         found = [_clean(row, hidden, within) for row in cls.render(call, rows)]
-        if cls.has_jobs:
-            _add_jobs(call, found)
+        kind = None if "hasannotations" in found[0] else KIND_OF.get(cls.shows)
+        if cls.has_jobs or kind is not None:
+            _mark(call, found, kind, has_jobs=cls.has_jobs)
+        if call.shows_icons and cls.shows in ICON_KINDS:
+            _add_icons(call, found)
         return found
+
+
+class IconResponse(Response):
+    object_key = "icon"
+    resourceid = Str("the id of the thing")
+    resourcetype = Str("the kind of thing")
+    base64image = Str("the picture in base64")
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[ResourceIcon]) -> list[Shown]:
+        return [
+            {"resourceid": row.resource_id, "resourcetype": row.resource_type, "base64image": row.image} for row in rows
+        ]
 
 
 class SuccessResponse(Response):
@@ -135,11 +156,30 @@ def _clean(row: Shown, hidden: frozenset[str], within: Mapping[str, frozenset[st
     return out
 
 
-def _add_jobs(call: Call, rows: list[Shown]) -> None:
+def _mark(call: Call, rows: list[Shown], kind: str | None, *, has_jobs: bool) -> None:
+    """Add what is known of the rows besides themselves: open jobs, and whether there are annotations. One statement."""
     ids = [row["id"] for row in rows]
-    query = select(WorkflowRow.subject_id, WorkflowRow.id)
-    query = query.where(WorkflowRow.subject_id.in_(ids), WorkflowRow.status == "running", WorkflowRow.command != "")
-    jobs = {row.subject_id: row.id for row in call.session.execute(query)}
+    parts: list[Select[str, str, str]] = []
+    if has_jobs:
+        jobs = select(literal("job").label("sort"), WorkflowRow.subject_id.label("thing_id"), WorkflowRow.id)
+        open_ones = (WorkflowRow.status == "running", WorkflowRow.command != "")
+        parts.append(jobs.where(WorkflowRow.subject_id.in_(ids), *open_ones))
+    if kind is not None:
+        notes = select(literal("note").label("sort"), Annotation.entity_id.label("thing_id"), Annotation.id)
+        notes = notes.where(Annotation.entity_type == kind, Annotation.entity_id.in_(ids), Annotation.removed.is_(None))
+        parts.append(notes if call.is_root_admin else notes.where(Annotation.admins_only == false()))
+    query = union_all(*parts) if len(parts) > 1 else parts[0]
+    known = {(row.sort, row.thing_id): row.id for row in call.session.execute(query)}
     for row in rows:
-        if row["id"] in jobs:
-            row["jobid"], row["jobstatus"] = jobs[row["id"]], 0
+        if ("job", row["id"]) in known:
+            row["jobid"], row["jobstatus"] = known["job", row["id"]], 0
+        if kind is not None:
+            row["hasannotations"] = ("note", row["id"]) in known
+
+
+def _add_icons(call: Call, rows: list[Shown]) -> None:
+    query = select(ResourceIcon).where(ResourceIcon.resource_id.in_([row["id"] for row in rows]))
+    icons = {icon["resourceid"]: icon for icon in IconResponse.render(call, call.session.scalars(query).all())}
+    for row in rows:
+        if row["id"] in icons:
+            row["icon"] = icons[row["id"]]

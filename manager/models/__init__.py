@@ -17,6 +17,7 @@ from manager.models.compute import Nic, NicAddress, UserData, Vm, VmFigures, Vol
 from manager.models.entrance import LdapLink, LdapServer, OauthCode, OauthProvider
 from manager.models.extensions import ActionRun, CustomAction, Extension, ExtensionResource, ExtensionSight
 from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
+from manager.models.icons import ResourceIcon
 from manager.models.identity import (
     Account,
     ApiKey,
@@ -60,7 +61,7 @@ from manager.models.topology import (
     VlanIpRange,
     Zone,
 )
-from manager.models.usage import UsageJob, UsageRecord, UsageSpan, UsageTraffic
+from manager.models.usage import NetworkTraffic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
 from manager.models.work import (
     AgentCommandRow,
     ClientToken,
@@ -82,10 +83,10 @@ __all__ = [
     "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
     "ExtensionResource", "ExtensionSight", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
     "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "ManagementServer", "Network",
-    "NetworkOffering", "NetworkRule", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain",
-    "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
+    "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider",
+    "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
     "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
-    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
+    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
     "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
     "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
     "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",

@@ -75,7 +75,8 @@ class DiskOffering(DiskTraits, Entity, Base):
 class NetworkOffering(Entity, Base):
     """`services` maps a service ('Dhcp') to its provider ('VirtualRouter').
 
-    `service_offering_id` is that of its networks' virtual routers, NULL where they have none.
+    `service_offering_id` is that of its networks' virtual routers, NULL where they have none. Networks of it are on a
+    physical network that has all its `tags`.
     """
 
     __tablename__ = "network_offerings"
@@ -92,6 +93,8 @@ class NetworkOffering(Entity, Base):
     egress_default: Mapped[bool] = mapped_column(default=True)
     broadcast: Mapped[bool] = mapped_column(default=False)
     network_rate: Mapped[int | None]
+    tags: Mapped[str] = mapped_column(default="")
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     services: Mapped[dict[str, Any]] = mapped_column(default=dict)
     service_offering_id: Mapped[str | None] = mapped_column(ForeignKey("service_offerings.id"))
     sort_key: Mapped[int] = mapped_column(default=0)

@@ -14,6 +14,10 @@ class Network(Entity, Base):
     `shared_generation` is the last that all its hosts were told: later ones concern its router alone.
     `rules_wanted` grows with each change of its rules or public addresses; its router has those up to
     `rules_applied`.
+
+    `cidr` is the whole range. Virtual machines are given addresses from `first_address` to `last_address` where those
+    are set; with `guest_cidr` it is the hosts of that part of `cidr`. `mtu` is that of guests, `public_mtu` that of the
+    router's public interface. `dns1` and `dns2` go before the zone's. Users do not see a network without `display`.
     """
 
     __tablename__ = "networks"
@@ -30,6 +34,15 @@ class Network(Entity, Base):
     netmask: Mapped[str]
     network_domain: Mapped[str]
     mtu: Mapped[int] = mapped_column(default=1458)
+    public_mtu: Mapped[int] = mapped_column(default=1500)
+    guest_cidr: Mapped[str | None] = mapped_column(STATE)
+    first_address: Mapped[str | None] = mapped_column(STATE)
+    last_address: Mapped[str | None] = mapped_column(STATE)
+    dns1: Mapped[str | None] = mapped_column(STATE)
+    dns2: Mapped[str | None] = mapped_column(STATE)
+    external_id: Mapped[str | None]
+    display: Mapped[bool] = mapped_column(default=True)
+    hide_address_usage: Mapped[bool] = mapped_column(default=False)
     state: Mapped[str] = mapped_column(STATE, default="Allocated")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     shared_generation: Mapped[int] = mapped_column(BigInteger, default=0)

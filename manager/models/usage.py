@@ -56,6 +56,19 @@ class UsageTraffic(Base):
     sent: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
+class NetworkTraffic(Base):
+    """Bytes that the guests of a network received and sent since it was made. The row stays after the network, as a
+    part of what its account had.
+    """
+
+    __tablename__ = "network_traffic"
+
+    network_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+    sent: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
 class UsageJob(Base):
     """A period whose use is in records. `begun` is unique: of two that count the same period one is refused."""
 
@@ -69,7 +82,7 @@ class UsageJob(Base):
 
 
 class UsageRecord(Base):
-    """What was used within a period: hours of a span, or bytes of traffic."""
+    """What was used within a period: hours of a span, or bytes of traffic. A `hidden` one is in no list."""
 
     __tablename__ = "usage_records"
     __table_args__ = (Index("ix_usage_records_account_started", "account_id", "started"),)
@@ -84,3 +97,4 @@ class UsageRecord(Base):
     started: Mapped[dt.datetime] = mapped_column(index=True)
     ended: Mapped[dt.datetime]
     raw: Mapped[float] = mapped_column(Double())
+    hidden: Mapped[bool] = mapped_column(default=False)

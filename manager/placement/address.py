@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import secrets
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Insert, Select, func, insert, or_, select, update
 from sqlalchemy.dialects.mysql import insert as mysql_insert
@@ -41,6 +41,32 @@ class NoAddress(Exception):  # noqa: N818 - it names what is missing
     code = 533
 
 
+class Span(NamedTuple):
+    """Addresses of a network that may be given out, `first` and `last` in it."""
+
+    first: ipaddress.IPv4Address
+    last: ipaddress.IPv4Address
+
+
+class Held(NamedTuple):
+    """What is known of a network whose row is locked: the further addresses of its NICs, and what guests may have."""
+
+    further: set[ipaddress.IPv4Address]
+    guests: Span
+
+
+def hosts_of(cidr: str) -> Span:
+    pool = ipaddress.IPv4Network(cidr)
+    return Span(pool.network_address + 1, pool.broadcast_address - 1)
+
+
+def guests_of(cidr: str, first: str | None, last: str | None) -> Span:
+    """What guests may have of `cidr`: all its hosts, or those from `first` to `last`."""
+    if first is None or last is None:
+        return hosts_of(cidr)
+    return Span(ipaddress.IPv4Address(first), ipaddress.IPv4Address(last))
+
+
 def new_mac() -> str:
     """A locally administered unicast MAC (IEEE 802, first octet 02)."""
     return "02:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(5))
@@ -51,19 +77,20 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
 
     :raises NoAddress: all are taken, or the wanted one is
     """
-    pool = ipaddress.IPv4Network(network.cidr)
-    if wanted is not None:
-        _check_wanted(network, pool, wanted)
-    taken = lock_addresses(session, network.id)
-    if "router_id" not in owner:
+    taken, span = lock_addresses(session, network)
+    if "router_id" in owner:
+        span = hosts_of(network.cidr)
+    else:
         taken.add(ipaddress.IPv4Address(network.gateway))
+    if wanted is not None:
+        _check_wanted(network, span, wanted)
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
         raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
     for _ in range(TRIES):
-        address = wanted or _free_address(network, pool, taken)
+        address = wanted or _free_address(network, span, taken)
         nic_id = new_id()
         values = {"id": nic_id, "network_id": network.id, "address": address, "mac": new_mac(), "device": 0}
-        if write(session, _insert_or_nothing(session, Nic, {"is_default": True, **values, **owner})):
+        if write(session, insert_or_nothing(session, Nic, {"is_default": True, **values, **owner})):
             return nic_id
         if wanted is not None:
             raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
@@ -72,19 +99,22 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
     raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
 
 
-def lock_addresses(session: Session, network_id: str) -> set[ipaddress.IPv4Address]:
-    """The further addresses of NICs in the network, whose row is locked: no other is added until the transaction ends.
+def lock_addresses(session: Session, network: Network) -> Held:
+    """The further addresses of NICs in the network, and which guests may have, whose row is locked: no address is added
+    until the transaction ends.
 
     The addresses that NICs have by themselves are unique by their own key, and these by theirs.
     """
     query = (
-        select(NicAddress.address)
+        select(NicAddress.address, Network.first_address, Network.last_address)
         .select_from(Network)
         .outerjoin(NicAddress, NicAddress.network_id == Network.id)
-        .where(Network.id == network_id)
+        .where(Network.id == network.id)
         .with_for_update(of=Network)
     )
-    return {ipaddress.IPv4Address(address) for address in session.scalars(query) if address is not None}
+    rows = session.execute(query).all()
+    further = {ipaddress.IPv4Address(row.address) for row in rows if row.address is not None}
+    return Held(further, guests_of(network.cidr, rows[0].first_address, rows[0].last_address))
 
 
 def free_address(session: Session, network: Network, wanted: str | None) -> str:
@@ -92,28 +122,32 @@ def free_address(session: Session, network: Network, wanted: str | None) -> str:
 
     :raises NoAddress: all are taken, or the wanted one is
     """
-    pool = ipaddress.IPv4Network(network.cidr)
+    taken, span = lock_addresses(session, network)
     if wanted is not None:
-        _check_wanted(network, pool, wanted)
-    taken = lock_addresses(session, network.id) | {ipaddress.IPv4Address(network.gateway)}
+        _check_wanted(network, span, wanted)
+    taken |= {ipaddress.IPv4Address(network.gateway)}
     taken |= set(map(ipaddress.IPv4Address, session.scalars(select(Nic.address).filter_by(network_id=network.id))))
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
         raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
-    return wanted or _free_address(network, pool, taken)
+    return wanted or _free_address(network, span, taken)
 
 
-def _check_wanted(network: Network, pool: ipaddress.IPv4Network, wanted: str) -> None:
+def _check_wanted(network: Network, span: Span, wanted: str) -> None:
     try:
         address = ipaddress.IPv4Address(wanted)
     except ValueError as error:
         raise NoAddress(f"{wanted} is not an IPv4 address.") from error
-    if address not in pool or address in (pool.network_address, pool.broadcast_address):
+    hosts = hosts_of(network.cidr)
+    if not hosts.first <= address <= hosts.last:
         raise NoAddress(f"Address {wanted} is not a host address of {network.cidr}, the range of {network.name}.")
+    if not span.first <= address <= span.last:
+        raise NoAddress(f"Address {wanted} is not for virtual machines; those of network {network.name} have addresses "
+                        f"from {span.first} to {span.last}.")  # fmt: skip
 
 
-def _free_address(network: Network, pool: ipaddress.IPv4Network, taken: set[ipaddress.IPv4Address]) -> str:
-    """One of the free host addresses by chance: two callers at once then seldom choose the same."""
-    first, last = int(pool.network_address) + 1, int(pool.broadcast_address) - 1
+def _free_address(network: Network, span: Span, taken: set[ipaddress.IPv4Address]) -> str:
+    """One of the free addresses of the span by chance: two callers at once then seldom choose the same."""
+    first, last = map(int, span)
     if last - first + 1 - len(taken) > (last - first) // 2:
         for _ in range(64):
             address = ipaddress.IPv4Address(_random.randint(first, last))
@@ -121,11 +155,12 @@ def _free_address(network: Network, pool: ipaddress.IPv4Network, taken: set[ipad
                 return str(address)
     free = [a for a in map(ipaddress.IPv4Address, range(first, last + 1)) if a not in taken]
     if not free:
-        raise NoAddress(f"Network {network.name} ({network.cidr}) has no free address: {len(taken)} are in use.")
+        range_ = network.cidr if span == hosts_of(network.cidr) else f"{span.first}-{span.last} of {network.cidr}"
+        raise NoAddress(f"Network {network.name} ({range_}) has no free address: {len(taken)} are in use.")
     return str(_random.choice(free))
 
 
-def _insert_or_nothing(session: Session, model: type[Any], values: dict[str, Any]) -> Insert:
+def insert_or_nothing(session: Session, model: type[Any], values: dict[str, Any]) -> Insert:
     """An INSERT that leaves a row alone that stands in its way, without an error that ends the transaction."""
     match session.get_bind().dialect.name:
         case "postgresql":
@@ -146,13 +181,13 @@ def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> in
     for _ in range(TRIES):
         key = _random.randint(physical.key_start, physical.key_end)
         values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
-        if write(session, _insert_or_nothing(session, TunnelKey, values)):
+        if write(session, insert_or_nothing(session, TunnelKey, values)):
             return key
     used = set(session.scalars(select(TunnelKey.key).filter_by(zone_id=physical.zone_id)))
     for key in range(physical.key_start, min(physical.key_end, physical.key_start + len(used) + TRIES) + 1):
         if key not in used:
             values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
-            if write(session, _insert_or_nothing(session, TunnelKey, values)):
+            if write(session, insert_or_nothing(session, TunnelKey, values)):
                 return key
     raise NoAddress(f"All GRE keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
 

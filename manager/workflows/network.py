@@ -279,59 +279,6 @@ restart_network = workflow(
 )
 
 
-def set_values(run: Run) -> Outcome:
-    network = network_of(run)
-    for name, value in run.arguments["values"].items():
-        run.note(**{name: getattr(network, name)})
-        setattr(network, name, value)
-    return None
-
-
-def set_back(run: Run) -> list[Ask]:
-    network = network_of(run)
-    for name in run.arguments["values"]:
-        if run.recall(name) is not None:
-            setattr(network, name, run.recall(name))
-    run.session.flush()
-    return start_router(run)
-
-
-def place_missing_router(run: Run) -> Outcome:
-    """The new offering may be the first with services of a router."""
-    if network_of(run).state != "Implemented" or router_of(run) is not None:
-        return None
-    run.note(placed=True)
-    return place_router(run)
-
-
-def stop_placed_router(run: Run) -> Outcome:
-    return stop_router(run) if run.recall("placed") else None
-
-
-def drop_placed_router(run: Run) -> Outcome:
-    return remove_router(run) if run.recall("placed") else None
-
-
-def mark_changed(run: Run) -> Outcome:
-    router = router_of(run)
-    if router is not None and router.state == "Starting":
-        ROUTER_MOVES.move(router, "started")
-    return None
-
-
-change_network = workflow(
-    "network.change",
-    Network,
-    [
-        Step(set_values, undo=set_back),
-        Step(place_missing_router, undo=drop_placed_router),
-        Step(start_router, undo=stop_placed_router),
-        Step(mark_changed),
-    ],
-    awaited=True,
-)
-
-
 def begin_deleting(run: Run) -> Outcome:
     network = network_of(run)
     vm_nics = run.session.scalar(

@@ -6,15 +6,15 @@ import datetime as dt
 import socket
 from typing import Any
 
-from sqlalchemy import Float, delete, func, insert, literal, or_, select, type_coerce, update
+from sqlalchemy import Float, delete, false, func, insert, literal, or_, select, true, type_coerce, update
 from sqlalchemy import case as sql_case
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from manager import configuration
 from manager.db import epoch, transaction, write
-from manager.models import Nic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
-from manager.models.meters import BYTES_RECEIVED, BYTES_SENT, METERS, Meter, key_of, record_change
+from manager.models import Network, Nic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
+from manager.models.meters import BYTES_RECEIVED, BYTES_SENT, IP_ADDRESS, METERS, Meter, key_of, record_change
 
 DUTY, DUTY_SECONDS = "watch", 90.0
 """The lease of who counts usage, and for how long it is taken."""
@@ -91,6 +91,8 @@ def _count_spans(session: Session, job: UsageJob) -> None:
     write(session, moved.ordered_values((span.counted_from, start), (span.counted, end), (span.job_id, job.id)))
     hours = type_coerce((span.counted - span.counted_from) / HOUR, Float)
     columns = _columns(job, span, span.type, hours)
+    hiding = span.facts["network_id"].as_string().in_(select(Network.id).where(Network.hide_address_usage))
+    columns["hidden"] = sql_case(((span.type == IP_ADDRESS) & hiding, true()), else_=false())
     made = select(*columns.values()).where(span.job_id == job.id)
     session.execute(insert(UsageRecord).from_select(list(columns), made, include_defaults=False))
 
@@ -121,6 +123,7 @@ def _columns(job: UsageJob, source: Any, kind: Any, raw: Any) -> dict[str, Any]:
         "started": literal(started, time_type),
         "ended": literal(ended, time_type),
         "raw": raw,
+        "hidden": false(),
     }
 
 

@@ -197,10 +197,16 @@ def _router_spec(
         domain=network.network_domain,
         public=_public_leg(facts),
         leases=tuple(_lease(nic, row, zone.name) for nic, row in rows if nic.vm_id and nic.host_id),
-        nameservers=tuple(server for server in (zone.dns1, zone.dns2) if server),
+        nameservers=resolvers_of(network, zone),
         egress_open=facts.egress_default,
         **rules,
     )
+
+
+def resolvers_of(network: Network, zone: Zone) -> tuple[str, ...]:
+    """The name servers that the network's router asks: its own ones, else the zone's."""
+    own = (network.dns1, network.dns2) if network.dns1 else (zone.dns1, zone.dns2)
+    return tuple(server for server in own if server)
 
 
 def _public_leg(facts: Any) -> PublicLeg | None:
@@ -208,7 +214,8 @@ def _public_leg(facts: Any) -> PublicLeg | None:
     if address is None:
         return None
     prefix = ipaddress.IPv4Network(f"{span.gateway}/{span.netmask}", strict=False).prefixlen
-    return PublicLeg(address.address, prefix, span.gateway, address.mac, facts.kvm_label or PUBLIC_BRIDGE)
+    bridge, mtu = facts.kvm_label or PUBLIC_BRIDGE, facts.Network.public_mtu
+    return PublicLeg(address.address, prefix, span.gateway, address.mac, bridge, mtu)
 
 
 def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:

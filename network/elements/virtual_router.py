@@ -189,9 +189,7 @@ def _ensure_veth(device: str, inner: str, namespace: str, mac: str) -> bool:
     return not is_whole
 
 
-def _ensure_addresses(
-    namespace: str, device: str, address: str, mtu: int = 1500, *, more: tuple[str, ...] = ()
-) -> None:
+def _ensure_addresses(namespace: str, device: str, address: str, mtu: int, *, more: tuple[str, ...] = ()) -> None:
     """Give the device just `address`, before it comes up, so that coming up announces it, and then those of `more`.
 
     The kernel announces all addresses of a device again when its MAC address is set, even to what it is.
@@ -215,8 +213,9 @@ def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
         return
     _ensure_veth(device, PUBLIC_DEVICE, namespace, public.mac)
     lines = [f"link set dev {device} addrgenmode none", f"link set dev {device} master {public.bridge}"]
-    links.change([*lines, f"link set dev {device} up"])
-    _ensure_addresses(namespace, PUBLIC_DEVICE, f"{public.address}/{public.prefix_length}", more=spec.addresses)
+    links.change([*lines, f"link set dev {device} mtu {public.mtu} up"])
+    own = f"{public.address}/{public.prefix_length}"
+    _ensure_addresses(namespace, PUBLIC_DEVICE, own, public.mtu, more=spec.addresses)
     links.change([f"route replace default via {public.gateway} dev {PUBLIC_DEVICE}"], namespace)
 
 

@@ -10,15 +10,25 @@ from sqlalchemy import func, select
 from manager import access
 from manager.api.administrators import demand_another
 from manager.api.call import Call
-from manager.api.command import ADMINS, EVERYONE, ROOT, DomainListRequest, Given, Page, Request, command
+from manager.api.command import (
+    ADMINS,
+    EVERYONE,
+    ROOT,
+    DomainListRequest,
+    Given,
+    IconListRequest,
+    Page,
+    Request,
+    command,
+)
 from manager.api.commands.domain import check_network_domain, open_domain
 from manager.api.commands.user import KEY_ACCESS, NewUser, UserResponse, add_user
 from manager.api.errors import Denied, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.resource_fields import account_limits, limit_fields
-from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, When
+from manager.api.response import Bool, Int, Long, Many, Map, Response, Shown, Str, When
 from manager.api.rows import by_id
-from manager.models import Account, Domain, ResourceUse, Role, User, Vm
+from manager.models import Account, Domain, NetworkTraffic, ResourceUse, Role, User, Vm
 from manager.models.identity import DOMAIN_ADMIN, RESOURCE_ADMIN, ROOT_ADMIN, USER
 from manager.roles import DISABLED, known_role
 from manager.workflows.account import end_sessions
@@ -50,6 +60,8 @@ class AccountResponse(Response):
     defaultzoneid = Str("the id of the zone that is meant where none is named")
     iscleanuprequired = Bool("whether it is being deleted, or that could not be finished")
     isdefault = Bool("whether it came with the cloud")
+    receivedbytes = Long("what its virtual machines have received, in bytes")
+    sentbytes = Long("what its virtual machines have sent, in bytes")
     vmrunning = Int("how many of its virtual machines run")
     vmstopped = Int("how many of its virtual machines are stopped")
     user = Many("its users", UserResponse)
@@ -62,11 +74,13 @@ class AccountResponse(Response):
         users = call.session.scalars(select(User).where(User.account_id.in_(ids), User.removed.is_(None))).all()
         shown_users = UserResponse.render(call, users)
         machines = machines_of(call, ids)
+        traffic = _traffic_of(call, ids)
         limits = account_limits(call, rows)
         return [
             {
                 **_describe(row, domains[row.domain_id], roles[row.role_id]),
                 **(limits[row.id] if call.parameters.get("resources", True) else {}),
+                **traffic.get(row.id, {"receivedbytes": 0, "sentbytes": 0}),
                 "vmrunning": machines.get((row.id, "Running"), 0),
                 "vmstopped": machines.get((row.id, "Stopped"), 0),
                 "user": [user for user in shown_users if user["accountid"] == row.id],
@@ -95,6 +109,14 @@ def _describe(row: Account, domain: Domain, role: Role) -> Shown:
         "iscleanuprequired": row.cleanup_needed,
         "isdefault": row.name in ("admin", SYSTEM) and domain.parent_id is None,
     }
+
+
+def _traffic_of(call: Call, ids: list[str]) -> dict[str, Shown]:
+    """By account id: what the virtual machines in all its networks, also former ones, received and sent."""
+    sums = (func.sum(NetworkTraffic.received), func.sum(NetworkTraffic.sent))
+    query = select(NetworkTraffic.account_id, *sums).where(NetworkTraffic.account_id.in_(ids))
+    rows = call.session.execute(query.group_by(NetworkTraffic.account_id))
+    return {account_id: {"receivedbytes": int(received), "sentbytes": int(sent)} for account_id, received, sent in rows}
 
 
 def machines_of(call: Call, ids: list[str]) -> dict[tuple[str, str], int]:
@@ -232,7 +254,7 @@ def _change_role(call: Call, account: Account, role: Role, domain: Domain) -> No
     end_sessions(call.session, Account.id == account.id)
 
 
-class ListAccounts(DomainListRequest):
+class ListAccounts(IconListRequest, DomainListRequest):
     id = Ref(Account, "only this account")
     name = Text("only accounts of this name")
     accounttype = Integer("only accounts of this type", most=RESOURCE_ADMIN)

@@ -20,6 +20,8 @@ class AffinityGroupResponse(Response):
     description = Str("what it is for")
     type = Str("whether its virtual machines run together or apart")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")

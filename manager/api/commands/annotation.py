@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from manager import access
-from manager import models as m
+from manager.api.annotated import ENTITIES
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.errors import Denied, Invalid, unknown
@@ -22,14 +21,6 @@ from manager.models import Annotation, User, utcnow
 LONGEST = 4096
 SELF, ALL = "self", "all"
 
-ENTITIES: dict[str, type[Any]] = {
-    "VM": m.Vm, "VOLUME": m.Volume, "SSH_KEYPAIR": m.SshKeyPair, "NETWORK": m.Network,
-    "PUBLIC_IP_ADDRESS": m.PublicAddress, "TEMPLATE": m.Template, "SERVICE_OFFERING": m.ServiceOffering,
-    "DISK_OFFERING": m.DiskOffering, "NETWORK_OFFERING": m.NetworkOffering, "ZONE": m.Zone, "POD": m.Pod,
-    "CLUSTER": m.Cluster, "HOST": m.Host, "DOMAIN": m.Domain, "PRIMARY_STORAGE": m.StoragePool,
-    "SECONDARY_STORAGE": m.ImageStore, "VR": m.Router,
-}  # fmt: skip
-"""By CloudStack's name: the kinds of things that can have annotations."""
 KINDS = tuple(ENTITIES)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, literal, or_, select, update
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import ADMINS, EVERYONE, ListRequest, Page, Request, command
+from manager.api.command import ADMINS, EVERYONE, IconListRequest, Page, Request, command
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, Integer, Ref, Text
 from manager.api.resource_fields import domain_limits, limit_fields
@@ -81,14 +81,14 @@ class DeleteDomain(Request):
     cleanup = Flag("delete all accounts and domains in it, with everything they hold", default=False)
 
 
-class ListDomains(ListRequest):
+class ListDomains(IconListRequest):
     id = Ref(Domain, "only this domain")
     name = Text("only domains of this name")
     level = Integer("only domains of this level")
     listall = Flag("all domains that the caller may see", default=False)
 
 
-class ListDomainChildren(ListRequest):
+class ListDomainChildren(IconListRequest):
     id = Ref(Domain, "the domain above; the caller's own when absent")
     name = Text("only domains of this name")
     isrecursive = Flag("all levels below, not only the next", default=False)

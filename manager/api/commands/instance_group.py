@@ -25,6 +25,8 @@ class InstanceGroupResponse(Response):
     name = Str("its name")
     created = When("when it was made")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
     domainpath = Str("the path of the owner's domain")

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from typing import Any
 
 from sqlalchemy import ColumnElement, false, func, select
 
 from manager import access, configuration
 from manager.api.call import Call
-from manager.api.command import EVERYONE, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.command import (
+    EVERYONE,
+    ROOT,
+    AccountListRequest,
+    CountedListRequest,
+    Given,
+    IconListRequest,
+    OwnedRequest,
+    Page,
+    Request,
+    command,
+)
 from manager.api.commands import ipv4
+from manager.api.commands.network_offering_traits import services_needed
 from manager.api.commands.network_response import USABLE, NetworkResponse
+from manager.api.commands.network_traits import (
+    guests_range,
+    mtus,
+    next_source_nat,
+    reserve,
+    resolvers,
+    take_source_nat,
+    usual_mtus,
+)
 from manager.api.commands.place import network_domain, with_keyword
 from manager.api.errors import ApiError, Denied, Invalid
-from manager.api.fields import Flag, ListOf, MapOf, Ref, Text
+from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.offered import demand_offered
 from manager.api.response import SuccessResponse
 from manager.models import (
     Network,
     NetworkOffering,
-    NetworkRule,
     Nic,
     PhysicalNetwork,
     Tag,
@@ -31,19 +52,16 @@ from manager.models import (
 from manager.models.states import NETWORK_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, take_key
-from manager.workflows.network import change_network as change
+from manager.placement.host import tags_in
 from manager.workflows.network import delete_network as removal
 from manager.workflows.network import restart_network as restart
+from manager.workflows.network_change import change_network as change
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 """RFC 1918 and RFC 6598."""
 LONGEST_PREFIX, SHORTEST_PREFIX = 29, 16
 QUOTA, CAPACITY = 535, 533
-RULE_SERVICES = {
-    "Firewall": "Firewall", "Egress": "Firewall", "PortForwarding": "PortForwarding", "StaticNat": "StaticNat",
-    "IpForwarding": "StaticNat",
-}  # fmt: skip
-"""Which service a kind of rule needs."""
+FILTERS = ("Account", "Domain", "AccountDomain", "Shared", "All")
 
 
 class CreateNetwork(OwnedRequest):
@@ -54,7 +72,17 @@ class CreateNetwork(OwnedRequest):
     gateway = Text("the gateway's address; the first of the zone's guest range when absent")
     netmask = Text("the netmask, which comes with the gateway")
     networkdomain = Text("the DNS suffix of its virtual machines")
+    startip = Text("the first address that virtual machines are given; without it they may have all")
+    endip = Text("the last such address; startip when absent")
     physicalnetworkid = Ref(PhysicalNetwork, "the physical network that carries it; the zone's first when absent")
+    dns1 = Text("the name server that its router asks; the zone's when absent")
+    dns2 = Text("the second such name server")
+    privatemtu = Integer("the MTU of its virtual machines; the zone's largest when absent")
+    publicmtu = Integer("the MTU of its router's public interface; the zone's largest when absent")
+    sourcenatipaddress = Text("the free public address that its virtual machines leave with; any when absent")
+    externalid = Text("what another system calls it")
+    displaynetwork = Flag("whether users see it", default=True, roles=ROOT)
+    hideipaddressusage = Flag("whether its public addresses are in no usage record", default=False, roles=ROOT)
 
 
 @command("createNetwork", CreateNetwork, NetworkResponse, creates=True, roles=EVERYONE, event="NETWORK.CREATE")
@@ -69,7 +97,16 @@ def create_network(call: Call, given: Given) -> Network:
     demand_offered(call, offering, call.owner, zone)
     gateway, subnet = _range(given.gateway, given.netmask, zone)
     domain = network_domain(given.networkdomain) or _default_domain(call, zone)
-    physical = _physical_network(call, zone, given.physicalnetworkid)
+    physical = _physical_network(call, zone, given.physicalnetworkid, offering)
+    traits: dict[str, Any] = {
+        **guests_range(gateway, subnet, given.startip, given.endip),
+        **resolvers(given, offering),
+        **usual_mtus(call, zone),
+        **mtus(call, given, zone),
+        "external_id": given.externalid or None,
+        "display": given.displaynetwork,
+        "hide_address_usage": given.hideipaddressusage,
+    }
     try:
         limits.claim(call.session, call.owner, networks=1)
     except limits.LimitReached as error:
@@ -89,8 +126,10 @@ def create_network(call: Call, given: Given) -> Network:
             gateway=gateway,
             netmask=str(subnet.netmask),
             network_domain=domain,
+            **traits,
         )
     )
+    take_source_nat(call, made, offering, given.sourcenatipaddress)
     return made
 
 
@@ -124,7 +163,10 @@ def _default_domain(call: Call, zone: Zone) -> str:
     return chosen or f"a{owner.number}.{configuration.value(call.session, 'guest.domain.suffix', zone)}"
 
 
-def _physical_network(call: Call, zone: Zone, wanted: PhysicalNetwork | None) -> PhysicalNetwork:
+def _physical_network(
+    call: Call, zone: Zone, wanted: PhysicalNetwork | None, offering: NetworkOffering
+) -> PhysicalNetwork:
+    tags = tags_in(offering.tags)
     guest = select(TrafficType.physical_network_id).where(
         TrafficType.traffic_type == "Guest", TrafficType.removed.is_(None)
     )
@@ -137,10 +179,11 @@ def _physical_network(call: Call, zone: Zone, wanted: PhysicalNetwork | None) ->
     if wanted is not None:
         query = query.where(PhysicalNetwork.id == wanted.id)
     for physical in call.session.scalars(query.order_by(PhysicalNetwork.name, PhysicalNetwork.id)):
-        if "GRE" in physical.isolation_methods.upper().split(","):
+        if "GRE" in physical.isolation_methods.upper().split(",") and tags <= tags_in(physical.tags):
             return physical
+    tagged = f" and has the tags {', '.join(sorted(tags))} of the offering {offering.name}" if tags else ""
     which = f"The physical network {wanted.name} is none" if wanted else "There is none"
-    raise Invalid(f"{which} in zone {zone.name} that is enabled, carries guest traffic and isolates by GRE.")
+    raise Invalid(f"{which} in zone {zone.name} that is enabled, carries guest traffic, isolates by GRE{tagged}.")
 
 
 def _key(call: Call, physical: PhysicalNetwork, network_id: str) -> int:
@@ -150,7 +193,7 @@ def _key(call: Call, physical: PhysicalNetwork, network_id: str) -> int:
         raise ApiError(CAPACITY, str(error)) from error
 
 
-class ListNetworks(AccountListRequest):
+class ListNetworks(IconListRequest, CountedListRequest, AccountListRequest):
     id = Ref(Network, "only this network")
     name = Text("only networks of this name")
     zoneid = Ref(Zone, "only networks of this zone")
@@ -163,6 +206,9 @@ class ListNetworks(AccountListRequest):
     canusefordeploy = Flag("only those that virtual machines can be deployed into, or only others")
     issystem = Flag("true for networks of the cloud's own, of which there are none")
     forvpc = Flag("true for networks of VPCs, of which there are none")
+    networkfilter = Choice("whose networks: Domain and Shared are of kinds of which there are none", FILTERS)
+    vlan = Text("only the network with this tunnel key", roles=ROOT)
+    displaynetwork = Flag("only those that users see, or only others", roles=ROOT)
     specifyipranges = Flag("true for networks of named ranges, of which there are none")
     restartrequired = Flag("true for networks that wait for a restart, of which there are none")
     tags = MapOf("only networks with all these tags")
@@ -172,6 +218,8 @@ class ListNetworks(AccountListRequest):
 def list_networks(call: Call, given: Given) -> Page:
     """List networks."""
     query = select(Network).where(access.visible(call, Network), *_conditions(call, given))
+    if not call.is_root_admin:
+        query = query.where(Network.display.is_(True))
     query = with_keyword(query, given.keyword, Network.name)
     for key, value in (given.tags or {}).items():
         query = query.where(Network.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
@@ -185,12 +233,22 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
                           (Network.physical_network_id, given.physicalnetworkid)):  # fmt: skip
         if value is not None:
             found.append(column == getattr(value, "id", value))
+    if given.vlan is not None:
+        found.append(Network.key == int(given.vlan) if given.vlan.isdecimal() else false())
+    if given.displaynetwork is not None:
+        found.append(Network.display.is_(given.displaynetwork))
     if given.canusefordeploy is not None:
         found.append(Network.state.in_(USABLE) if given.canusefordeploy else Network.state.not_in(USABLE))
     if given.supportedservices is not None:
         found.append(Network.offering_id.in_(_offerings_with(call, given.supportedservices)))
     only = {"isolated": given.type, "guest": given.traffictype, "account": given.acltype}
-    nowhere = given.issystem or given.forvpc or given.specifyipranges or given.restartrequired
+    nowhere = (
+        given.networkfilter in ("Domain", "Shared")
+        or given.issystem
+        or given.forvpc
+        or given.specifyipranges
+        or given.restartrequired
+    )
     if nowhere or any(text and text.lower() != kind for kind, text in only.items()):
         found.append(false())
     return found
@@ -208,35 +266,52 @@ class UpdateNetwork(Request):
     displaytext = Text("what it is")
     networkdomain = Text("the DNS suffix of its virtual machines, which they learn when they ask anew")
     networkofferingid = Ref(NetworkOffering, "another offering, with the services that the network uses")
+    guestvmcidr = Text("the part of its range that virtual machines are given addresses of; all of it ends that")
+    dns1 = Text("the name server that its router asks; an empty one for the zone's")
+    dns2 = Text("the second such name server; an empty one for the zone's")
+    privatemtu = Integer("the MTU of its virtual machines, which they learn when they ask anew")
+    publicmtu = Integer("the MTU of its router's public interface")
+    sourcenatipaddress = Text("the public address of the network that its virtual machines leave with from now on")
+    displaynetwork = Flag("whether users see it", roles=ROOT)
+    hideipaddressusage = Flag("whether its public addresses are in no usage record", roles=ROOT)
 
 
 @command("updateNetwork", UpdateNetwork, NetworkResponse, is_async=True, roles=EVERYONE, event="NETWORK.UPDATE")
 def update_network(call: Call, given: Given) -> WorkflowRow:
-    """Change what a network is called, its DNS suffix, or its offering."""
+    """Change what a network is called, what it tells its virtual machines, or its offering."""
     network: Network = given.id
     network.name = given.name or network.name
     network.display_text = given.displaytext or network.display_text
-    values = {}
+    network.display = network.display if given.displaynetwork is None else given.displaynetwork
+    if given.hideipaddressusage is not None:
+        network.hide_address_usage = given.hideipaddressusage
+    reserve(call, network, given.guestvmcidr)
+    values = _wanted(call, network, given)
+    source_nat = next_source_nat(call, network, given.sourcenatipaddress)
+    if not values and source_nat is None:
+        return call.job_done(network)
+    return change.start(call.session, network, call=call, values=values, source_nat=source_nat)
+
+
+def _wanted(call: Call, network: Network, given: Given) -> dict[str, Any]:
+    """The columns of the network that change, with their new values."""
+    zone = call.session.get_one(Zone, network.zone_id)
+    offering = given.networkofferingid or call.session.get_one(NetworkOffering, network.offering_id)
+    values: dict[str, Any] = {**resolvers(given, offering, network), **mtus(call, given, zone)}
     domain = network_domain(given.networkdomain)
-    if domain and domain != network.network_domain:
+    if domain:
         values["network_domain"] = domain
-    offering = given.networkofferingid
-    if offering is not None and offering.id != network.offering_id:
+    if offering.id != network.offering_id:
         _check_change(call, network, offering)
         values["offering_id"] = offering.id
-    if not values:
-        return call.job_done(network)
-    return change.start(call.session, network, call=call, values=values)
+    return {name: value for name, value in values.items() if value != getattr(network, name)}
 
 
 def _check_change(call: Call, network: Network, offering: NetworkOffering) -> None:
     """:raises Invalid: the offering cannot be had, or lacks a service of the network that is not just unused rules'"""
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
-    old = call.session.get_one(NetworkOffering, network.offering_id)
-    query = select(NetworkRule.purpose).where(NetworkRule.network_id == network.id, NetworkRule.removed.is_(None))
-    used = {RULE_SERVICES[purpose] for purpose in call.session.scalars(query)}
-    lost = sorted((set(old.services) - set(RULE_SERVICES.values()) | used) - set(offering.services))
+    lost = sorted(services_needed(call, network) - set(offering.services))
     if lost:
         raise Invalid(f"The network {network.name} uses {', '.join(lost)}, which the offering {offering.name} lacks.")
 

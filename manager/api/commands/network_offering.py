@@ -9,10 +9,11 @@ from sqlalchemy import ColumnElement, func, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.commands.network_offering_traits import check_capabilities, services_needed, tags_text
 from manager.api.errors import Invalid, missing
-from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, Ref, Text
+from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, MapOf, Ref, Text
 from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, default_router_offering, listed, restrict, shown_limits
-from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse, When
+from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, SuccessResponse, When
 from manager.models import Domain, Network, NetworkOffering, ServiceOffering, Zone
 from manager.models.catalog import DOMAIN_ROUTER
 from network import catalog
@@ -82,6 +83,11 @@ class NetworkOfferingResponse(Response):
     forvpc = Bool("always false")
     egressdefaultpolicy = Bool("whether guests may reach what is outside unless a rule says otherwise")
     networkrate = Int("Mbit/s of a network")
+    tags = Str("the tags that physical networks of its networks have, separated by commas")
+    details = Map("details of it")
+    supportspublicaccess = Bool("whether its networks have public addresses")
+    supportsstrechedl2subnet = Bool("always false")
+    supportsinternallb = Bool("always false")
     internetprotocol = Str("always IPv4")
     service = Many("the services and who gives them", ServiceResponse)
     serviceofferingid = Str("the service offering of its virtual routers; absent where it has none")
@@ -110,6 +116,11 @@ def _describe(row: NetworkOffering) -> Shown:
         "conservemode": row.conserve_mode,
         "egressdefaultpolicy": row.egress_default,
         "networkrate": row.network_rate,
+        "tags": row.tags or None,
+        "details": row.details or None,
+        "supportspublicaccess": "SourceNat" in row.services,
+        "supportsstrechedl2subnet": False,
+        "supportsinternallb": False,
         "internetprotocol": "IPv4",
         "service": shown_services(row.services),
         "serviceofferingid": row.service_offering_id,
@@ -129,6 +140,10 @@ class CreateNetworkOffering(Request):
     conservemode = Flag("whether one public address may serve several purposes", default=True)
     networkrate = Integer("Mbit/s of a network", least=1)
     serviceofferingid = Ref(ServiceOffering, "the service offering of its virtual routers; else that of the cloud")
+    servicecapabilitylist = MapList("what services can do: service, capabilitytype and capabilityvalue of each")
+    internetprotocol = Choice("only IPv4 is possible", ["IPv4"])
+    tags = Text("tags, separated by commas, that the physical networks of its networks must have")
+    details = MapOf("details of it")
     enable = Flag("whether networks may be made of it at once", default=False)
     specifyvlan = Flag("cannot be true: networks take their tunnel keys from the zone", default=False)
     specifyipranges = Flag("cannot be true", default=False)
@@ -152,6 +167,7 @@ def create_network_offering(call: Call, given: Given) -> NetworkOffering:
         raise Invalid(f"Network offerings with {' and '.join(refused)} are not possible.")
     _check_availability(call, given.availability)
     services = _services(given.supportedservices or [], given.serviceproviderlist or [])
+    check_capabilities(services, given.servicecapabilitylist or [])
     offering = NetworkOffering(
         name=given.name,
         display_text=given.displaytext or given.name,
@@ -161,6 +177,8 @@ def create_network_offering(call: Call, given: Given) -> NetworkOffering:
         egress_default=given.egressdefaultpolicy,
         conserve_mode=given.conservemode,
         network_rate=given.networkrate,
+        tags=tags_text(given.tags),
+        details=given.details or {},
         services=services,
         service_offering_id=_router_offering(call, services, given.serviceofferingid),
         state="Enabled" if given.enable else "Disabled",
@@ -231,6 +249,9 @@ class ListNetworkOfferings(ListRequest):
     isdefault = Flag("only those that come with the cloud, or only others")
     supportedservices = ListOf(Text("a service"), "only offerings of all these services")
     sourcenatsupported = Flag("only offerings with source NAT, or only those without")
+    networkid = Ref(Network, "only offerings that updateNetwork could give this network")
+    tags = Text("only offerings of just these tags")
+    istagged = Flag("only offerings with tags, or only those without")
     specifyvlan = Flag("true for offerings whose networks name a VLAN, of which there are none")
     specifyipranges = Flag("true for offerings whose networks name address ranges, of which there are none")
     forvpc = Flag("true for offerings of networks of VPCs, of which there are none")
@@ -244,10 +265,12 @@ def list_network_offerings(call: Call, given: Given) -> Page:
     scope = listed(call, NetworkOffering, given)
     query = select(NetworkOffering).where(NetworkOffering.removed.is_(None), *scope, *_conditions(given))
     query = query.order_by(NetworkOffering.sort_key, NetworkOffering.name, NetworkOffering.id)
-    if given.supportedservices is None and given.sourcenatsupported is None:
+    if given.supportedservices is None and given.sourcenatsupported is None and given.networkid is None:
         return call.paged(query)
     # no SQL reads JSON alike on all databases, and there are few offerings
-    return call.window([row for row in call.session.scalars(query) if _has_services(row, given)])
+    needed = services_needed(call, given.networkid) if given.networkid is not None else set()
+    rows = [row for row in call.session.scalars(query) if _has_services(row, given) and needed <= set(row.services)]
+    return call.window(rows)
 
 
 def _conditions(given: Given) -> list[ColumnElement[bool]]:
@@ -260,6 +283,12 @@ def _conditions(given: Given) -> list[ColumnElement[bool]]:
         NetworkOffering.is_default: given.isdefault,
     }
     found = [column == value for column, value in equal.items() if value is not None]
+    if given.networkid is not None:
+        found += [NetworkOffering.id != given.networkid.offering_id, NetworkOffering.state == "Enabled"]
+    if given.tags is not None:
+        found.append(NetworkOffering.tags == tags_text(given.tags))
+    if given.istagged is not None:
+        found.append((NetworkOffering.tags != "") if given.istagged else (NetworkOffering.tags == ""))
     for column, text in ((NetworkOffering.guest_ip_type, given.guestiptype),
                          (NetworkOffering.traffic_type, given.traffictype)):  # fmt: skip
         if text:
@@ -283,6 +312,7 @@ class UpdateNetworkOffering(Request):
     state = Choice("Enabled or Disabled", STATES)
     availability = Choice("Optional or Required", AVAILABILITIES)
     sortkey = Integer("its place in lists, from the smallest", least=-(2**31))
+    tags = Text("the tags that physical networks of new networks must have; empty for none")
     domainid = RefsOr(PUBLIC, Ref(Domain, ""), "the domains that it is for; public for all")
     zoneid = RefsOr(ALL_ZONES, Ref(Zone, ""), "the zones that it is for; all for all")
 
@@ -304,6 +334,8 @@ def update_network_offering(call: Call, given: Given) -> NetworkOffering:
         offering.availability = given.availability
     if given.state is not None:
         offering.state = given.state
+    if given.tags is not None:
+        offering.tags = tags_text(given.tags)
     if given.sortkey is not None:
         offering.sort_key = given.sortkey
     call.flush(taken=_taken(offering.name))

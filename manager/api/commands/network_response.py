@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import select
+
 from manager.api.call import Call
 from manager.api.commands.network_offering import ServiceResponse, shown_services
 from manager.api.commands.tag import TagResponse
-from manager.api.response import Bool, Int, Many, Response, Shown, Str, When
+from manager.api.response import Bool, Int, Long, Many, Response, Shown, Str, When
 from manager.api.rows import bare_tags_of, by_id, owners_of
-from manager.models import Network, NetworkOffering, Zone
+from manager.models import Network, NetworkOffering, NetworkTraffic, Zone
+from manager.placement.address import Span, guests_of, hosts_of
+from manager.workflows.views import resolvers_of
 
 USABLE = ("Allocated", "Implementing", "Implemented")
 """States in which virtual machines can be deployed into a network."""
+NO_TRAFFIC: Shown = {"receivedbytes": 0, "sentbytes": 0}
 
 
 class NetworkResponse(Response):
@@ -27,13 +32,19 @@ class NetworkResponse(Response):
     type = Str("always Isolated")
     traffictype = Str("always Guest")
     acltype = Str("always Account")
-    cidr = Str("its range")
+    cidr = Str("the range that its virtual machines are in")
+    networkcidr = Str("its whole range, where virtual machines are given addresses of a part of it alone")
+    reservediprange = Str("the addresses that no virtual machine is given")
     gateway = Str("its gateway, which its virtual router has")
     netmask = Str("its netmask")
     networkdomain = Str("the DNS suffix of its virtual machines")
     dns1 = Str("the name server that its router asks")
     dns2 = Str("the second such name server")
     privatemtu = Int("the MTU of its virtual machines")
+    publicmtu = Int("the MTU of its router's public interface")
+    externalid = Str("what another system calls it")
+    receivedbytes = Long("what its virtual machines have received, in bytes")
+    sentbytes = Long("what its virtual machines have sent, in bytes")
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     networkofferingid = Str("the id of its offering")
@@ -47,7 +58,7 @@ class NetworkResponse(Response):
     broadcasturi = Str("its tunnel: gre:// and its key", root_only=True)
     service = Many("its services and who gives them", ServiceResponse)
     canusefordeploy = Bool("whether virtual machines can be deployed into it")
-    displaynetwork = Bool("always true")
+    displaynetwork = Bool("whether users see it")
     ispersistent = Bool("always false")
     issystem = Bool("always false")
     isdefault = Bool("always false")
@@ -56,6 +67,8 @@ class NetworkResponse(Response):
     specifyvlan = Bool("always false")
     specifyipranges = Bool("always false")
     strechedl2subnet = Bool("always false")
+    supportsvmautoscaling = Bool("always false")
+    internetprotocol = Str("always IPv4")
     related = Str("its own id")
     account = Str("the account that owns it")
     projectid = Str("the id of the project that owns it, in place of the account")
@@ -71,10 +84,12 @@ class NetworkResponse(Response):
         tags = bare_tags_of(call, rows)
         zones = by_id(call, Zone, (row.zone_id for row in rows))
         offerings = by_id(call, NetworkOffering, (row.offering_id for row in rows))
+        traffic = traffic_of(call, rows)
         return [
             {
                 **_describe(row),
-                **_of_zone(zones[row.zone_id]),
+                **_of_zone(row, zones[row.zone_id]),
+                **traffic.get(row.id, NO_TRAFFIC),
                 **_of_offering(offerings[row.offering_id]),
                 **owners[row.account_id],
                 "tags": tags[row.id],
@@ -88,10 +103,10 @@ _ALWAYS = {
     "traffictype": "Guest",
     "acltype": "Account",
     "broadcastdomaintype": "Gre",
-    "displaynetwork": True,
+    "internetprotocol": "IPv4",
     **dict.fromkeys(
         ("ispersistent", "issystem", "isdefault", "restartrequired", "redundantrouter", "specifyvlan",
-         "specifyipranges", "strechedl2subnet"),
+         "specifyipranges", "strechedl2subnet", "supportsvmautoscaling"),
         False,
     ),
 }  # fmt: skip
@@ -104,11 +119,16 @@ def _describe(row: Network) -> Shown:
         "displaytext": row.display_text,
         "created": row.created,
         "state": row.state,
-        "cidr": row.cidr,
+        "cidr": row.guest_cidr or row.cidr,
+        "networkcidr": row.cidr if row.guest_cidr else None,
+        "reservediprange": _reserved(row),
         "gateway": row.gateway,
         "netmask": row.netmask,
         "networkdomain": row.network_domain,
         "privatemtu": row.mtu,
+        "publicmtu": row.public_mtu,
+        "externalid": row.external_id,
+        "displaynetwork": row.display,
         "physicalnetworkid": row.physical_network_id,
         "broadcasturi": f"gre://{row.key}",
         "canusefordeploy": row.state in USABLE,
@@ -117,8 +137,26 @@ def _describe(row: Network) -> Shown:
     }
 
 
-def _of_zone(zone: Zone) -> Shown:
-    return {"zoneid": zone.id, "zonename": zone.name, "dns1": zone.dns1, "dns2": zone.dns2}
+def _reserved(row: Network) -> str | None:
+    """'10.1.1.1-10.1.1.9, 10.1.1.21-10.1.1.254': the hosts below and above those that guests may have."""
+    if row.first_address is None:
+        return None
+    hosts, guests = hosts_of(row.cidr), guests_of(row.cidr, row.first_address, row.last_address)
+    apart = [Span(hosts.first, guests.first - 1), Span(guests.last + 1, hosts.last)]
+    return ", ".join(f"{span.first}-{span.last}" for span in apart if span.first <= span.last)
+
+
+def traffic_of(call: Call, rows: Sequence[Network]) -> dict[str, Shown]:
+    """By network id: what its virtual machines received and sent, where they did. One statement."""
+    query = select(NetworkTraffic).where(NetworkTraffic.network_id.in_([row.id for row in rows]))
+    return {
+        one.network_id: {"receivedbytes": one.received, "sentbytes": one.sent} for one in call.session.scalars(query)
+    }
+
+
+def _of_zone(row: Network, zone: Zone) -> Shown:
+    asked = dict(zip(("dns1", "dns2"), resolvers_of(row, zone), strict=False))
+    return {"zoneid": zone.id, "zonename": zone.name, **asked}
 
 
 def _of_offering(offering: NetworkOffering) -> Shown:

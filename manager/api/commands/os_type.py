@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from manager.api.call import Call
-from manager.api.command import EVERYONE, ListRequest, Page, command
+from manager.api.command import EVERYONE, IconListRequest, ListRequest, Page, command
 from manager.api.fields import Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, When
 from manager.api.rows import by_id
@@ -75,7 +75,7 @@ class OsCategoryResponse(Response):
         return [{"id": row.id, "name": row.name, "created": row.created} for row in rows]
 
 
-class ListOsCategories(ListRequest):
+class ListOsCategories(IconListRequest):
     id = Ref(OsCategory, "only this category")
     name = Text("only the category of this name")
 

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from manager import access, configuration
 from manager.api.call import Call
-from manager.api.command import EVERYONE, DomainListRequest, Given, Page, Request, command
+from manager.api.command import EVERYONE, DomainListRequest, Given, IconListRequest, Page, Request, command
 from manager.api.commands.account import machines_of
 from manager.api.commands.place import with_keyword
 from manager.api.commands.tag import TagResponse
@@ -173,7 +173,7 @@ def _project_account(call: Call, owner: Account, name: str, number: int) -> Acco
     return account
 
 
-class ListProjects(DomainListRequest):
+class ListProjects(IconListRequest, DomainListRequest):
     id = Ref(Project, "only this project")
     name = Text("only projects of this name")
     displaytext = Text("only projects with this text")

@@ -8,7 +8,17 @@ from sqlalchemy import ColumnElement, false, or_, select
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.command import (
+    EVERYONE,
+    ROOT,
+    AccountListRequest,
+    CountedListRequest,
+    Given,
+    OwnedRequest,
+    Page,
+    Request,
+    command,
+)
 from manager.api.commands import ipv4
 from manager.api.commands.place import with_keyword
 from manager.api.commands.rule import network_of
@@ -48,6 +58,8 @@ class PublicAddressResponse(Response):
     isstaticnat = Bool("whether it stands for a virtual machine, both ways")
     isportable = Bool("always false")
     issystem = Bool("always false")
+    forprovider = Bool("always false")
+    forsystemvms = Bool("always false: routers have addresses of the same ranges")
     forvirtualnetwork = Bool("always true")
     fordisplay = Bool("whether users see it")
     hasrules = Bool("whether it has rules")
@@ -98,7 +110,7 @@ def _describe(row: PublicAddress, zone: Zone, span: VlanIpRange) -> Shown:
         "allocated": row.allocated,
         "state": "Free" if row.network_id is None else "Releasing" if row.releasing else "Allocated",
         "issourcenat": row.source_nat,
-        **dict.fromkeys(("isportable", "issystem"), False),
+        **dict.fromkeys(("isportable", "issystem", "forprovider", "forsystemvms"), False),
         "forvirtualnetwork": True,
         "fordisplay": row.display,
         "associatednetworkid": row.network_id,
@@ -132,7 +144,7 @@ def _uses_of(call: Call, rows: Sequence[PublicAddress]) -> dict[str, Shown]:
     return found
 
 
-class ListPublicAddresses(AccountListRequest):
+class ListPublicAddresses(CountedListRequest, AccountListRequest):
     id = Ref(PublicAddress, "only this address")
     ipaddress = Text("only this IPv4 address")
     associatednetworkid = Ref(Network, "only addresses of this network")
@@ -143,6 +155,8 @@ class ListPublicAddresses(AccountListRequest):
     state = Choice("only addresses in this state", STATES)
     issourcenat = Flag("only those of source NAT, or only others")
     isstaticnat = Flag("only those of static NAT, or only others")
+    forprovider = Flag("true for addresses of external providers, of which there are none")
+    forsystemvms = Flag("true for addresses of system virtual machines alone, of which there are none")
     forloadbalancing = Flag("true for addresses of load balancers, of which there are none")
     forvirtualnetwork = Flag("false for addresses of shared networks, of which there are none", default=True)
     fordisplay = Flag("only those that users see, or only others", roles=ROOT)
@@ -187,7 +201,7 @@ def _conditions(given: Given) -> list[ColumnElement[bool]]:
         found.append(is_nat if given.isstaticnat else ~is_nat)
     if given.fordisplay is not None:
         found.append(PublicAddress.display.is_(given.fordisplay))
-    if given.forloadbalancing or not given.forvirtualnetwork:
+    if given.forloadbalancing or given.forprovider or given.forsystemvms or not given.forvirtualnetwork:
         found.append(false())
     return found
 

@@ -10,7 +10,16 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import EVERYONE, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.command import (
+    EVERYONE,
+    AccountListRequest,
+    Given,
+    IconListRequest,
+    OwnedRequest,
+    Page,
+    Request,
+    command,
+)
 from manager.api.commands.place import HYPERVISORS, with_keyword
 from manager.api.commands.template_response import TemplateResponse
 from manager.api.errors import ApiError, Denied, Invalid
@@ -150,7 +159,7 @@ def _default_os_type(call: Call) -> OsType:
     return found
 
 
-class ListTemplates(AccountListRequest):
+class ListTemplates(IconListRequest, AccountListRequest):
     templatefilter = Choice("which templates", FILTERS, required=True)
     id = Ref(Template, "only this template, whatever the filter")
     ids = ListOf(Uuid("a template"), "only these templates, whatever the filter")

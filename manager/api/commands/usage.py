@@ -20,7 +20,7 @@ from manager.api.response import Bool, Int, Many, Response, Shown, Str, When
 from manager.api.response import Long as LongField
 from manager.api.rows import by_id, owners_of, tags_of
 from manager.db import epoch
-from manager.models import Account, Domain, LeaseRow, OsCategory, OsType, UsageJob, UsageRecord, meters
+from manager.models import Account, Domain, LeaseRow, OsCategory, OsType, Project, UsageJob, UsageRecord, meters
 from manager.workflows import usage
 
 SECOND = dt.timedelta(seconds=1)
@@ -43,6 +43,8 @@ BYTES = (meters.BYTES_SENT, meters.BYTES_RECEIVED)
 class UsageRecordResponse(Response):
     object_key = "usagerecord"
     account = Str("the account that used it")
+    projectid = Str("the id of the project that used it, in place of the account")
+    project = Str("the project that used it")
     accountid = Str("that account's id")
     domainid = Str("the id of that account's domain")
     domain = Str("that account's domain")
@@ -72,6 +74,7 @@ class UsageRecordResponse(Response):
     issourcenat = Bool("whether an address is for source NAT")
     networkid = Str("the id of the network")
     isdefault = Bool("whether a NIC is the default one")
+    issystem = Bool("always false: what the cloud itself uses is not counted")
     tags = Many("the tags of what was used", TagResponse)
 
     @classmethod
@@ -124,6 +127,7 @@ def _described(row: UsageRecord) -> Shown:
         "issourcenat": facts.get("is_source_nat"),
         "networkid": facts.get("network_id"),
         "isdefault": facts.get("is_default"),
+        "issystem": False,
     }
 
 
@@ -133,6 +137,7 @@ class ListUsageRecords(ListRequest):
     account = Text("only records of this account; needs domainid")
     domainid = Ref(Domain, "only records of accounts of this domain", right="use")
     accountid = Ref(Account, "only records of this account")
+    projectid = Ref(Project, "only records of this project", right="read")
     isrecursive = Flag("with domainid: also those of the domains below it", default=False)
     type = Long("only records of this type")
     usageid = Text("only records of the thing with this id")
@@ -146,6 +151,7 @@ def list_usage_records(call: Call, given: Given) -> Page:
         raise Invalid(f"The startdate {given.startdate} is after the enddate {given.enddate}.")
     query = select(UsageRecord).where(
         access.reach(call, UsageRecord, access.READ),
+        UsageRecord.hidden.is_(False),
         UsageRecord.started >= given.startdate,
         UsageRecord.ended <= given.enddate + SECOND,
         *_narrowed(call, given),
@@ -163,6 +169,8 @@ def _narrowed(call: Call, given: Given) -> list[ColumnElement[bool]]:
         inside = access.below(given.domainid) if given.isrecursive else Domain.id == given.domainid.id
         accounts = select(Account.id).join(Domain, Domain.id == Account.domain_id).where(inside)
         found.append(UsageRecord.account_id.in_(accounts))
+    if given.projectid is not None:
+        found.append(UsageRecord.account_id == given.projectid.account_id)
     if given.accountid is not None:
         found.append(UsageRecord.account_id == given.accountid.id)
     if given.type is not None:

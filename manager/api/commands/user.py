@@ -11,7 +11,7 @@ from manager import access
 from manager.api import attempts, second_factor, sessions
 from manager.api.administrators import demand_another
 from manager.api.call import Call
-from manager.api.command import ADMINS, EVERYONE, ROOT, Given, OwnerListRequest, Page, Request, command
+from manager.api.command import ADMINS, EVERYONE, ROOT, Given, IconListRequest, OwnerListRequest, Page, Request, command
 from manager.api.errors import PARAMETER, Denied, Invalid, Kept
 from manager.api.fields import Choice, Flag, Integer, Ref, Text
 from manager.api.password_policy import demand_good
@@ -144,7 +144,7 @@ def create_user(call: Call, given: Given) -> User:
     return add_user(call, access.owner(call, given.account, given.domainid or call.domain, access.MANAGE), given)
 
 
-class ListUsers(OwnerListRequest):
+class ListUsers(IconListRequest, OwnerListRequest):
     id = Ref(User, "only this user")
     username = Text("only users of this name")
     accounttype = Integer("only users of accounts of this type", most=RESOURCE_ADMIN)

@@ -42,12 +42,15 @@ class UserDataResponse(Response):
     params = Str("the names of its parameters, with commas")
     accountid = Str("the id of the account that owns it")
     account = Str("the account that owns it")
+    projectid = Str("the id of the project that owns it, in place of the account")
+    project = Str("the project that owns it")
     domainid = Str("the id of the owner's domain")
     domain = Str("the owner's domain")
+    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[UserData]) -> list[Shown]:
-        owners = owners_of(call, rows)
+        owners = owners_of(call, rows, path=True)
         return [
             {
                 "id": row.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import ColumnElement, cast, func, or_, select
+from sqlalchemy import ColumnElement, cast, or_, select
 from sqlalchemy import Text as TextColumn
 
 from manager import access, configuration
@@ -14,7 +14,9 @@ from manager.api.command import (
     EVERYONE,
     ROOT,
     AccountListRequest,
+    CountedListRequest,
     Given,
+    IconListRequest,
     Page,
     Request,
     SuccessResponse,
@@ -62,7 +64,7 @@ ENDING = ("Destroyed", "Expunging")
 PRESENT = "Present"
 
 
-class ListVms(AccountListRequest):
+class ListVms(IconListRequest, CountedListRequest, AccountListRequest):
     id = Ref(Vm, "only this virtual machine")
     ids = ListOf(Ref(Vm, ""), "only these virtual machines")
     name = Text("a part of the name")
@@ -91,7 +93,6 @@ class ListVms(AccountListRequest):
     accumulate = Flag(
         "figures of stats since each was made; else since the last report but one, or as the setting says"
     )
-    retrieveonlyresourcecount = Flag("only how many there are", default=False)
     userdata = Flag("show the user data as well", default=False)
 
 
@@ -104,8 +105,6 @@ def list_virtual_machines(call: Call, given: Given) -> Page:
     if call.role.type == "User" and not _users_may_expunge(call):
         wanted.append(Vm.state.not_in(ENDING))
     counted = select(Vm.id).where(*wanted)
-    if given.retrieveonlyresourcecount:
-        return Page([], call.session.scalar(counted.with_only_columns(func.count(), maintain_column_froms=True)) or 0)
     call.parameters["details"], call.parameters["accumulate"] = given.details, given.accumulate
     query = described(user_data=given.userdata, figures=wants_figures(call, given.details)).where(*wanted)
     return call.paged(query.order_by(Vm.number), counted=counted)

@@ -13,7 +13,7 @@ from manager.api.commands.vm_response import VmResponse
 from manager.api.errors import Invalid, missing
 from manager.api.fields import ListOf, Ref, Text
 from manager.db import write
-from manager.models import Account, AffinityMember, Domain, Network, Nic, Tag, Vm, Volume, Zone
+from manager.models import Account, AffinityMember, Domain, Network, Nic, Project, Tag, Vm, Volume, Zone
 from manager.placement import limits
 from manager.placement.address import add_nic
 
@@ -21,6 +21,7 @@ from manager.placement.address import add_nic
 class AssignVm(Request):
     account = Text("the account that shall own it")
     domainid = Ref(Domain, "the domain of that account", right="use")
+    projectid = Ref(Project, "the project that shall own it, in place of an account", right="use")
     virtualmachineid = Ref(Vm, "the VM, which is Stopped", required=True, right="manage")
     networkids = ListOf(
         Ref(Network, ""), "its networks from now on, which are the new owner's; its only one when absent", most=16
@@ -32,10 +33,7 @@ def assign_virtual_machine(call: Call, given: Given) -> Vm:
     """Hand a Stopped VM and its volumes to another account. It leaves its networks and its groups."""
     vm: Vm = given.virtualmachineid
     call.subject = vm
-    for name in ("account", "domainid"):
-        if getattr(given, name) is None:
-            raise missing(call.command, name)
-    owner = access.owner(call, given.account, given.domainid)
+    owner = _new_owner(call, given)
     if owner.id == vm.account_id:
         raise Invalid(f"The virtual machine {vm.id} is the account {owner.name}'s already.")
     call.named_owner = owner
@@ -52,6 +50,19 @@ def assign_virtual_machine(call: Call, given: Given) -> Vm:
     for device, (network, _) in enumerate(networks):
         add_nic(call.session, network, vm_id=vm.id, device=device, is_default=device == 0)
     return vm
+
+
+def _new_owner(call: Call, given: Given) -> Account:
+    """:raises ApiError: neither a project, which is Active, nor an account and its domain, or both"""
+    if given.projectid is None:
+        for name in ("account", "domainid"):
+            if getattr(given, name) is None:
+                raise missing(call.command, name)
+        return access.owner(call, given.account, given.domainid)
+    if given.account is not None:
+        raise Invalid("Account and projectId can't be specified together.")
+    access.demand_active(call, given.projectid)
+    return call.session.get_one(Account, given.projectid.account_id)
 
 
 def _move_counts(call: Call, vm: Vm, owner: Account) -> None:

@@ -46,7 +46,7 @@ from manager.models import (
 )
 from manager.models.states import VM_MOVES
 from manager.placement import limits
-from manager.placement.address import add_nic
+from manager.placement.address import add_nic, guests_of
 from manager.workflows.numbers import next_number
 from manager.workflows.vm import deploy_vm
 
@@ -263,6 +263,10 @@ def _check_address(network: Network, text: str) -> None:
         raise Invalid(f"The address {text} is not a host address of {network.cidr}, the range of {network.name}.")
     if text == network.gateway:
         raise Invalid(f"The address {text} is the gateway of network {network.name}.")
+    span = guests_of(network.cidr, network.first_address, network.last_address)
+    if not span.first <= address <= span.last:
+        raise Invalid(f"The address {text} of network {network.name} is not for virtual machines; those have addresses "
+                      f"from {span.first} to {span.last}.")  # fmt: skip
 
 
 def public_keys(call: Call, owner: Account, one: str | None, several: list[str] | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import aliased
 
 from manager import configuration
@@ -49,7 +49,6 @@ class MoreOfVmResponse(Response):
     leaseexpiryaction = Str("what is done to it then: STOP or DESTROY")
     publicip = Str("the public address that stands for it by static NAT")
     publicipid = Str("the id of that address")
-    hasannotations = Bool("whether there are annotations of it")
     diskofferingid = Str("the id of its root volume's own disk offering, where it has one")
     diskofferingname = Str("that disk offering")
     pooltype = Str("the kind of storage pool that holds its root volume")
@@ -82,18 +81,19 @@ def with_more(query: Select[Any]) -> Select[Any]:
 
 def more_columns() -> list[Any]:
     public = select(PublicAddress.address).where(PublicAddress.id == _static_nat)
-    noted = exists().where(
-        Annotation.entity_type == "VM",
-        Annotation.entity_id == Vm.id,
-        Annotation.removed.is_(None),
-        Annotation.admins_only.is_(False),
-    )
+    on_it = (Annotation.entity_type == "VM", Annotation.entity_id == Vm.id, Annotation.removed.is_(None))
+    kept = select(func.min(case((Annotation.admins_only, 1), else_=0))).where(*on_it).correlate(Vm)
     return [
         Vm.user_id, User.username, Vm.updated, Vm.delete_protection, Vm.lease_ends, Vm.lease_action,
         DiskOffering.id.label("disk_offering_id"), DiskOffering.name.label("disk_offering_name"),
         StoragePool.driver.label("pool_driver"), _static_nat.label("public_id"),
-        public.correlate(Vm).scalar_subquery().label("public_address"), noted.label("is_annotated"),
+        public.correlate(Vm).scalar_subquery().label("public_address"), kept.scalar_subquery().label("annotated"),
     ]  # fmt: skip
+
+
+def is_annotated(call: Call, row: Any) -> bool:
+    """Whether there is an annotation that the caller could read; `annotated` is 1 where administrators alone can."""
+    return row.annotated is not None and (call.is_root_admin or row.annotated == 0)
 
 
 def with_figures(query: Select[Any]) -> Select[Any]:
@@ -120,7 +120,6 @@ def shown_more(row: Any) -> Shown:
         **shown_lease(row),
         "publicip": row.public_address,
         "publicipid": row.public_id,
-        "hasannotations": bool(row.is_annotated),
         "diskofferingid": row.disk_offering_id,
         "diskofferingname": row.disk_offering_name,
         "pooltype": TYPES.get(row.pool_driver, row.pool_driver),

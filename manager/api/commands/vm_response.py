@@ -19,6 +19,7 @@ from manager.api.commands.vm_more import (
     SUMMED,
     MoreOfVmResponse,
     figure_columns,
+    is_annotated,
     more_columns,
     shown_figures,
     shown_more,
@@ -129,7 +130,10 @@ class VmResponse(MoreOfVmResponse):
             _leave_out(shown, parts)
         summed = call.parameters.get("accumulate")
         summed = configuration.value(call.session, SUMMED) if summed is None else summed
-        return [{**entry, **shown_figures(row, summed=summed)} for entry, row in zip(shown, rows, strict=True)]
+        return [
+            {**entry, "hasannotations": is_annotated(call, row), **shown_figures(row, summed=summed)}
+            for entry, row in zip(shown, rows, strict=True)
+        ]
 
 
 class DeployedVmResponse(VmResponse):

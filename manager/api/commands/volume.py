@@ -11,7 +11,7 @@ from sqlalchemy.orm import Bundle
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, Page, Request, command
+from manager.api.command import EVERYONE, ROOT, AccountListRequest, CountedListRequest, Given, Page, Request, command
 from manager.api.commands.place import named
 from manager.api.commands.tag import TagResponse
 from manager.api.errors import missing
@@ -151,7 +151,7 @@ def _describe(row: Any, tags: list[Shown]) -> Shown:
     }
 
 
-class ListVolumes(AccountListRequest):
+class ListVolumes(CountedListRequest, AccountListRequest):
     id = Ref(Volume, "only this volume")
     ids = ListOf(Ref(Volume, ""), "only these volumes")
     name = Text("only the volume of this name")

@@ -43,6 +43,8 @@ class WebhookResponse(Response):
     description = Str("what it is for")
     state = Str("Enabled or Disabled")
     account = Str("the account that it belongs to")
+    projectid = Str("the id of the project that it belongs to, in place of the account")
+    project = Str("the project that it belongs to")
     domainid = Str("the id of that account's domain")
     domain = Str("that account's domain")
     domainpath = Str("the path of that account's domain")

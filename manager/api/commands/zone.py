@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import select
 
-from manager import access
+from manager import access, configuration
 from manager.api.call import Call
-from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
+from manager.api.command import EVERYONE, Given, IconListRequest, Page, Request, command
 from manager.api.commands.capacity import CapacityResponse, capacities_of
 from manager.api.commands.dedication import keep
 from manager.api.commands.ipv4 import address, cidr, optional_address
+from manager.api.commands.network_traits import MTU_OF_USERS, MTUS
 from manager.api.commands.place import (
     ALLOCATION_STATES,
     hold,
@@ -26,7 +27,7 @@ from manager.api.commands.place import (
 from manager.api.commands.tag import TagResponse
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
-from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
+from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse
 from manager.api.rows import tags_of
 from manager.models import (
     Dedication,
@@ -74,6 +75,9 @@ class ZoneResponse(Response):
     guestcidraddress = Str("the addresses of a guest network that names none", root_only=True)
     domainid = Str("the id of the domain that it is kept for", root_only=True)
     domainname = Str("the domain that it is kept for", root_only=True)
+    allowuserspecifyvrmtu = Bool("whether users may choose the MTUs of their networks")
+    routerprivateinterfacemaxmtu = Int("the largest MTU of virtual machines")
+    routerpublicinterfacemaxmtu = Int("the largest MTU of the public interfaces of routers")
     capacity = Many("its capacities, where showcapacities asks for them", CapacityResponse, root_only=True)
     tags = Many("its tags", TagResponse)
 
@@ -83,7 +87,13 @@ class ZoneResponse(Response):
         amounts = capacities_of(call, rows) if call.parameters.get("showcapacities") else {}
         keepers = _keepers_of(call, rows)
         return [
-            {**_shown(row), **keepers.get(row.id, {}), "tags": tags[row.id], "capacity": amounts.get(row.id)}
+            {
+                **_shown(row),
+                **_mtus_of(call, row),
+                **keepers.get(row.id, {}),
+                "tags": tags[row.id],
+                "capacity": amounts.get(row.id),
+            }
             for row in rows
         ]
 
@@ -95,6 +105,15 @@ def _keepers_of(call: Call, rows: Sequence[Zone]) -> dict[str, Shown]:
     query = select(Dedication.resource_id, Domain.id, Domain.name).join(Domain, Domain.id == Dedication.domain_id)
     query = query.where(Dedication.resource_id.in_([row.id for row in rows]), Dedication.account_id.is_(None))
     return {zone_id: {"domainid": key, "domainname": name} for zone_id, key, name in call.session.execute(query)}
+
+
+def _mtus_of(call: Call, zone: Zone) -> Shown:
+    names = {
+        "allowuserspecifyvrmtu": MTU_OF_USERS,
+        "routerprivateinterfacemaxmtu": MTUS["privatemtu"][1],
+        "routerpublicinterfacemaxmtu": MTUS["publicmtu"][1],
+    }
+    return {field: configuration.value(call.session, setting, zone) for field, setting in names.items()}
 
 
 def _shown(zone: Zone) -> Shown:
@@ -132,7 +151,7 @@ class CreateZone(Request):
     securitygroupenabled = Flag("true is refused: there are no security groups", default=False)
 
 
-class ListZones(ListRequest):
+class ListZones(IconListRequest):
     id = Ref(Zone, "only this zone")
     ids = ListOf(Ref(Zone, "a zone"), "only these zones")
     name = Text("only the zone of this name")

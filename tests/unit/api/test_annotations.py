@@ -5,6 +5,7 @@ import pytest
 from manager.api.commands.annotation import ENTITIES
 from manager.models import Network, Vm, Zone
 from tests.client import Caller, Refused
+from tests.unit.api.live_cloud import costs
 
 
 def notes(api, caller=None, **more):
@@ -61,3 +62,25 @@ def test_every_kind_of_thing_can_have_them(api, factory, kind):
     thing = factory.root if kind == "DOMAIN" else factory(ENTITIES[kind])
     note = add(api, None, kind, thing)
     assert notes(api, entitytype=kind, entityid=thing.id) == [note]
+
+
+def test_lists_tell_whether_there_are_any_that_the_caller_could_read(api, tenant, factory, engine):
+    vm, bare = factory(Vm, account_id=tenant.account.id), factory(Vm, account_id=tenant.account.id)
+    zone = factory(Zone)
+
+    def annotated(caller=None, command="listVirtualMachines", key="virtualmachine"):
+        shown = api(command, caller, listall=True)[key] if command != "listZones" else api(command, caller)[key]
+        return {one["id"] for one in shown if one["hasannotations"]}
+
+    assert annotated() == annotated(tenant) == set()
+    note = add(api, None, "VM", vm, adminsonly=True)
+    assert (annotated(), annotated(tenant)) == ({vm.id}, set())
+    mine = add(api, tenant, "VM", bare)
+    assert (annotated(), annotated(tenant)) == ({vm.id, bare.id}, {bare.id})
+    for one in (note, mine):
+        api("removeAnnotation", id=one["id"])
+    assert annotated() == annotated(tenant) == set()
+    add(api, None, "ZONE", zone)
+    assert annotated(tenant, "listZones", "zone") == {zone.id}
+    found = costs(engine, lambda: factory(Vm, account_id=tenant.account.id), lambda: api("listVirtualMachines", tenant))
+    assert len(set(found.values())) == 1

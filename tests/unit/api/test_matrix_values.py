@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from manager import access, db
 from manager import models as m
+from manager.api.annotated import ENTITIES, ICONED
 from manager.api.command import COMMANDS
-from manager.api.commands.annotation import ENTITIES
 from manager.api.commands.resource_detail import DETAILED
 from manager.api.commands.tag import TAGGED
 from manager.api.fields import ListOf, MapList, Text, Uuid
@@ -46,12 +46,20 @@ def _tagged(command: str, name: str, kinds: dict[str, type[Any]], **given: str) 
         yield Bare(command, name, model, MANAGE, {"resourcetype": kind, **given}, repeats=True)
 
 
+DOT = "R0lGODlhAQABAIAAAP8AAP///ywAAAAAAQABAAACAkQBADs="
+"""A picture of one pixel."""
 TAG, DETAIL = {"tags[0].key": "k", "tags[0].value": "v"}, {"details[0].k": "v"}
 FEW = {kind: TAGGED[kind] for kind in ("UserVm", "Network", "Account", "Project", "Host")}
 """Kinds for a command that looks things up as another does, which is tried with all."""
 BARE = (
     *_tagged("createTags", "resourceids", TAGGED, **TAG),
     *_tagged("deleteTags", "resourceids", FEW),
+    *_tagged("uploadResourceIcon", "resourceids", ICONED, base64image=DOT),
+    *_tagged("deleteResourceIcon", "resourceids", {kind: ICONED[kind] for kind in ("UserVm", "Account")}),
+    *(
+        Bare("listResourceIcon", "resourceids", model, READ, {"resourcetype": kind}, repeats=True)
+        for kind, model in ICONED.items()
+    ),
     *_tagged("addResourceDetail", "resourceid", DETAILED, **DETAIL),
     *_tagged("removeResourceDetail", "resourceid", DETAILED),
     *(
@@ -83,10 +91,11 @@ BARE = (
 )  # fmt: skip
 MAPS: dict[str, tuple[str, ...]] = {
     "iptonetworklist": ("networkid",), "accountdetails": (), "details": (), "rules": (), "serviceproviderlist": (),
+    "servicecapabilitylist": (),
     "parameters": (), "serviceofferingdetails": (), "tags": (), "userdatadetails": (),
 }  # fmt: skip
 """By name of a parameter: which keys of its maps hold identifiers."""
-GIVEN = {("deployVirtualMachine", "customid"), ("registerOauthProvider", "clientid"),
+GIVEN = {("deployVirtualMachine", "customid"), ("createNetwork", "externalid"), ("registerOauthProvider", "clientid"),
          ("updateOauthProvider", "clientid")}  # fmt: skip
 """What a new thing shall be called, and what others call this cloud: they name nothing that there is here."""
 TELLING = {("listAnnotations", "entityid"), ("listEvents", "resourceid"), ("listTags", "resourceid"),

@@ -8,6 +8,7 @@ from manager.models import (
     InstanceGroup,
     Network,
     Nic,
+    Project,
     ResourceLimit,
     ResourceUse,
     Vm,
@@ -80,3 +81,21 @@ def test_what_is_refused_changes_nothing(api, cloud, user, vm, heir, factory):
     run(api, cloud, user, "startVirtualMachine", id=vm.id)
     with pytest.raises(Refused, match=r"431 .* is Running; to be handed to another account it must be Stopped"):
         api("assignVirtualMachine", **given)
+
+
+def test_a_vm_is_handed_to_a_project(api, cloud, user, vm, factory):
+    project = factory(Project, account_id=factory.account("web", type=5).id, domain_id=factory.root.id, name="web")
+    present = factory.first(Network, id=cloud.network_id)
+    network = factory(
+        Network, account_id=project.account_id, zone_id=cloud.zone_id, offering_id=present.offering_id,
+        physical_network_id=present.physical_network_id, state="Allocated",
+    )  # fmt: skip
+    with pytest.raises(Refused, match=r"431 Account and projectId can't be specified together"):
+        api("assignVirtualMachine", virtualmachineid=vm.id, projectid=project.id, account="web")
+    shown = api("assignVirtualMachine", virtualmachineid=vm.id, projectid=project.id)["virtualmachine"]
+    assert (shown["projectid"], shown["project"], shown["nic"][0]["networkid"]) == (project.id, "web", network.id)
+    assert "account" not in shown
+    assert api("listVirtualMachines", user) == {}
+    factory.change(project, state="Suspended")
+    with pytest.raises(Refused, match=r"Suspended|suspended"):
+        api("assignVirtualMachine", virtualmachineid=vm.id, projectid=project.id)

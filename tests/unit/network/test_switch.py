@@ -116,6 +116,22 @@ def test_a_tap_is_plugged_once_used_and_unplugged(fabric):
     assert fresh.id not in host.switch.ports()
 
 
+def test_taps_have_the_mtu_of_their_network_by_now(fabric):
+    host = fabric.lab.hosts[0]
+    fresh = replace(nic("a", "1", "host-1"), id="nic-tap", mac=FOREIGN, address="10.1.1.40")
+    nics = (*fabric.views[0].nics, fresh)
+    with inside(host.ns):
+        for mtu in (1458, 1400, 1450):
+            host.switch.apply(fabric.changed(nics=nics, mtu=mtu))
+            host.switch.plug(fresh.id, fresh.mac)
+            assert links.links()[tap_name(fresh.id)].mtu == mtu
+        sh("ip", "link", "del", "dev", tap_name(fresh.id))
+        host.switch.apply(fabric.changed(nics=nics, mtu=1300))
+        assert host.switch.plug(fresh.id, fresh.mac)
+        assert links.links()[tap_name(fresh.id)].mtu == 1300
+        host.switch.unplug(fresh.id)
+
+
 def test_a_tap_made_anew_under_its_old_index_works(fabric):
     host = fabric.lab.hosts[0]
     fresh = replace(nic("a", "1", "host-1"), id="nic-again", mac=FOREIGN, address="10.1.1.42")

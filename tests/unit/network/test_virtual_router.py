@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from network import links
 from network.elements.daemons import arguments_of
+from network.elements.router_rules import GUEST_DEVICE, PUBLIC_DEVICE
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.errors import InvalidViewError, NetworkError
 from network.names import router_guest_device, router_namespace
@@ -149,6 +151,37 @@ def test_the_public_leg_can_change_and_go(site, addressed):
     site.apply(replace(site.specs["a"], public=None))
     assert ping(site.guests["a1"], OUTSIDE, wait=0.3) == 0
     assert ping(site.guests["a1"], "10.1.1.1") == 1
+
+
+def test_mtus_and_name_servers_can_change(site, addressed):
+    before = site.daemons(ROUTERS["a"])
+    public = replace(site.specs["a"].public, mtu=1400)
+    site.apply(replace(site.specs["a"], public=public, mtu=1300, nameservers=("192.0.2.53",)))
+    namespace = router_namespace(ROUTERS["a"])
+    devices = links.links(namespace)
+    assert (devices[GUEST_DEVICE].mtu, devices[PUBLIC_DEVICE].mtu) == (1300, 1400)
+    assert "mtu=1300" in site.ask_dhcp("a1")
+    assert ping(site.guests["a1"], OUTSIDE) == 1
+    assert site.daemons(ROUTERS["a"])["dnsmasq"] != before["dnsmasq"]
+    site.apply(site.specs["a"])
+    assert links.links(namespace)[PUBLIC_DEVICE].mtu == 1500
+
+
+def test_another_address_is_the_source_nat(site, addressed):
+    own = site.specs["a"].public
+    other = replace(own, address="198.51.100.11", mac="02:00:00:00:01:77")
+    site.apply(replace(site.specs["a"], addresses=(other.address,)))
+    for public, further in ((other, own), (own, other)):
+        site.apply(replace(site.specs["a"], public=public, addresses=(further.address,)))
+        assert reaches(site.guests["a1"], OUTSIDE)
+        with inside(PUBLIC):
+            server = socket.create_server((OUTSIDE, 0))
+        server.settimeout(5)
+        with inside(site.guests["a1"]), socket.create_connection((OUTSIDE, server.getsockname()[1]), 5):
+            accepted, (source, _) = server.accept()
+            accepted.close()
+        server.close()
+        assert source == public.address
 
 
 def test_a_bad_value_changes_nothing(site, addressed):

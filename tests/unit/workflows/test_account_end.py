@@ -48,7 +48,7 @@ WITH_OTHERS = {
     "Project": "the account that owns it",
 }
 """What ends with something else of the account."""
-KEPT = {"EventRow", "WorkflowRow", "ClientToken", "UsageSpan", "UsageRecord", "UsageTraffic"}
+KEPT = {"EventRow", "WorkflowRow", "ClientToken", "UsageSpan", "UsageRecord", "UsageTraffic", "NetworkTraffic"}
 """What tells of the past, and stays until its time is over."""
 
 

@@ -1,0 +1,47 @@
+"""What network offerings demand: capabilities of services, tags of physical networks, services that networks use."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from manager.api.call import Call
+from manager.api.errors import Invalid
+from manager.models import Network, NetworkOffering, NetworkRule
+from network import catalog
+
+CAPABILITY = {"service", "capabilitytype", "capabilityvalue"}
+RULE_SERVICES = {
+    "Firewall": "Firewall", "Egress": "Firewall", "PortForwarding": "PortForwarding", "StaticNat": "StaticNat",
+    "IpForwarding": "StaticNat",
+}  # fmt: skip
+"""Which service a kind of rule needs."""
+
+
+def check_capabilities(services: dict[str, str], wanted: list[dict[str, str]]) -> None:
+    """:raises Invalid: a service has not the capability that is asked for; none has a choice of several"""
+    for entry in wanted:
+        if set(entry) != CAPABILITY:
+            raise Invalid(f"Each entry of servicecapabilitylist holds {', '.join(sorted(CAPABILITY))}; nothing else.")
+        name, value = entry["capabilitytype"], entry["capabilityvalue"]
+        service = next((one for one in services if one.lower() == entry["service"].lower()), None)
+        if service is None:
+            raise Invalid(f"The servicecapabilitylist names {entry['service']}, which is none of the services.")
+        has = catalog.PROVIDERS[services[service]].services[service]
+        known = next((text for key, text in has.items() if key.lower() == name.lower()), None)
+        if known is None:
+            raise Invalid(f"The service {service} has no capability {name}; it has {', '.join(has) or 'none'}.")
+        if value.lower() != known.lower():
+            raise Invalid(f"The {name} of {service} is {known} with {services[service]}; it cannot be {value}.")
+
+
+def tags_text(text: str | None) -> str:
+    """The tags of a list with commas, each once."""
+    return ",".join(dict.fromkeys(tag.strip() for tag in (text or "").split(",") if tag.strip()))
+
+
+def services_needed(call: Call, network: Network) -> set[str]:
+    """The services that another offering of the network must have: its own, but of rules it has none of."""
+    own = call.session.get_one(NetworkOffering, network.offering_id)
+    query = select(NetworkRule.purpose).where(NetworkRule.network_id == network.id, NetworkRule.removed.is_(None))
+    used = {RULE_SERVICES[purpose] for purpose in call.session.scalars(query)}
+    return set(own.services) - set(RULE_SERVICES.values()) | used
