@@ -16,7 +16,7 @@ class NicView:
     `mac` is lower-case and colon-separated, `address` is IPv4 without a prefix length, `host_id` names the
     hypervisor host that runs it. A `router` NIC is the virtual router's leg: it may send from any source address.
     `further` are more addresses that a guest may have by itself. `rate` bounds what the NIC sends, and what reaches
-    it, in Mbit/s each; 0 for no bound.
+    it, in Mbit/s each; 0 for no bound. `groups` are the security groups of a guest, as ids of the view's policies.
     """
 
     id: str
@@ -26,6 +26,7 @@ class NicView:
     role: Literal["guest", "router"] = "guest"
     further: tuple[str, ...] = ()
     rate: int = 0
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,57 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Packets that open a connection. `protocol` is tcp, udp, icmp, all, or a protocol number (RFC 5237).
+
+    `first_port`..`last_port` are the destination ports of tcp and udp, `icmp_type` and `icmp_code` those of icmp;
+    None stands for any. `sources` and `destinations` are IPv4 networks with prefix lengths; none stand for all.
+    """
+
+    protocol: str
+    first_port: int | None = None
+    last_port: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """One rule of a policy: connections to its NICs (`ingress`, by sources) or from them (`egress`, by destinations).
+
+    `group` is a security group: the rule is for the addresses of those NICs of the view that are in it.
+    """
+
+    id: str
+    direction: Literal["ingress", "egress"]
+    traffic: Traffic
+    allow: bool = True
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What guests may open: the rules of a security group, in which order is nothing and all of them allow, or those
+    of a network ACL list, of which the first that fits holds. What no rule allows is denied, both ways.
+    """
+
+    id: str
+    rules: tuple[PolicyRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkView:
     """The whole of one tenant network as one host must know it; replaces every older view of that network.
 
     `key` is the GRE key (RFC 2890), 1 to 2**32 - 1, unique in the zone. `generation` grows with every change:
     a host ignores a view older than the one it holds. A view without a NIC on the receiving host takes the
     network off that host. `gateway` is the address that the router NIC answers for; `mtu` is the guests' MTU.
+
+    With an `acl` all guests are held to it where they meet other networks, and may do all inside their own. With
+    `has_groups` guests are held to the security groups that they are in, inside the network as well; `groups` are
+    those of its NICs. A network has one or the other, or neither: then `egress_open` alone says what guests may do.
     """
 
     id: str
@@ -55,6 +101,9 @@ class NetworkView:
     peers: tuple[Peer, ...] = ()
     broadcast: bool = False
     egress_open: bool = True
+    acl: Policy | None = None
+    has_groups: bool = False
+    groups: tuple[Policy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +140,6 @@ class Lease:
     password: str = ""
     leads_out: bool = True
     metadata: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Packets that open a connection. `protocol` is tcp, udp, icmp, all, or a protocol number (RFC 5237).
-
-    `first_port`..`last_port` are the destination ports of tcp and udp, `icmp_type` and `icmp_code` those of icmp;
-    None stands for any. `sources` and `destinations` are IPv4 networks with prefix lengths; none stand for all.
-    """
-
-    protocol: str
-    first_port: int | None = None
-    last_port: int | None = None
-    icmp_type: int | None = None
-    icmp_code: int | None = None
-    sources: tuple[str, ...] = ()
-    destinations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
