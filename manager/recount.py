@@ -135,7 +135,7 @@ def _keys(session: Session) -> Iterator[Finding]:
     )
     for row in session.execute(query):
         held = "none" if row.held is None else str(row.held)
-        detail = f"Network {row.name} uses GRE key {row.key}; it holds {held}."
+        detail = f"Network {row.name} uses the tunnel key {row.key}; it holds {held}."
         yield Finding("key", "Network", row.id, detail, held, str(row.key), zone_id=row.zone_id)
 
 

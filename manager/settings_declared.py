@@ -106,7 +106,7 @@ _MTUS = (
         "vr.private.interface.max.mtu",
         1458,
         "the largest MTU of a network's virtual machines, and that of those that ask for none: what the hosts' tunnels "
-        "carry less 42 bytes of GRE",
+        "carry less 42 bytes of GRE; over VXLAN it is 8 less",
         "Advanced",
         576,
         65535,

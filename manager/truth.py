@@ -120,7 +120,7 @@ def _networks(facts: Facts, survey: Survey) -> Iterator[Finding]:
         elif network_id not in wanted:
             told = ("network.unwanted", "holds a view without a NIC there of network", ("no view", "a view"))
         elif view.key != network.key:
-            told = ("network.key", "has another GRE key for network", (str(network.key), str(view.key)))
+            told = ("network.key", "has another tunnel key for network", (str(network.key), str(view.key)))
         elif not network.shared_generation <= view.generation <= network.generation:
             told = ("network.generation", "holds another generation of network", _pair(network, view))
         else:

@@ -28,6 +28,7 @@ from network.flow_tables.layout import (
 )
 from network.flow_tables.meters import meter_lines
 from network.flow_tables.policy import class_of, network_flows, policy_flows
+from network.overlays import OVERLAYS
 from network.types import NetworkView
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 MULTICAST_BIT = 1
-MAX_KEY = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _flows(places: list[Place]) -> Iterator[Flow]:
     for table in STAGES:
         yield Flow(table, 0, "", "drop")
     yield output_flow()
-    peers = {host_id: port for place in places for host_id, port in place.tunnels.items()}
+    peers = {port: host_id for place in places for host_id, port in place.tunnels.items()}
     yield from tunnel_flows(peers)
     classes = {class_of(place.view, nic).id: class_of(place.view, nic) for place in places for nic in place.local}
     yield from policy_flows(classes[number] for number in sorted(classes))
@@ -110,8 +110,9 @@ def check_view(view: NetworkView) -> None:
 
     :raises InvalidViewError: names the network and the value
     """
-    if not 1 <= view.key <= MAX_KEY:
-        raise InvalidViewError(f"Network {view.id} has the GRE key {view.key}, which is not in 1 to {MAX_KEY}.")
+    most = OVERLAYS[view.overlay].largest_key
+    if not 1 <= view.key <= most:
+        raise InvalidViewError(f"Network {view.id} has the {view.overlay} key {view.key}, which is not in 1 to {most}.")
     try:
         if IPv4Address(view.gateway) not in IPv4Network(view.cidr):
             raise InvalidViewError(f"Gateway {view.gateway} of network {view.id} is not inside {view.cidr}.")

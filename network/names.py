@@ -31,8 +31,8 @@ def tap_name(nic_id: str) -> str:
     return TAP_PREFIX + digits(nic_id, 12)
 
 
-def gre_port_name(peer_host_id: str) -> str:
-    return TUNNEL_PREFIX + digits(peer_host_id, 12)
+def tunnel_name(tunnel_id: str) -> str:
+    return TUNNEL_PREFIX + digits(tunnel_id, 12)
 
 
 def router_namespace(router_id: str) -> str:

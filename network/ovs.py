@@ -18,9 +18,10 @@ from typing import Any, Literal
 
 from network import host_stack, links
 from network.errors import CommandFailedError, CommandTimeoutError, SwitchRefusedError, SwitchUnreachableError
+from network.flow_tables.layout import tunnel_id
 from network.flows import FlowSet, desired, diff, here, meter_id
 from network.flows import replace as replace_all
-from network.names import TAP_PREFIX, gre_port_name, tap_name
+from network.names import TAP_PREFIX, tap_name, tunnel_name
 from network.process import run
 from network.switch_record import DEFAULT_MTU, Record, RecordStore
 from network.types import NetworkView
@@ -69,6 +70,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
+    kind: str
     name: str
     ofport: int
     remote_address: str
@@ -122,7 +124,7 @@ class Switch:
         with self._store.locked() as record:
             numbers = record.number(host_id, held)
             wanted = desired(host_id, held, numbers)
-            tunnels = self._wanted_tunnels(held, numbers.peers)
+            tunnels = self._wanted_tunnels(held, numbers.tunnels)
             self._add_tunnels(tunnels)
             if self._install(wanted, whole=whole):
                 self._greet(tunnel.remote_address for tunnel in tunnels.values())
@@ -130,7 +132,7 @@ class Switch:
             before = record.mtus
             record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
             _resize_taps(before, record.mtus)
-            record.peers.give_back_all_but(numbers.peers)
+            record.peers.give_back_all_but(numbers.tunnels)
             record.networks.give_back_all_but(numbers.networks)
             self._give_back_nics(record)
 
@@ -235,9 +237,13 @@ class Switch:
         record.nics.give_back_all_but(in_use)
 
     def _wanted_tunnels(self, views: Sequence[NetworkView], numbers: Any) -> dict[str, Tunnel]:
-        addresses = {peer.host_id: peer.underlay_address for view in views for peer in view.peers}
+        ends = {
+            tunnel_id(peer.host_id, view.overlay): (view.overlay, peer.underlay_address)
+            for view in views
+            for peer in view.peers
+        }
         local = self.settings.underlay_address
-        return {host: Tunnel(gre_port_name(host), port, addresses[host], local) for host, port in numbers.items()}
+        return {one: Tunnel(ends[one][0], tunnel_name(one), port, ends[one][1], local) for one, port in numbers.items()}
 
     def _add_tunnels(self, wanted: dict[str, Tunnel]) -> None:
         there = self._tunnels()
@@ -269,7 +275,7 @@ class Switch:
             host, options = row["external_ids"].get(HOST_ID), row["options"]
             if host:
                 ends = options.get("remote_ip", ""), options.get("local_ip", "")
-                found[host] = Tunnel(row["name"], row["ofport"] or 0, *ends)
+                found[host] = Tunnel(row["type"], row["name"], row["ofport"] or 0, *ends)
         return found
 
     def _greet(self, addresses: Iterable[str]) -> None:
@@ -339,7 +345,7 @@ class Switch:
         self._ofctl("ct-flush", f"zone={zone}")
 
     def _interfaces(self) -> list[dict[str, Any]]:
-        columns = "name,ofport,external_ids,options"
+        columns = "name,type,ofport,external_ids,options"
         found = json.loads(self._vsctl("--format=json", f"--columns={columns}", "list", "Interface"))
         return [dict(zip(found["headings"], map(_plain, row), strict=True)) for row in found["data"]]
 
@@ -364,7 +370,7 @@ class Switch:
 
 def _tunnel_command(bridge: str, host: str, tunnel: Tunnel) -> list[str]:
     ends = [f"options:remote_ip={tunnel.remote_address}", f"options:local_ip={tunnel.local_address}"]
-    interface = ["set", "interface", tunnel.name, "type=gre", "options:key=flow", *ends]
+    interface = ["set", "interface", tunnel.name, f"type={tunnel.kind}", "options:key=flow", *ends]
     return [
         *("--may-exist", "add-port", bridge, tunnel.name, "--"),
         *(*interface, f"ofport_request={tunnel.ofport}", f"external_ids:{HOST_ID}={host}"),

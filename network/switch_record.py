@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from network.errors import NumbersExhaustedError
+from network.flow_tables.layout import tunnel_id
 from network.flows import FlowSet, LocalNic, LocalNumbers
 from network.types import NetworkView
 
@@ -62,13 +63,13 @@ class Record:
 
     def number(self, host_id: str, views: Iterable[NetworkView]) -> LocalNumbers:
         """Numbers for all that the views bring to this host."""
-        nics, peers, networks = {}, {}, {}
+        nics, tunnels, networks = {}, {}, {}
         for view in views:
             networks[view.id] = self.networks.take(view.id)
             nics.update({nic.id: self.nic(nic.id) for nic in view.nics if nic.host_id == host_id})
-            others = (peer.host_id for peer in view.peers if peer.host_id != host_id)
-            peers.update({other: PEER_PORTS + self.peers.take(other) for other in others})
-        return LocalNumbers(nics, peers, networks)
+            others = (tunnel_id(peer.host_id, view.overlay) for peer in view.peers if peer.host_id != host_id)
+            tunnels.update({other: PEER_PORTS + self.peers.take(other) for other in others})
+        return LocalNumbers(nics, tunnels, networks)
 
 
 class RecordStore:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 GUEST: Final = "guest"
 ROUTER: Final = "router"
+OverlayName = Literal["gre", "vxlan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class NicView:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another host that holds a NIC of the network, and the underlay address its GRE tunnels end at."""
+    """Another host that holds a NIC of the network, and the underlay address its tunnels end at."""
 
     host_id: str
     underlay_address: str
@@ -82,9 +83,10 @@ class Policy:
 class NetworkView:
     """The whole of one tenant network as one host must know it; replaces every older view of that network.
 
-    `key` is the GRE key (RFC 2890), 1 to 2**32 - 1, unique in the zone. `generation` grows with every change:
-    a host ignores a view older than the one it holds. A view without a NIC on the receiving host takes the
-    network off that host. `gateway` is the address that the router NIC answers for; `mtu` is the guests' MTU.
+    `key` is the key of its tunnels, unique in the zone: of GRE (RFC 2890) or VXLAN, as `overlay` says. `generation`
+    grows with every change: a host ignores a view older than the one it holds. A view without a NIC on the receiving
+    host takes the network off that host. `gateway` is the address that the router NIC answers for; `mtu` is that
+    of its guests.
 
     With an `acl` all guests are held to it where they meet other networks, and may do all inside their own. With
     `has_groups` guests are held to the security groups that they are in, inside the network as well; `groups` are
@@ -101,6 +103,7 @@ class NetworkView:
     peers: tuple[Peer, ...] = ()
     broadcast: bool = False
     egress_open: bool = True
+    overlay: OverlayName = "gre"
     acl: Policy | None = None
     has_groups: bool = False
     groups: tuple[Policy, ...] = ()

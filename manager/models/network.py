@@ -15,6 +15,8 @@ class Network(Entity, Base):
     `rules_wanted` grows with each change of its rules or public addresses; its router has those up to
     `rules_applied`.
 
+    `key` is its number in the tunnels of `overlay` (network/overlays.py).
+
     `cidr` is the whole range. Virtual machines are given addresses from `first_address` to `last_address` where those
     are set; with `guest_cidr` it is the hosts of that part of `cidr`. `mtu` is that of guests, `public_mtu` that of the
     router's public interface. `dns1` and `dns2` go before the zone's. Users do not see a network without `display`.
@@ -28,6 +30,7 @@ class Network(Entity, Base):
     zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
     offering_id: Mapped[str] = mapped_column(ForeignKey("network_offerings.id"))
     physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"))
+    overlay: Mapped[str] = mapped_column(STATE, default="gre")
     key: Mapped[int] = mapped_column(BigInteger)
     cidr: Mapped[str]
     gateway: Mapped[str]

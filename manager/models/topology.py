@@ -119,7 +119,7 @@ class Host(Entity, Base):
 
 
 class PhysicalNetwork(Entity, Base):
-    """A network of the data centre. Tenant networks on it take their GRE keys from `key_start`..`key_end`."""
+    """A network of the data centre. Tenant networks on it take their keys from `key_start`..`key_end`."""
 
     __tablename__ = "physical_networks"
 
@@ -214,7 +214,7 @@ class PublicAddress(Base):
 
 
 class TunnelKey(Base):
-    """A GRE key (RFC 2890) held by a network. The row stays after the network: a key is not given out twice."""
+    """A tunnel key held by a network. The row stays after the network: a key is not given out twice."""
 
     __tablename__ = "tunnel_keys"
 

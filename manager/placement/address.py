@@ -1,4 +1,4 @@
-"""Addresses and MACs of NICs, public addresses and GRE keys: each taken by a unique key or one guarded UPDATE."""
+"""Addresses and MACs of NICs, public addresses and tunnel keys: each taken by a unique key or one guarded UPDATE."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def insert_or_nothing(session: Session, model: type[Any], values: dict[str, Any]
 
 
 def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> int:
-    """The GRE key of a new tenant network; never one that was given out before (RFC 2890: 32 bits).
+    """The tunnel key of a new tenant network; never one that was given out before.
 
     :raises NoAddress: the range of the physical network is used up
     """
@@ -189,7 +189,7 @@ def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> in
             values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
             if write(session, insert_or_nothing(session, TunnelKey, values)):
                 return key
-    raise NoAddress(f"All GRE keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
+    raise NoAddress(f"All tunnel keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
 
 
 def source_nat_of(session: Session, network_id: str) -> PublicAddress | None:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Executable, bindparam, select, update
 from sqlalchemy.orm import Session
@@ -29,7 +29,7 @@ from manager.models import (
 )
 from manager.workflows.engine import Ask
 from manager.workflows.published import published
-from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, PublicLeg, RouterSpec
+from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, OverlayName, Peer, PublicLeg, RouterSpec
 
 PUBLIC_BRIDGE = "br-public"
 
@@ -177,6 +177,7 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> Net
         broadcast=facts.broadcast,
         # A router knows the exceptions, so it is the one to stop what may not leave.
         egress_open=facts.egress_default or facts.Router is not None,
+        overlay=cast("OverlayName", network.overlay),
     )
 
 

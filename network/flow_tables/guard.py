@@ -29,9 +29,9 @@ from network.types import ROUTER, NicView
 UNTAGGED = "vlan_tci=0x0000/0x1000"
 
 
-def tunnel_flows(peers: dict[str, int]) -> Iterator[Flow]:
-    """What comes from the GRE ports, given by host id."""
-    for host_id, ofport in peers.items():
+def tunnel_flows(peers: dict[int, str]) -> Iterator[Flow]:
+    """What comes from the tunnels' ports, given with the hosts that they lead to."""
+    for ofport, host_id in peers.items():
         actions = f"set_field:0x1->reg0,goto_table:{TUNNEL_IN}"
         yield Flow(CLASSIFY, 90, f"in_port={ofport},{UNTAGGED}", actions, cookie(HOST_KIND, host_id))
 

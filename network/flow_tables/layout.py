@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from network.names import digits
-from network.types import ROUTER, NetworkView, NicView
+from network.types import ROUTER, NetworkView, NicView, OverlayName
 
 CLASSIFY = 0
 TUNNEL_IN = 1
@@ -72,6 +72,11 @@ def cookie(kind: int, identifier: str) -> int:
     return kind << 56 | int(digits(identifier, COOKIE_ID_DIGITS), 16)
 
 
+def tunnel_id(host_id: str, overlay: OverlayName) -> str:
+    """What stands for the tunnel to a host: all networks of one overlay share it."""
+    return host_id if overlay == "gre" else f"{host_id}/{overlay}"
+
+
 @dataclass(frozen=True, slots=True)
 class LocalNic:
     """Port number on the integration bridge and conntrack zone (16 bits) of a NIC of this host."""
@@ -84,12 +89,12 @@ class LocalNic:
 class LocalNumbers:
     """Numbers that mean something on one host only.
 
-    `nics` by NIC id, `peers` gives the GRE port by host id, `networks` a number by network id of which the group
+    `nics` by NIC id, `tunnels` gives the port by `tunnel_id`, `networks` a number by network id of which the group
     numbers are made.
     """
 
     nics: Mapping[str, LocalNic]
-    peers: Mapping[str, int]
+    tunnels: Mapping[str, int]
     networks: Mapping[str, int]
 
 
@@ -107,10 +112,9 @@ class Place:
 
     @cached_property
     def tunnels(self) -> dict[str, int]:
-        """GRE port by host id, of the other hosts that hold the network."""
-        return {
-            peer.host_id: self.numbers.peers[peer.host_id] for peer in self.view.peers if peer.host_id != self.host_id
-        }
+        """Tunnel port by host id, of the other hosts that hold the network."""
+        others = (peer.host_id for peer in self.view.peers if peer.host_id != self.host_id)
+        return {host_id: self.numbers.tunnels[tunnel_id(host_id, self.view.overlay)] for host_id in others}
 
     @cached_property
     def router(self) -> NicView | None:

@@ -1,4 +1,4 @@
-"""Tenant networks: isolated layer 2 segments over GRE, each with its own range of addresses."""
+"""Tenant networks: isolated layer 2 segments over GRE or VXLAN, each with its own range of addresses."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ from manager.placement.host import tags_in
 from manager.workflows.network import delete_network as removal
 from manager.workflows.network import restart_network as restart
 from manager.workflows.network_change import change_network as change
+from network.overlays import overlay_named
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 """RFC 1918 and RFC 6598."""
@@ -98,11 +99,13 @@ def create_network(call: Call, given: Given) -> Network:
     gateway, subnet = _range(given.gateway, given.netmask, zone)
     domain = network_domain(given.networkdomain) or _default_domain(call, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid, offering)
+    overlay = str(overlay_named(physical.isolation_methods))
     traits: dict[str, Any] = {
         **guests_range(gateway, subnet, given.startip, given.endip),
         **resolvers(given, offering),
-        **usual_mtus(call, zone),
-        **mtus(call, given, zone),
+        "overlay": overlay,
+        **usual_mtus(call, zone, overlay),
+        **mtus(call, given, zone, overlay),
         "external_id": given.externalid or None,
         "display": given.displaynetwork,
         "hide_address_usage": given.hideipaddressusage,
@@ -179,11 +182,13 @@ def _physical_network(
     if wanted is not None:
         query = query.where(PhysicalNetwork.id == wanted.id)
     for physical in call.session.scalars(query.order_by(PhysicalNetwork.name, PhysicalNetwork.id)):
-        if "GRE" in physical.isolation_methods.upper().split(",") and tags <= tags_in(physical.tags):
+        if overlay_named(physical.isolation_methods) and tags <= tags_in(physical.tags):
             return physical
     tagged = f" and has the tags {', '.join(sorted(tags))} of the offering {offering.name}" if tags else ""
     which = f"The physical network {wanted.name} is none" if wanted else "There is none"
-    raise Invalid(f"{which} in zone {zone.name} that is enabled, carries guest traffic, isolates by GRE{tagged}.")
+    raise Invalid(
+        f"{which} in zone {zone.name} that is enabled, carries guest traffic, isolates by GRE or VXLAN{tagged}."
+    )
 
 
 def _key(call: Call, physical: PhysicalNetwork, network_id: str) -> int:
@@ -297,7 +302,7 @@ def _wanted(call: Call, network: Network, given: Given) -> dict[str, Any]:
     """The columns of the network that change, with their new values."""
     zone = call.session.get_one(Zone, network.zone_id)
     offering = given.networkofferingid or call.session.get_one(NetworkOffering, network.offering_id)
-    values: dict[str, Any] = {**resolvers(given, offering, network), **mtus(call, given, zone)}
+    values: dict[str, Any] = {**resolvers(given, offering, network), **mtus(call, given, zone, network.overlay)}
     domain = network_domain(given.networkdomain)
     if domain:
         values["network_domain"] = domain

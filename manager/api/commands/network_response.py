@@ -14,6 +14,7 @@ from manager.api.rows import bare_tags_of, by_id, owners_of
 from manager.models import Network, NetworkOffering, NetworkTraffic, Zone
 from manager.placement.address import Span, guests_of, hosts_of
 from manager.workflows.views import resolvers_of
+from network import overlays
 
 USABLE = ("Allocated", "Implementing", "Implemented")
 """States in which virtual machines can be deployed into a network."""
@@ -54,8 +55,8 @@ class NetworkResponse(Response):
     networkofferingconservemode = Bool("whether one public address may serve several purposes")
     egressdefaultpolicy = Bool("whether guests may reach what is outside unless a rule says otherwise")
     physicalnetworkid = Str("the id of the physical network that carries it", root_only=True)
-    broadcastdomaintype = Str("always Gre")
-    broadcasturi = Str("its tunnel: gre:// and its key", root_only=True)
+    broadcastdomaintype = Str("Gre or Vxlan")
+    broadcasturi = Str("its tunnel: gre:// or vxlan://, and its key", root_only=True)
     service = Many("its services and who gives them", ServiceResponse)
     canusefordeploy = Bool("whether virtual machines can be deployed into it")
     displaynetwork = Bool("whether users see it")
@@ -102,7 +103,6 @@ _ALWAYS = {
     "type": "Isolated",
     "traffictype": "Guest",
     "acltype": "Account",
-    "broadcastdomaintype": "Gre",
     "internetprotocol": "IPv4",
     **dict.fromkeys(
         ("ispersistent", "issystem", "isdefault", "restartrequired", "redundantrouter", "specifyvlan",
@@ -130,7 +130,8 @@ def _describe(row: Network) -> Shown:
         "externalid": row.external_id,
         "displaynetwork": row.display,
         "physicalnetworkid": row.physical_network_id,
-        "broadcasturi": f"gre://{row.key}",
+        "broadcastdomaintype": overlays.OVERLAYS[row.overlay].domain_type,
+        "broadcasturi": overlays.uri(row.overlay, row.key),
         "canusefordeploy": row.state in USABLE,
         "related": row.id,
         **_ALWAYS,

@@ -13,6 +13,7 @@ from manager.api.commands import ipv4
 from manager.api.errors import PARAMETER, ApiError, Denied, Invalid
 from manager.models import Network, NetworkOffering, NetworkRule, Nic, PublicAddress, Zone
 from manager.placement.address import NoAddress, hosts_of, lock_addresses, take_public_address
+from network.overlays import OVERLAYS
 
 LEAST_MTU = 576
 """What every host must take (RFC 791): a shorter link carries no answer of DHCP."""
@@ -22,6 +23,7 @@ MTUS = {
     "publicmtu": ("public_mtu", "vr.public.interface.max.mtu"),
 }
 """By parameter: the column that holds it, and the setting that bounds it."""
+SETTING_OF = dict(MTUS.values())
 MTU_OF_USERS = "allow.end.users.to.specify.vr.mtu"
 RESOLVERS = ("dns1", "dns2")
 
@@ -55,7 +57,7 @@ def resolvers(given: Given, offering: NetworkOffering, known: Network | None = N
     return found
 
 
-def mtus(call: Call, given: Given, zone: Zone) -> dict[str, int]:
+def mtus(call: Call, given: Given, zone: Zone, overlay: str) -> dict[str, int]:
     """The columns of the MTUs that are given.
 
     :raises Denied: the zone leaves them to root administrators
@@ -69,17 +71,23 @@ def mtus(call: Call, given: Given, zone: Zone) -> dict[str, int]:
         if not call.is_root_admin and not configuration.value(call.session, MTU_OF_USERS, zone):
             raise Denied(f"The {name} of networks of zone {zone.name} is for root administrators; the setting "
                          f"{MTU_OF_USERS} could change that.")  # fmt: skip
-        most = configuration.value(call.session, setting, zone)
+        most = _largest(call, column, zone, overlay)
         if not LEAST_MTU <= wanted <= most:
             raise Invalid(f"The {name} {wanted} does not lie within {LEAST_MTU} and {most}: the most is the setting "
-                          f"{setting} of zone {zone.name}.")  # fmt: skip
+                          f"{setting} of zone {zone.name} for {OVERLAYS[overlay].name}.")  # fmt: skip
         found[column] = wanted
     return found
 
 
-def usual_mtus(call: Call, zone: Zone) -> dict[str, int]:
+def usual_mtus(call: Call, zone: Zone, overlay: str) -> dict[str, int]:
     """The columns of the MTUs of networks that ask for none: the largest that the zone admits."""
-    return {column: configuration.value(call.session, setting, zone) for column, setting in MTUS.values()}
+    return {column: _largest(call, column, zone, overlay) for column in SETTING_OF}
+
+
+def _largest(call: Call, column: str, zone: Zone, overlay: str) -> int:
+    """The settings speak of GRE; what another overlay costs more, its guests have less."""
+    most: int = configuration.value(call.session, SETTING_OF[column], zone)
+    return most if column != "mtu" else most - OVERLAYS[overlay].overhead + OVERLAYS["gre"].overhead
 
 
 def take_source_nat(call: Call, network: Network, offering: NetworkOffering, text: str | None) -> None:

@@ -13,6 +13,7 @@ from manager.api.fields import Ref
 from manager.api.response import Bool, Int, Many, Response, Shown, Str
 from manager.api.rows import by_id
 from manager.models import Network, Nic, NicAddress, Vm
+from network import overlays
 
 
 class SecondaryAddressResponse(Response):
@@ -37,7 +38,7 @@ class NicResponse(Response):
     traffictype = Str("always Guest")
     type = Str("the kind of network: Isolated")
     isdefault = Bool("whether the default route is by this NIC")
-    broadcasturi = Str("the tunnel of the network: gre:// and its key", root_only=True)
+    broadcasturi = Str("the tunnel of the network: gre:// or vxlan://, and its key", root_only=True)
     isolationuri = Str("the same as broadcasturi", root_only=True)
     secondaryip = Many("its further addresses", SecondaryAddressResponse)
     virtualmachineid = Str("the id of its virtual machine")
@@ -60,7 +61,7 @@ def _further(call: Call, rows: Sequence[Any]) -> dict[str, list[Shown]]:
 
 
 def _describe(nic: Any, network: Network) -> Shown:
-    uri = f"gre://{network.key}"
+    uri = overlays.uri(network.overlay, network.key)
     return {
         "id": nic.id,
         "deviceid": str(nic.device),

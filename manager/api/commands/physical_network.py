@@ -25,9 +25,7 @@ from manager.api.fields import Choice, ListOf, Ref, Text
 from manager.api.response import Response, Shown, Str, SuccessResponse
 from manager.models import Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
 from network import catalog
-
-LARGEST_KEY = 2**32 - 1
-"""RFC 2890: a GRE key has 32 bits; 0 is what a tunnel without a key shows."""
+from network.overlays import OVERLAYS, Overlay, overlay_named
 
 
 class PhysicalNetworkResponse(Response):
@@ -38,9 +36,9 @@ class PhysicalNetworkResponse(Response):
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     state = Str("Enabled or Disabled")
-    isolationmethods = Str("how tenant networks on it are kept apart: GRE")
+    isolationmethods = Str("how tenant networks on it are kept apart: GRE or VXLAN")
     broadcastdomainrange = Str("how far a broadcast reaches: ZONE or POD")
-    vlan = Str("the GRE keys of tenant networks on it, as first-last")
+    vlan = Str("the keys of tenant networks on it, as first-last")
     tags = Str("its tags, separated by commas")
 
     @classmethod
@@ -65,8 +63,10 @@ class PhysicalNetworkResponse(Response):
 class CreatePhysicalNetwork(Request):
     zoneid = Ref(Zone, "the zone", required=True)
     name = Text("its name, new in the zone", required=True)
-    isolationmethods = ListOf(Text("a method"), "how tenant networks are kept apart: only GRE is possible")
-    vlan = Text("the GRE keys of tenant networks on it, as first-last; all from 1 to 4294967295 when absent")
+    isolationmethods = ListOf(Text("a method"), "how tenant networks are kept apart: GRE, the default, or VXLAN")
+    vlan = Text(
+        "the keys of tenant networks on it, as first-last; all that GRE (32 bits) or VXLAN (24) has when absent"
+    )
     broadcastdomainrange = Choice("how far a broadcast reaches: ZONE, which it is when absent, or POD", ["ZONE", "POD"])
     tags = ListOf(Text("a tag"), "its tags")
 
@@ -80,7 +80,7 @@ class ListPhysicalNetworks(ListRequest):
 class UpdatePhysicalNetwork(Request):
     id = Ref(PhysicalNetwork, "the physical network", required=True)
     state = Choice("Enabled or Disabled", ALLOCATION_STATES)
-    vlan = Text("the GRE keys of further tenant networks on it, as first-last")
+    vlan = Text("the keys of further tenant networks on it, as first-last")
     tags = ListOf(Text("a tag"), "its tags, instead of those it has")
 
 
@@ -109,14 +109,13 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     """Make a physical network in a zone. It carries nothing until it is enabled."""
     zone: Zone = given.zoneid
     hold(call, zone)
-    for method in given.isolationmethods or []:
-        if method.upper() != "GRE":
-            raise Invalid(f"The isolation method {method} is not possible; tenant networks are kept apart by GRE keys.")
-    first, last = _keys(given.vlan)
+    overlay = _overlay(given.isolationmethods or [])
+    first, last = _keys(given.vlan, overlay)
     name = named("physical network", given.name)
     network = PhysicalNetwork(
         zone_id=zone.id,
         name=name,
+        isolation_methods=overlay.name,
         broadcast_domain_range=given.broadcastdomainrange or "ZONE",
         tags=_tags(given.tags or []),
         vlan=given.vlan or "",
@@ -130,20 +129,40 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     return call.job_done(network)
 
 
-def _keys(text: str | None) -> tuple[int, int]:
-    """The first and the last GRE key of a range such as 1000-1999.
+def _overlay(methods: list[str]) -> Overlay:
+    """What is wanted to carry tenant networks.
 
-    :raises Invalid: it is none
+    :raises Invalid: an isolation method is not possible, or there are two
+    """
+    known = ", ".join(overlay.name for overlay in OVERLAYS.values())
+    found = []
+    for method in methods:
+        name = overlay_named(method)
+        if name is None:
+            raise Invalid(f"The isolation method {method} is not possible; tenant networks are kept apart by {known}.")
+        found.append(OVERLAYS[name])
+    if len(set(found)) > 1:
+        raise Invalid(f"A physical network has one isolation method of {known}; make another one for the other.")
+    return found[0] if found else next(iter(OVERLAYS.values()))
+
+
+def _keys(text: str | None, overlay: Overlay) -> tuple[int, int]:
+    """The first and the last key of a range such as 1000-1999.
+
+    :raises Invalid: it is none, or the overlay does not count that far
     """
     if not text:
-        return 1, LARGEST_KEY
+        return 1, overlay.largest_key
     match = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", text)
     if match is None:
-        raise Invalid(f"The vlan {text} is not one range of GRE keys such as 1000-1999.")
+        raise Invalid(f"The vlan {text} is not one range of {overlay.name} keys such as 1000-1999.")
     first = int(match[1])
     last = int(match[2] or first)
-    if not 1 <= first <= last <= LARGEST_KEY:
-        raise Invalid(f"The vlan {text} is not a range of GRE keys: from 1 to {LARGEST_KEY}, the lower one first.")
+    if not 1 <= first <= last <= overlay.largest_key:
+        raise Invalid(
+            f"The vlan {text} is not a range of {overlay.name} keys: from 1 to {overlay.largest_key}, "
+            "the lower one first."
+        )
     return first, last
 
 
@@ -168,7 +187,7 @@ def update_physical_network(
     if state is not None:
         id.state = state
     if vlan is not None:
-        id.key_start, id.key_end = _keys(vlan)
+        id.key_start, id.key_end = _keys(vlan, OVERLAYS[str(overlay_named(id.isolation_methods))])
         id.vlan = vlan
     if tags is not None:
         id.tags = _tags(tags)

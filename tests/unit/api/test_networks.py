@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from manager import db
 from manager.models import (
     Account,
     Domain,
@@ -15,6 +16,7 @@ from manager.models import (
     PublicAddress,
     ResourceLimit,
     ResourceUse,
+    Router,
     Tag,
     TrafficType,
     TunnelKey,
@@ -22,6 +24,7 @@ from manager.models import (
     Vm,
     Zone,
 )
+from manager.workflows.views import picture
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import costs, live_cloud
 
@@ -129,7 +132,7 @@ def test_gre_keys_run_out(api, factory, place):
     factory.change(physical, key_start=9, key_end=10)
     keys = {api("createNetwork", name=f"n{i}", **place)["network"]["broadcasturi"] for i in range(2)}
     assert keys == {"gre://9", "gre://10"}
-    with pytest.raises(Refused, match="533 All GRE keys 9-10 of ph1 are used up"):
+    with pytest.raises(Refused, match="533 All tunnel keys 9-10 of ph1 are used up"):
         api("createNetwork", name="n3", **place)
     assert api("listNetworks")["count"] == 2
 
@@ -323,7 +326,24 @@ def test_networks_on_every_database(any_api, any_factory):
     offering = any_factory(NetworkOffering, services={"Dhcp": "VirtualRouter"})
     for name in ("a", "b", "c"):
         any_api("createNetwork", name=name, zoneid=zone.id, networkofferingid=offering.id)
-    with pytest.raises(Refused, match="533 All GRE keys 1-3"):
+    with pytest.raises(Refused, match="533 All tunnel keys 1-3"):
         any_api("createNetwork", name="d", zoneid=zone.id, networkofferingid=offering.id)
     assert any_api("listNetworks", canusefordeploy=True, supportedservices="dhcp")["count"] == 3
     assert any_api("listPublicIpAddresses", issourcenat=True, listall=True) == {}
+
+
+def test_a_network_over_vxlan(api, factory, place):
+    """It is told to the hosts as such, its number fits into 24 bits, and its guests have the 8 bytes less."""
+    physical = factory.first(PhysicalNetwork, zone_id=place["zoneid"])
+    factory.change(physical, isolation_methods="VXLAN", key_start=2**24 - 1, key_end=2**24 - 1)
+    made = api("createNetwork", name="net", **place)["network"]
+    with pytest.raises(Refused, match="431 The privatemtu 1451 does not lie within 576 and 1450"):
+        api("createNetwork", name="more", privatemtu=1451, **place)
+    (seen,) = api("listNetworks", id=made["id"])["network"]
+    assert (seen["broadcastdomaintype"], seen["broadcasturi"]) == ("Vxlan", f"vxlan://{2**24 - 1}")
+    assert seen["privatemtu"] == 1450
+    with db.transaction(factory.engine) as session:
+        router = factory(Router, network_id=made["id"], zone_id=place["zoneid"])
+        factory(Nic, network_id=made["id"], router_id=router.id, host_id=factory(Host, zone_id=place["zoneid"]).id)
+        (command,) = picture(session, made["id"]).commands.values()
+    assert (command.view.overlay, command.view.key, command.view.mtu) == ("vxlan", 2**24 - 1, 1450)

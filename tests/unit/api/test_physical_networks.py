@@ -46,6 +46,8 @@ def test_without_a_range_all_keys_are_its(api, network_id, factory):
         ({"vlan": "0-5"}, "431 The vlan 0-5 is not a range of GRE keys"),
         ({"vlan": "9-5"}, "431 The vlan 9-5 is not a range"),
         ({"vlan": "1-4294967296"}, "431 The vlan 1-4294967296 is not a range"),
+        ({"isolationmethods": "vxlan", "vlan": "1-16777216"}, "431 The vlan 1-16777216 is not a range of VXLAN keys"),
+        ({"isolationmethods": "gre,vxlan"}, "431 A physical network has one isolation method of GRE, VXLAN"),
         ({"vlan": "many"}, "431 The vlan many is not one range"),
     ],
 )

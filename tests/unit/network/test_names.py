@@ -8,7 +8,7 @@ from network import names
 
 ALL = [
     names.tap_name,
-    names.gre_port_name,
+    names.tunnel_name,
     names.router_namespace,
     names.router_guest_device,
     names.router_public_device,
