@@ -200,7 +200,7 @@ def test_an_address_of_the_vpc_leads_into_the_tier_of_its_rules(api, factory, si
     assert (address["vpcid"], address["issourcenat"], address["state"]) == (vpc["id"], False, "Allocated")
     assert "associatednetworkid" not in address
     port = {"ipaddressid": address["id"], "protocol": "tcp", "publicport": 80, "privateport": 8080}
-    with pytest.raises(Refused, match="431 The public address .* belongs to a VPC; give networkid"):
+    with pytest.raises(Refused, match=r"431 The public address .* belongs to a VPC; give networkid"):
         api("createPortForwardingRule", user, virtualmachineid=web, **port)
     with pytest.raises(Refused, match="431 The network net1 is not a tier of the VPC"):
         api("createPortForwardingRule", user, virtualmachineid=web, networkid=cloud.network_id, **port)
@@ -211,7 +211,7 @@ def test_an_address_of_the_vpc_leads_into_the_tier_of_its_rules(api, factory, si
     assert spec.addresses == (address["ipaddress"],)
     assert spec.forwardings == (Forwarding(address["ipaddress"], "tcp", 80, 80, guest, 8080),)
     assert spec.openings == (Opening(address["ipaddress"], Traffic("tcp", 80, 80)),)
-    with pytest.raises(Refused, match="431 The public address .* has rules that lead to the tier tier1"):
+    with pytest.raises(Refused, match=r"431 The public address .* has rules that lead to the tier tier1"):
         api("createPortForwardingRule", user, virtualmachineid=app, networkid=second["id"], **{**port, "publicport": 9})
     done(api, cloud, api("deletePortForwardingRule", user, id=rule["id"]), user)
     assert api("enableStaticNat", user, ipaddressid=address["id"], virtualmachineid=app, networkid=second["id"])
@@ -230,9 +230,9 @@ def test_the_source_nat_of_a_vpc_stays_with_it_and_has_no_rules(api, factory, si
     tier = new_tier(api, factory, cloud, user, vpc)
     vm = cloud.deploy("web", tier["id"])
     (address,) = api("listPublicIpAddresses", user, vpcid=vpc["id"])["publicipaddress"]
-    with pytest.raises(Refused, match="431 .* is the source NAT of its VPC; it goes with the VPC"):
+    with pytest.raises(Refused, match=r"431 .* is the source NAT of its VPC; it goes with the VPC"):
         api("disassociateIpAddress", user, id=address["id"])
-    with pytest.raises(Refused, match="431 .* is the source NAT of its VPC; rules need another one"):
+    with pytest.raises(Refused, match=r"431 .* is the source NAT of its VPC; rules need another one"):
         api("enableStaticNat", user, ipaddressid=address["id"], virtualmachineid=vm, networkid=tier["id"])
     more = done(api, cloud, api("associateIpAddress", user, networkid=tier["id"]), user)["ipaddress"]
     assert more["vpcid"] == vpc["id"]
@@ -258,11 +258,11 @@ def test_restart_makes_the_router_anew_with_the_same_addresses(api, factory, sit
         assert cloud.leftovers()["drift"] == []
     router = api("listRouters", vpcid=vpc["id"], listall=True)["router"][0]
     done(api, cloud, api("rebootRouter", id=router["id"]))
-    with pytest.raises(Refused, match="431 The router .* is that of VPC shop"):
+    with pytest.raises(Refused, match=r"431 The router .* is that of VPC shop"):
         api("stopRouter", id=router["id"])
     tier = api("listNetworks", user, vpcid=vpc["id"])["network"][0]
     done(api, cloud, api("restartNetwork", user, id=tier["id"]), user)
-    with pytest.raises(Refused, match="431 The network .* is a tier; restartVPC with cleanup"):
+    with pytest.raises(Refused, match=r"431 The network .* is a tier; restartVPC with cleanup"):
         api("restartNetwork", user, id=tier["id"], cleanup=True)
 
 
@@ -283,9 +283,9 @@ def test_a_vpc_belongs_to_its_account(api, factory, site):
     stranger = Caller.of(factory.engine, factory.user("stranger").username)
     assert api("listVPCs", stranger, listall=True) == {}
     for command in ("deleteVPC", "restartVPC", "updateVPC"):
-        with pytest.raises(Refused, match="431 .*Invalid parameter id"):
+        with pytest.raises(Refused, match=r"431 .*Invalid parameter id"):
             api(command, stranger, id=vpc["id"])
-    with pytest.raises(Refused, match="431 .*Invalid parameter vpcid"):
+    with pytest.raises(Refused, match=r"431 .*Invalid parameter vpcid"):
         new_tier(api, factory, cloud, stranger, vpc)
     made = new_tier(api, factory, cloud, Caller.of(factory.engine, "admin"), vpc)
     assert made["account"] == factory.first(Account, id=cloud.account_id).name
