@@ -40,6 +40,7 @@ from manager.models import (
     TemplateShare,
     User,
     Vm,
+    VpcOffering,
     Zone,
 )
 from manager.models.extensions import runnable_by
@@ -63,7 +64,7 @@ where they stand, who may manage them."""
 PUBLIC = frozenset({Zone, OsType, OsCategory, Region})
 """What everyone may read and use and only root administrators manage."""
 
-OFFERINGS = frozenset({ServiceOffering, DiskOffering, NetworkOffering})
+OFFERINGS = frozenset({ServiceOffering, DiskOffering, NetworkOffering, VpcOffering})
 """As PUBLIC, unless they are for some domains only."""
 
 RANKS = {"User": 0, "ResourceAdmin": 1, "DomainAdmin": 2, "Admin": 3}

@@ -62,6 +62,7 @@ from manager.models.topology import (
     Zone,
 )
 from manager.models.usage import NetworkTraffic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
+from manager.models.vpc import Vpc, VpcOffering
 from manager.models.work import (
     AgentCommandRow,
     ClientToken,
@@ -89,6 +90,6 @@ __all__ = [
     "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
     "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
     "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "Webhook",
+    "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

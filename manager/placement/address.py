@@ -216,7 +216,7 @@ def take_public_address(session: Session, network: Network, *, source_nat: bool,
         taken = write(
             session,
             update(PublicAddress)
-            .where(PublicAddress.id == chosen, PublicAddress.network_id.is_(None), as_seen)
+            .where(PublicAddress.id == chosen, PublicAddress.account_id.is_(None), as_seen)
             .values(source_nat=source_nat, releasing=False, display=True, **values),
         )
         if taken:
@@ -241,7 +241,7 @@ def _beside_source_nat(network: Network, wanted: str) -> Select[str, str | None,
     """Free addresses on the physical network of the network's source NAT, if it has one; dedicated ones first."""
     query = (
         select(PublicAddress.id, PublicAddress.dedication_id, PublicAddress.range_id)
-        .where(PublicAddress.zone_id == network.zone_id, PublicAddress.network_id.is_(None))
+        .where(PublicAddress.zone_id == network.zone_id, PublicAddress.account_id.is_(None))
         .order_by(PublicAddress.dedication_id.is_(None))
     )
     held = (
@@ -270,8 +270,16 @@ def free_public_addresses(session: Session, *which: ColumnElement[bool]) -> None
         freed = write(
             session,
             update(PublicAddress)
-            .where(PublicAddress.id == address_id, PublicAddress.network_id.is_not(None))
-            .values(network_id=None, account_id=None, source_nat=False, allocated=None, releasing=False, display=True),
+            .where(PublicAddress.id == address_id, PublicAddress.account_id.is_not(None))
+            .values(
+                network_id=None,
+                vpc_id=None,
+                account_id=None,
+                source_nat=False,
+                allocated=None,
+                releasing=False,
+                display=True,
+            ),
         )
         if freed:
             limits.release(session, str(account_id), public_addresses=1)

@@ -178,8 +178,8 @@ def _scope(call: Call, given: Given) -> ColumnElement[bool]:
     if not call.is_root_admin:
         mine = mine & PublicAddress.display.is_(True)
     if given.id is None and given.allocatedonly and given.state != "Free":
-        return mine & PublicAddress.network_id.is_not(None)
-    return or_(mine, PublicAddress.network_id.is_(None)) if call.is_root_admin else mine
+        return mine & PublicAddress.account_id.is_not(None)
+    return or_(mine, PublicAddress.account_id.is_(None)) if call.is_root_admin else mine
 
 
 def _conditions(given: Given) -> list[ColumnElement[bool]]:
@@ -207,7 +207,7 @@ def _conditions(given: Given) -> list[ColumnElement[bool]]:
 
 
 def _in_state(state: str) -> ColumnElement[bool]:
-    free = PublicAddress.network_id.is_(None)
+    free = PublicAddress.account_id.is_(None)
     return free if state == "Free" else ~free & PublicAddress.releasing.is_(state == "Releasing")
 
 
@@ -287,7 +287,7 @@ def _own_address(call: Call, text: str | None) -> PublicAddress:
         raise missing(call.command, "id")
     query = select(PublicAddress).where(
         PublicAddress.address == text,
-        PublicAddress.network_id.is_not(None),
+        PublicAddress.account_id.is_not(None),
         access.reach(call, PublicAddress, access.MANAGE),
     )
     found = call.session.scalars(query.order_by(PublicAddress.id).limit(2)).all()
