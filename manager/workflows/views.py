@@ -27,9 +27,10 @@ from manager.models import (
     Vm,
     Zone,
 )
+from manager.workflows.acl_rows import policy_of
 from manager.workflows.engine import Ask
 from manager.workflows.published import published
-from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, PublicLeg, RouterSpec
+from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, Policy, PublicLeg, RouterSpec
 
 PUBLIC_BRIDGE = "br-public"
 
@@ -76,12 +77,13 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     here = {nic.host_id for nic in nics}
     guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
     router = _router_spec(facts, rows, nics, published(session, facts.Network, guests))
+    acl = policy_of(session, facts.Network.acl_id)
     commands = {}
     for host_id in places:
         if of_router and (router is None or router.nic.host_id != host_id):
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
-        view = _view(facts, nics if host_id in here else (), peers)
+        view = _view(facts, nics, peers, acl) if host_id in here else _view(facts, (), peers)
         mine = router if router is not None and router.nic.host_id == host_id else None
         commands[host_id] = ApplyNetwork(view, mine)
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
@@ -163,7 +165,7 @@ def _nics_query() -> Executable:
     )
 
 
-def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> NetworkView:
+def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...], acl: Policy | None = None) -> NetworkView:
     network = facts.Network
     return NetworkView(
         id=network.id,
@@ -177,6 +179,7 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> Net
         broadcast=facts.broadcast,
         # A router knows the exceptions, so it is the one to stop what may not leave.
         egress_open=facts.egress_default or facts.Router is not None,
+        acl=acl,
     )
 
 
