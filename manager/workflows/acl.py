@@ -25,8 +25,12 @@ def _locked(session: Session, list_id: str) -> NetworkAclList:
 
 
 def _tell(session: Session, list_id: str) -> list[Ask]:
-    """What is wanted, for all hosts of all tiers that have the list."""
-    return [ask for tier in tiers_of(session, list_id) for ask in picture(session, tier.id).asks()]
+    """What is wanted, for all hosts of all tiers that have the list.
+
+    All tiers are locked before the first picture, which also locks the VPC that they share: one that is at the picture
+    of another tier has that tier and waits for the VPC.
+    """
+    return [ask for tier in tiers_of(session, list_id, lock=True) for ask in picture(session, tier.id).asks()]
 
 
 def tell_hosts(run: Run) -> list[Ask]:

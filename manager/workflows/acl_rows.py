@@ -34,9 +34,9 @@ def items_of(session: Session, list_id: str) -> list[NetworkAclItem]:
     return list(session.scalars(fresh))
 
 
-def tiers_of(session: Session, list_id: str) -> Sequence[Network]:
+def tiers_of(session: Session, list_id: str, *, lock: bool = False) -> Sequence[Network]:
     query = select(Network).where(Network.acl_id == list_id, Network.removed.is_(None)).order_by(Network.id)
-    return session.scalars(query).all()
+    return session.scalars(query.with_for_update() if lock else query).all()
 
 
 def live_of(list_id: str, number: int) -> str:
