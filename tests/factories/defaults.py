@@ -83,6 +83,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "name": _named("vpc"), "display_text": "a vpc", "account_id": _account, "zone_id": _of(m.Zone),
         "offering_id": _of(m.VpcOffering), "cidr": "10.0.0.0/16", "network_domain": "cs.cloud.internal",
     },
+    m.NetworkAclList: {"name": _named("acl"), "description": "a list"},
+    m.NetworkAclItem: {
+        "list_id": _of(m.NetworkAclList), "number": lambda _factory, number: number, "state": "Active",
+    },
     m.SshKeyPair: {"account_id": _account, "name": _named("key"), "fingerprint": "aa:bb", "public_key": "ssh-rsa AAAA"},
     m.UserData: {"account_id": _account, "name": _named("user-data"), "content": "eA=="},
     m.InstanceGroup: {"account_id": _account, "name": _named("group")},
