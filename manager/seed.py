@@ -9,8 +9,21 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region, Router, ServiceOffering
+from manager.models import (
+    Counter,
+    NetworkAclItem,
+    NetworkAclList,
+    NetworkOffering,
+    OsCategory,
+    OsType,
+    Region,
+    Router,
+    ServiceOffering,
+    VpcOffering,
+)
+from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
+from network import catalog
 
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 VIRTUAL_ROUTER = "VirtualRouter"
@@ -47,12 +60,35 @@ def seed(session: Session) -> None:
             type_id = stable_id("os_type", name)
             _ensure(session, OsType, type_id, id=type_id, name=name, category_id=category_id, live=name)
     _router_offering(session)
+    _acl_list(session, DEFAULT_DENY, "default_deny", "Default Network ACL Deny All", allow=False)
+    _acl_list(session, DEFAULT_ALLOW, "default_allow", "Default Network ACL Allow All", allow=True)
     _offering(
         session,
         "DefaultIsolatedNetworkOfferingWithSourceNatService",
         "Isolated network with DHCP, DNS, user data, NAT, port forwarding and firewall by a virtual router",
         availability="Required",
     )
+    _vpc_offerings(session)
+
+
+def _vpc_offerings(session: Session) -> None:
+    """What a VPC and its tiers have by default, by CloudStack's names."""
+    services = dict.fromkeys(catalog.PROVIDERS[catalog.VPC_VIRTUAL_ROUTER].services, catalog.VPC_VIRTUAL_ROUTER)
+    name = "Default VPC offering"
+    offering_id = stable_id("vpc_offering", name)
+    if session.scalar(select(VpcOffering.id).filter_by(live=name)) is None:
+        _ensure(
+            session, VpcOffering, offering_id, id=offering_id, name=name, display_text=name, live=name, is_default=True,
+            state="Enabled", services=services, service_offering_id=DEFAULT_ROUTER_OFFERING,
+        )  # fmt: skip
+    name = "DefaultIsolatedNetworkOfferingForVpcNetworks"
+    offering_id = stable_id("network_offering", name)
+    if session.scalar(select(NetworkOffering.id).filter_by(live=name)) is None:
+        _ensure(
+            session, NetworkOffering, offering_id, id=offering_id, name=name, live=name, is_default=True,
+            display_text="Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding and ACL lists",
+            services=services, conserve_mode=False,
+        )  # fmt: skip
 
 
 def _offering(session: Session, name: str, text: str, **values: Any) -> None:
@@ -63,6 +99,15 @@ def _offering(session: Session, name: str, text: str, **values: Any) -> None:
     values = {"id": offering_id, "live": name, "is_default": True, "services": services, **values}
     values["service_offering_id"] = DEFAULT_ROUTER_OFFERING
     _ensure(session, NetworkOffering, offering_id, name=name, display_text=text, **values)
+
+
+def _acl_list(session: Session, list_id: str, name: str, text: str, *, allow: bool) -> None:
+    _ensure(session, NetworkAclList, list_id, id=list_id, name=name, description=text)
+    session.flush()
+    for number, direction in enumerate(("ingress", "egress"), 1):
+        item_id = stable_id("network_acl_item", f"{name}/{number}")
+        _ensure(session, NetworkAclItem, item_id, id=item_id, list_id=list_id, number=number, direction=direction,
+                allow=allow, state="Active", live=f"{list_id}/{number}")  # fmt: skip
 
 
 def _router_offering(session: Session) -> None:

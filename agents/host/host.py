@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, NicTraffic, VmSpec
+from agents.contract import ApplyNetwork, ApplyRouter, HostFacts, HostInventory, NetworkFacts, NicTraffic, VmSpec
 from agents.journal import Journal
+from network.flows import check_view
 from network.names import tap_name
 from network.types import NetworkView, RouterSpec
 from storage.images import open_store
@@ -58,18 +59,34 @@ class Host:
         return [view for view in held if any(nic.host_id == self.id for nic in view.nics)]
 
     def hold(self, commands: tuple[ApplyNetwork, ...]) -> None:
-        """Take newer views and routers, and make the host so: routers first, since flows name their ports."""
+        """Take newer views and routers, and make the host so: routers first, since flows name their ports.
+
+        A view that is refused is not taken up: it would stand in the way of all other networks of the host.
+        """
+        for command in commands:
+            check_view(command.view)
         for command in commands:
             view = command.view
             if not self.journal.want(VIEW, view.id, view.generation, view):
                 continue
             for router in self.journal.wanted(ROUTER, RouterSpec):
-                if router.network_id == view.id and (command.router is None or command.router.id != router.id):
-                    self.routers.remove(router.id)  # first: what the journal has forgotten nobody would remove
-                    self.journal.drop(ROUTER, router.id)
+                if _is_alone_in(router, view.id) and (command.router is None or command.router.id != router.id):
+                    self._end_router(router.id)
             if command.router is not None:
-                self.journal.want(ROUTER, command.router.id, view.generation, command.router)
+                self.journal.want(ROUTER, command.router.id, command.router.generation, command.router)
         self.make_so()
+
+    def hold_router(self, command: ApplyRouter) -> None:
+        """Take a newer router of a VPC, or end it."""
+        if command.router is None:
+            self._end_router(command.router_id)
+        else:
+            self.journal.want(ROUTER, command.router_id, command.router.generation, command.router)
+        self.make_so()
+
+    def _end_router(self, router_id: str) -> None:
+        self.routers.remove(router_id)  # first: what the journal has forgotten nobody would remove
+        self.journal.drop(ROUTER, router_id)
 
     def make_so(self) -> None:
         """Bring routers and flows to the wanted state of the journal."""
@@ -174,6 +191,11 @@ class Host:
             disk_total=disk.total,
             disk_used=disk.used,
         )
+
+
+def _is_alone_in(router: RouterSpec, network_id: str) -> bool:
+    """Whether it is the network's own router, and no VPC's."""
+    return not router.vpc_id and any(leg.network_id == network_id for leg in router.legs)
 
 
 def _traffic(counted: dict[str, tuple[int, int]], nic_ids: Iterable[str]) -> tuple[NicTraffic, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import STATE, Base, Entity
+from manager.models.base import ID, STATE, Base, Entity
 
 
 class Network(Entity, Base):
@@ -20,6 +20,7 @@ class Network(Entity, Base):
     `cidr` is the whole range. Virtual machines are given addresses from `first_address` to `last_address` where those
     are set; with `guest_cidr` it is the hosts of that part of `cidr`. `mtu` is that of guests, `public_mtu` that of the
     router's public interface. `dns1` and `dns2` go before the zone's. Users do not see a network without `display`.
+    A tier of a VPC has `vpc_id`; `acl_id` is the network ACL list that holds its guests.
     """
 
     __tablename__ = "networks"
@@ -31,6 +32,8 @@ class Network(Entity, Base):
     offering_id: Mapped[str] = mapped_column(ForeignKey("network_offerings.id"))
     physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"))
     overlay: Mapped[str] = mapped_column(STATE, default="gre")
+    vpc_id: Mapped[str | None] = mapped_column(ForeignKey("vpcs.id"), index=True)
+    acl_id: Mapped[str | None] = mapped_column(ID, index=True)
     key: Mapped[int] = mapped_column(BigInteger)
     cidr: Mapped[str]
     gateway: Mapped[str]
@@ -54,13 +57,14 @@ class Network(Entity, Base):
 
 
 class Router(Entity, Base):
-    """The virtual router of a network; one living row a network. `generation` grows with each placement."""
+    """The virtual router of a network or of a VPC; one living row each. `generation` grows with each placement."""
 
     __tablename__ = "routers"
 
     number: Mapped[int] = mapped_column(Integer, unique=True)
     name: Mapped[str]
-    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), index=True)
+    network_id: Mapped[str | None] = mapped_column(ForeignKey("networks.id"), index=True)
+    vpc_id: Mapped[str | None] = mapped_column(ForeignKey("vpcs.id"), index=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"))
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)

@@ -189,7 +189,9 @@ class VlanIpRange(Entity, Base):
 
 
 class PublicAddress(Base):
-    """One public IPv4 address of a range; free while `network_id` is NULL, taken by one guarded UPDATE.
+    """One public IPv4 address of a range; free while `account_id` is NULL, taken by one guarded UPDATE.
+
+    That of a VPC has `vpc_id`, and `network_id` while its rules lead to guests of that tier.
 
     While `releasing`, a job takes it back from its network, and no new rule can be made on it. `dedication_id` is that
     of its range: it stands here too, so that the UPDATE that takes the address sees whether it is kept for another by
@@ -207,6 +209,7 @@ class PublicAddress(Base):
     account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
     dedication_id: Mapped[str | None] = mapped_column(ID)
     network_id: Mapped[str | None] = mapped_column(ForeignKey("networks.id"), index=True)
+    vpc_id: Mapped[str | None] = mapped_column(ForeignKey("vpcs.id"), index=True)
     source_nat: Mapped[bool] = mapped_column(default=False)
     allocated: Mapped[dt.datetime | None]
     releasing: Mapped[bool] = mapped_column(default=False)

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from manager.db import write
 from manager.models import Network, NetworkRule, PublicAddress, WorkflowRow
 from manager.placement.address import free_public_addresses
-from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
+from manager.workflows.carriers import carried_by
+from manager.workflows.engine import Ask, Outcome, Run, Step, Workflow, workflow
 from manager.workflows.rule_rows import forget_rules, living, move_all, next_revision
 from manager.workflows.views import picture
 
@@ -44,25 +45,10 @@ def _locked(session: Session, network_id: str) -> Network:
 
 
 def carry(run: Run) -> Outcome:
-    """Wait until the router was told what this job wants; starts a carrier when none is under way.
-
-    :raises StepFailed: the carrier that had it was not answered well
-    """
+    """Wait until the router was told what this job wants; starts a carrier when none is under way."""
     network = _locked(run.session, run.arguments["network_id"])
-    revision = run.arguments["revision"]
-    if network.rules_applied >= revision:
-        return None
-    waited_for = run.recall("carrier")
-    if waited_for is not None:
-        row = run.session.get_one(WorkflowRow, waited_for)
-        had_mine = run.recall("started") or row.memory.get("revision", 0) >= revision
-        if row.status not in ("running", "done") and had_mine:
-            raise StepFailed(f"The router of network {network.name} was not told: {row.error}", row.error_code)
-    query = select(WorkflowRow).filter_by(holds=carry_rules.holds(network.id))
-    open_one = run.session.scalar(query)
-    carrier = open_one or carry_rules.start(run.session, network)
-    run.note(carrier=carrier.id, started=open_one is None)
-    return Await(carrier.id)
+    failure = f"The router of network {network.name} was not told"
+    return carried_by(run, carry_rules, network, network.rules_applied, failure)
 
 
 def tell_again(run: Run) -> list[Ask]:

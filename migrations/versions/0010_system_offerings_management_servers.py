@@ -63,5 +63,7 @@ def downgrade() -> None:
     for table, column, _ in reversed(REFERENCES):
         if op.get_bind().dialect.name != "sqlite":
             op.drop_constraint(op.f(f"fk_{table}_{column}"), table, type_="foreignkey")
-        op.drop_column(table, column)
+        # SQLite drops a column under a constraint of the table only by making the table anew.
+        with op.batch_alter_table(table) as batch:
+            batch.drop_column(column)
     op.drop_column("service_offerings", "system_vm_type")

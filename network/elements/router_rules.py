@@ -6,20 +6,23 @@ by packet: a connection that is still allowed survives every change, one that is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
 from network.errors import InvalidViewError
-from network.types import Forwarding, Opening, RouterSpec, Traffic
+from network.names import tier_device
+from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
+from network.types import Forwarding, GuestLeg, Opening, RouterSpec, Traffic
 
 GUEST_DEVICE = "eth0"
 PUBLIC_DEVICE = "eth1"
-PROTOCOL = re.compile(r"tcp|udp|icmp|all|[0-9]{1,3}")
-LARGEST_PORT, LARGEST_BYTE = 65535, 255
-HAS_PORTS = ("tcp", "udp")
 ECHO_REQUEST = 8
+
+
+def device_of(spec: RouterSpec, leg: GuestLeg) -> str:
+    """The leg's device in the router's namespace. That of a tier stays the same while other tiers come and go."""
+    return tier_device(leg.nic.id) if spec.vpc_id else GUEST_DEVICE
 
 
 def check_rules(spec: RouterSpec) -> None:
@@ -28,7 +31,7 @@ def check_rules(spec: RouterSpec) -> None:
     :raises InvalidViewError: names the router and the value
     """
     try:
-        guests = IPv4Network(spec.cidr)
+        guests = [IPv4Network(leg.cidr) for leg in spec.legs]
         own = {IPv4Address(address) for address in spec.addresses}
         if spec.public is not None:
             own.add(IPv4Address(spec.public.address))
@@ -36,49 +39,33 @@ def check_rules(spec: RouterSpec) -> None:
         led += [(forwarding.address, forwarding.guest) for forwarding in spec.forwardings]
         strange = [address for address, _ in led if IPv4Address(address) not in own]
         strange += [opening.address for opening in spec.openings if IPv4Address(opening.address) not in own]
-        strange += [guest for _, guest in led if IPv4Address(guest) not in guests]
+        strange += [guest for _, guest in led if not any(IPv4Address(guest) in network for network in guests)]
         if strange:
             raise ValueError(f"{strange[0]} is not one of its addresses, or no guest of it")
-        for traffic in chain(spec.egress, (opening.traffic for opening in spec.openings)):
-            _check_traffic(traffic)
+        for traffic in chain(*(leg.egress for leg in spec.legs), (opening.traffic for opening in spec.openings)):
+            check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
 
 
-def _check_traffic(traffic: Traffic) -> None:
-    if not PROTOCOL.fullmatch(traffic.protocol):
-        raise ValueError(f"the protocol {traffic.protocol!r}")
-    _check_range("port", LARGEST_PORT, traffic.first_port, traffic.last_port)
-    _check_range("ICMP type", LARGEST_BYTE, traffic.icmp_type)
-    _check_range("ICMP code", LARGEST_BYTE, traffic.icmp_code)
-    for network in (*traffic.sources, *traffic.destinations):
-        IPv4Network(network)
-
-
 def _check_forwarding(one: Forwarding) -> None:
     if one.protocol not in HAS_PORTS:
         raise ValueError(f"ports of the protocol {one.protocol!r}")
-    _check_range("port", LARGEST_PORT, one.first_port, one.last_port)
-    _check_range("port", LARGEST_PORT, one.guest_port, one.guest_port + one.last_port - one.first_port)
+    check_range("port", LARGEST_PORT, one.first_port, one.last_port)
+    check_range("port", LARGEST_PORT, one.guest_port, one.guest_port + one.last_port - one.first_port)
     for network in one.sources:
         IPv4Network(network)
-
-
-def _check_range(what: str, most: int, *values: int | None) -> None:
-    numbers = [value for value in values if value is not None]
-    if numbers != sorted(numbers) or any(not 0 <= number <= most for number in numbers):
-        raise ValueError(f"the {what} {'-'.join(map(str, numbers))}")
 
 
 def nft_rules(spec: RouterSpec) -> str:
     """One file that replaces all rules at once. Nothing that comes from outside is let in but answers and openings."""
     return NFT.format(
-        guest=GUEST_DEVICE,
-        answers=_lines(_answers(spec)),
+        answers=_lines(chain(_served(spec), _answers(spec))),
+        closed=_lines(_closed(spec)),
         leave=_lines(_leaving(spec)),
-        outward=_lines(_outward(spec)),
+        outward="".join(_outward(spec, leg) for leg in spec.legs),
         published=_lines(_published(spec)),
         opened=_lines(_opened(spec)),
         arriving=_lines(_arriving(spec)),
@@ -99,18 +86,49 @@ def _answers(spec: RouterSpec) -> Iterator[str]:
             yield f"{where}icmp type echo-request accept"
 
 
+def _served(spec: RouterSpec) -> Iterator[str]:
+    """What guests ask of the router itself."""
+    for leg in spec.legs:
+        where = f'iifname "{device_of(spec, leg)}"'
+        yield f"{where} udp dport {{ 53, 67 }} accept"
+        yield f"{where} tcp dport {{ 53, 80, 8080 }} accept"
+        yield f"{where} icmp type echo-request accept"
+
+
+def _closed(spec: RouterSpec) -> Iterator[str]:
+    for leg in spec.legs:
+        if leg.closed:
+            yield f'oifname "{device_of(spec, leg)}" drop'
+
+
 def _leaving(spec: RouterSpec) -> Iterator[str]:
-    if spec.public is not None:
-        yield f'iifname "{GUEST_DEVICE}" oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} goto outward'
+    """From each leg to the others, and to the outside."""
+    for leg in spec.legs:
+        where = f'iifname "{device_of(spec, leg)}"'
+        for other in spec.legs:
+            if other is not leg and not other.closed:
+                yield f'{where} oifname "{device_of(spec, other)}" ip saddr {leg.cidr} ip daddr {other.cidr} accept'
+        if spec.public is not None:
+            beyond = f"ip daddr != {spec.inside} " if spec.inside else ""
+            out = f'oifname "{PUBLIC_DEVICE}" ip saddr {leg.cidr} {beyond}'
+            yield f"{where} {out}goto {_outward_chain(spec, leg)}"
 
 
-def _outward(spec: RouterSpec) -> Iterator[str]:
-    verdict = "drop" if spec.egress_open else "accept"
-    for traffic in sorted(spec.egress, key=repr):
-        ports = _ports(traffic, "th dport")
-        yield f"{_within('saddr', traffic.sources)}{_within('daddr', traffic.destinations)}{ports}{verdict}"
-    if spec.egress_open:
-        yield "accept"
+def _outward_chain(spec: RouterSpec, leg: GuestLeg) -> str:
+    return f"outward-{device_of(spec, leg)}"
+
+
+def _outward(spec: RouterSpec, leg: GuestLeg) -> str:
+    """A chain of its own for what leaves from the leg."""
+    verdict = "drop" if leg.egress_open else "accept"
+    lines = [
+        f"{_within('saddr', traffic.sources)}{_within('daddr', traffic.destinations)}"
+        f"{_ports(traffic, 'th dport')}{verdict}"
+        for traffic in sorted(leg.egress, key=repr)
+    ]
+    if leg.egress_open:
+        lines.append("accept")
+    return f"  chain {_outward_chain(spec, leg)} {{\n{_lines(lines)}  }}\n"
 
 
 def _published(spec: RouterSpec) -> Iterator[str]:
@@ -154,10 +172,13 @@ def _translated(spec: RouterSpec) -> Iterator[str]:
     if spec.public is None:
         return
     if spec.static_nats or spec.forwardings:
-        yield f'oifname "{GUEST_DEVICE}" ct status dnat ip saddr {spec.cidr} snat ip to {spec.nic.address}'
+        for leg in spec.legs:
+            where = f'oifname "{device_of(spec, leg)}" ct status dnat ip saddr {leg.cidr}'
+            yield f"{where} snat ip to {leg.nic.address}"
     for nat in sorted(spec.static_nats, key=repr):
         yield f'oifname "{PUBLIC_DEVICE}" ip saddr {nat.guest} snat ip to {nat.address}'
-    yield f'oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} snat ip to {spec.public.address}'
+    for leg in spec.legs:
+        yield f'oifname "{PUBLIC_DEVICE}" ip saddr {leg.cidr} snat ip to {spec.public.address}'
 
 
 def _ordered(spec: RouterSpec) -> list[Opening]:
@@ -202,9 +223,7 @@ def _span(first: int, last: int) -> str:
 NFT = """table inet pileus
 delete table inet pileus
 table inet pileus {{
-  chain outward {{
-{outward}  }}
-  chain opened {{
+{outward}  chain opened {{
 {opened}  }}
   chain published {{
 {published}  }}
@@ -213,9 +232,6 @@ table inet pileus {{
     iif lo accept
     ct state invalid drop
     ct state established,related accept
-    iifname "{guest}" udp dport {{ 53, 67 }} accept
-    iifname "{guest}" tcp dport {{ 53, 80, 8080 }} accept
-    iifname "{guest}" icmp type echo-request accept
 {answers}  }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
@@ -223,7 +239,7 @@ table inet pileus {{
     ip daddr 169.254.0.0/16 drop
     ct state related accept
     ct direction reply accept
-    ct status dnat goto published
+{closed}    ct status dnat goto published
 {leave}  }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;

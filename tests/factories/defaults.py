@@ -78,6 +78,15 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "key": lambda _factory, number: number, "cidr": "10.1.1.0/24", "gateway": "10.1.1.1",
         "netmask": "255.255.255.0", "network_domain": "cs.cloud.internal",
     },
+    m.VpcOffering: {"name": _named("vpc-offering"), "display_text": "an offering", "state": "Enabled"},
+    m.Vpc: {
+        "name": _named("vpc"), "display_text": "a vpc", "account_id": _account, "zone_id": _of(m.Zone),
+        "offering_id": _of(m.VpcOffering), "cidr": "10.0.0.0/16", "network_domain": "cs.cloud.internal",
+    },
+    m.NetworkAclList: {"name": _named("acl"), "description": "a list"},
+    m.NetworkAclItem: {
+        "list_id": _of(m.NetworkAclList), "number": lambda _factory, number: number, "state": "Active",
+    },
     m.SshKeyPair: {"account_id": _account, "name": _named("key"), "fingerprint": "aa:bb", "public_key": "ssh-rsa AAAA"},
     m.UserData: {"account_id": _account, "name": _named("user-data"), "content": "eA=="},
     m.InstanceGroup: {"account_id": _account, "name": _named("group")},

@@ -193,7 +193,7 @@ def _add_pools(session: Session, column: str, amounts: Amounts) -> None:
 
 def _add_addresses(session: Session, amounts: Amounts) -> None:
     place = PublicAddress.zone_id
-    query = select(place, func.count(), func.count(PublicAddress.network_id))
+    query = select(place, func.count(), func.count(PublicAddress.account_id))
     sums = _sums(session, query, place, amounts)
     for zone_id, kinds in amounts.items():
         kinds[PUBLIC_IP] = Amount(*sums.get(zone_id, (0, 0)))

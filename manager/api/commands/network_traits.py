@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from sqlalchemy import select
@@ -57,14 +58,15 @@ def resolvers(given: Given, offering: NetworkOffering, known: Network | None = N
     return found
 
 
-def mtus(call: Call, given: Given, zone: Zone, overlay: str) -> dict[str, int]:
-    """The columns of the MTUs that are given.
+def mtus(call: Call, given: Given, zone: Zone, overlay: str = "gre", only: Iterable[str] = MTUS) -> dict[str, int]:
+    """The columns of the MTUs that are given, of the parameters `only`.
 
     :raises Denied: the zone leaves them to root administrators
     :raises Invalid: larger than the zone admits, or too small for DHCP
     """
     found = {}
-    for name, (column, setting) in MTUS.items():
+    for name in only:
+        column, setting = MTUS[name]
         wanted = getattr(given, name)
         if wanted is None:
             continue
@@ -79,7 +81,7 @@ def mtus(call: Call, given: Given, zone: Zone, overlay: str) -> dict[str, int]:
     return found
 
 
-def usual_mtus(call: Call, zone: Zone, overlay: str) -> dict[str, int]:
+def usual_mtus(call: Call, zone: Zone, overlay: str = "gre") -> dict[str, int]:
     """The columns of the MTUs of networks that ask for none: the largest that the zone admits."""
     return {column: _largest(call, column, zone, overlay) for column in SETTING_OF}
 

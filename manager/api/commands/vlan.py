@@ -239,7 +239,7 @@ def _remove_addresses(call: Call, owner: VlanIpRange, condition: ColumnElement[b
     mine = [PublicAddress.range_id == owner.id]
     if condition is not None:
         mine.append(condition)
-    write(call.session, delete(PublicAddress).where(*mine, PublicAddress.network_id.is_(None)))
+    write(call.session, delete(PublicAddress).where(*mine, PublicAddress.account_id.is_(None)))
     left = call.session.scalar(select(func.count()).select_from(PublicAddress).where(*mine)) or 0
     if left:
         one = call.session.scalar(select(PublicAddress.address).where(*mine).order_by(PublicAddress.address).limit(1))

@@ -24,8 +24,9 @@ def place(api, factory):
         factory(Vm, zone_id=place.zone, host_id=host.id, cpus=1)
     factory(Host, **where, cpus=8, cpu_mhz=1000, memory=GIB, resource_state="Disabled")
     network = factory(Network, zone_id=place.zone)
-    for taken in (network.id, None, None, None):
-        factory(PublicAddress, zone_id=place.zone, network_id=taken)
+    for taken in (network, None, None, None):
+        owner = {"network_id": taken.id, "account_id": taken.account_id} if taken else {}
+        factory(PublicAddress, zone_id=place.zone, **owner)
     store = factory(ImageStore, zone_id=place.zone, details={"disk_total": 50 * GIB})
     factory(Template, image_store_id=store.id, physical_size=GIB)
     factory(Template, image_store_id=store.id, physical_size=GIB)

@@ -101,14 +101,14 @@ def test_firewall_rules_in_each_others_way(api, site):
 
 def test_egress_rules_are_exceptions_from_the_offerings_policy(api, factory, site):
     cloud, user, _, _ = site
-    assert router_of(cloud).egress_open
+    assert router_of(cloud).legs[0].egress_open
     answer = api("createEgressFirewallRule", user, networkid=cloud.network_id, protocol="icmp", icmptype=8,
                  cidrlist="10.1.1.0/24", destcidrlist="192.0.2.0/24")  # fmt: skip
     rule = done(api, cloud, answer, user)["firewallrule"]
     assert (rule["traffictype"], rule["cidrlist"], rule["destcidrlist"]) == ("Egress", "10.1.1.0/24", "192.0.2.0/24")
     assert (rule["icmptype"], rule["icmpcode"], rule["state"]) == (8, -1, "Active")
     wanted = Traffic("icmp", icmp_type=8, sources=("10.1.1.0/24",), destinations=("192.0.2.0/24",))
-    assert router_of(cloud).egress == (wanted,)
+    assert router_of(cloud).legs[0].egress == (wanted,)
     with pytest.raises(Refused, match=r"537 "):
         api("createEgressFirewallRule", user, networkid=cloud.network_id, protocol="icmp", icmptype=8,
             cidrlist="10.1.1.0/24", destcidrlist="192.0.2.0/24,203.0.113.0/24")  # fmt: skip
@@ -120,9 +120,9 @@ def test_egress_rules_are_exceptions_from_the_offerings_policy(api, factory, sit
         api("deleteFirewallRule", user, id=rule["id"])
     assert done(api, cloud, api("updateEgressFirewallRule", id=rule["id"], fordisplay=False))["firewallrule"]
     assert api("listEgressFirewallRules", user, id=rule["id"]) == {}
-    factory.change(factory.first(NetworkOffering), egress_default=False)
+    factory.change(factory.first(NetworkOffering, availability="Required"), egress_default=False)
     done(api, cloud, api("deleteEgressFirewallRule", user, id=rule["id"]), user)
-    assert (router_of(cloud).egress, router_of(cloud).egress_open) == ((), False)
+    assert (router_of(cloud).legs[0].egress, router_of(cloud).legs[0].egress_open) == ((), False)
 
 
 def test_port_forwarding_with_the_firewall_that_it_opens(api, site):
@@ -183,7 +183,7 @@ def test_port_forwarding_that_cannot_be(api, factory, site):
     free = factory.first(PublicAddress, network_id=None)
     with pytest.raises(Refused, match=r"431 .* belongs to no network; associate it first"):
         forward(api, None, {"id": free.id}, vm)
-    factory.change(factory.first(NetworkOffering), services={"SourceNat": "VirtualRouter"})
+    factory.change(factory.first(NetworkOffering, availability="Required"), services={"SourceNat": "VirtualRouter"})
     with pytest.raises(Refused, match=r"431 The network net1 has no service PortForwarding"):
         forward(api, user, address, vm, publicport=99)
     factory.change(factory.first(Vm, id=vm["id"]), state="Destroyed")
@@ -195,7 +195,7 @@ def test_an_address_without_conserve_mode_has_one_purpose(api, factory, site):
     cloud, user, _, vm = site
     (source,) = api("listPublicIpAddresses", user, issourcenat=True)["publicipaddress"]
     done(api, cloud, forward(api, user, source, vm), user)
-    factory.change(factory.first(NetworkOffering), conserve_mode=False)
+    factory.change(factory.first(NetworkOffering, availability="Required"), conserve_mode=False)
     with pytest.raises(Refused, match=r"431 .* is that of source NAT, and the offering .* has no conserve mode"):
         forward(api, user, source, vm, publicport=99)
 
@@ -317,7 +317,7 @@ def test_rules_of_a_network_that_is_not_implemented_wait_for_its_router(api, sit
     cloud.deploy("first", network)
     cloud.settle()
     found = [spec.openings for runner in cloud.runners.values() if runner.host.routers
-             for spec in runner.host.routers.specs.values() if spec.network_id == network]  # fmt: skip
+             for spec in runner.host.routers.specs.values() if spec.legs[0].network_id == network]  # fmt: skip
     assert found == [(Opening(address["ipaddress"], Traffic("icmp")),)]
 
 

@@ -116,7 +116,7 @@ def test_a_range_goes_when_no_address_is_in_use(api, engine, zone_id, network_id
     with pytest.raises(Refused, match=f"431 1 addresses of the range .* are in use, such as {taken.address}"):
         api("deleteVlanIpRange", id=made["id"])
     assert len(addresses(engine)) == 10
-    factory.change(taken, network_id=None)
+    factory.change(taken, network_id=None, account_id=None)
     assert api("deleteVlanIpRange", id=made["id"]) == {"success": True}
     assert addresses(engine) == []
     assert api("listVlanIpRanges") == {}
@@ -126,7 +126,8 @@ def test_a_range_goes_when_no_address_is_in_use(api, engine, zone_id, network_id
 def test_a_range_grows_and_shrinks_around_what_is_in_use(api, engine, zone_id, network_id, factory):
     made = create(api, zone_id, network_id)
     network = factory(Network, zone_id=zone_id)
-    factory.change(factory.first(PublicAddress, address="198.51.100.15"), network_id=network.id)
+    factory.change(factory.first(PublicAddress, address="198.51.100.15"), network_id=network.id,
+                   account_id=network.account_id)  # fmt: skip
     changed = api("updateVlanIpRange", id=made["id"], startip="198.51.100.14", endip="198.51.100.21")["vlan"]
     assert (changed["startip"], changed["endip"]) == ("198.51.100.14", "198.51.100.21")
     assert [row.address for row in addresses(engine)] == [f"198.51.100.{last}" for last in range(14, 22)]
