@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 VIRTUAL_ROUTER: Final = "VirtualRouter"
+SECURITY_GROUPS: Final = "SecurityGroupProvider"
 
 SERVICES: Final = (
     "Connectivity", "Dhcp", "Dns", "Firewall", "Gateway", "Lb", "NetworkACL", "PortForwarding", "SecurityGroup",
@@ -42,6 +43,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "UserData": {},
         },
     ),
+    SECURITY_GROUPS: Provider(SECURITY_GROUPS, {"SecurityGroup": {}}),
 }
 
 

@@ -45,6 +45,7 @@ from manager.models.rules import (
     PortForwardingRule,
     StaticNatRule,
 )
+from manager.models.security import SecurityGroup, SecurityGroupRule, SecurityMember
 from manager.models.servers import ManagementServer
 from manager.models.topology import (
     Agent,
@@ -87,6 +88,7 @@ __all__ = [
     "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
     "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
     "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
+    "SecurityGroup", "SecurityGroupRule", "SecurityMember",
     "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
     "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
     "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",

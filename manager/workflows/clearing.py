@@ -18,6 +18,8 @@ from manager.models import (
     InstanceGroup,
     LdapLink,
     Network,
+    SecurityGroup,
+    SecurityGroupRule,
     SshKeyPair,
     Tag,
     Template,
@@ -132,7 +134,9 @@ WAYS = (
 )
 """The kinds of things that end with their account by a workflow each, in this order."""
 
-ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook)
+ROWS: tuple[type[Any], ...] = (
+    SshKeyPair, UserData, InstanceGroup, AffinityGroup, SecurityGroup, SecurityGroupRule, Webhook
+)  # fmt: skip
 """The kinds of things that are nothing but their row, which is removed with the account."""
 
 FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink, ActionRun)

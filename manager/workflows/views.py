@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from manager.models import (
     Zone,
 )
 from manager.workflows.engine import Ask
+from manager.workflows.guards import guard_of
 from manager.workflows.published import published
 from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, PublicLeg, RouterSpec
 
@@ -67,9 +68,10 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)
     further = _further(session, facts.Network)
+    guard = guard_of(session, facts.Network.id, facts.services)
     nics = tuple(
         NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()),
-                _rate(facts, nic, row))
+                _rate(facts, nic, row), guard.groups_of(nic))
         for nic, row in rows
         if nic.host_id
     )  # fmt: skip
@@ -81,7 +83,7 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
         if of_router and (router is None or router.nic.host_id != host_id):
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
-        view = _view(facts, nics if host_id in here else (), peers)
+        view = replace(_view(facts, nics if host_id in here else (), peers), **guard.shown)
         mine = router if router is not None and router.nic.host_id == host_id else None
         commands[host_id] = ApplyNetwork(view, mine)
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
@@ -126,7 +128,7 @@ def _facts(session: Session, network_id: str) -> Any:
 def _facts_query() -> Executable:
     return (
         select(Network, Zone, NetworkOffering.broadcast, NetworkOffering.egress_default,
-               NetworkOffering.network_rate, Router, PublicAddress,
+               NetworkOffering.network_rate, NetworkOffering.services, Router, PublicAddress,
                VlanIpRange, TrafficType.kvm_label)
         .join(Zone, Zone.id == Network.zone_id)
         .join(NetworkOffering, NetworkOffering.id == Network.offering_id)

@@ -53,6 +53,7 @@ from manager.models.states import NETWORK_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, take_key
 from manager.placement.host import tags_in
+from manager.workflows.guards import has_groups
 from manager.workflows.network import delete_network as removal
 from manager.workflows.network import restart_network as restart
 from manager.workflows.network_change import change_network as change
@@ -95,6 +96,9 @@ def create_network(call: Call, given: Given) -> Network:
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
     demand_offered(call, offering, call.owner, zone)
+    if zone.security_groups and not has_groups(offering.services):
+        raise Invalid(f"The zone {zone.name} has security groups: its networks need an offering with the service "
+                      f"SecurityGroup, which {offering.name} lacks.")  # fmt: skip
     gateway, subnet = _range(given.gateway, given.netmask, zone)
     domain = network_domain(given.networkdomain) or _default_domain(call, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid, offering)
