@@ -83,7 +83,8 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
         if of_router and (router is None or router.nic.host_id != host_id):
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
-        view = replace(_view(facts, nics if host_id in here else (), peers), **guard.shown)
+        view = _view(facts, nics if host_id in here else (), peers)
+        view = replace(view, **guard.shown) if host_id in here else view
         mine = router if router is not None and router.nic.host_id == host_id else None
         commands[host_id] = ApplyNetwork(view, mine)
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
