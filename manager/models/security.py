@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity, new_id
 
+PROTOCOLS = {"gre": "47", "esp": "50", "ah": "51"}
+"""The numbers of further protocols that rules may name (RFC 5237)."""
+
 
 class SecurityGroup(Entity, Base):
     """What guests may open is the union of the rules of their groups.
@@ -34,8 +37,8 @@ class SecurityMember(Base):
 class SecurityGroupRule(Entity, Base):
     """Traffic that a group allows: `direction` is ingress or egress, the other end `cidr` or the group `source_id`.
 
-    `protocol` is tcp, udp, icmp, all or a number. Ports, ICMP type and code are None for any. Rules of one call have
-    one `batch`. `state` is as in RULE_MOVES.
+    `protocol` is tcp, udp, icmp, all, a name of PROTOCOLS or a number. Ports, ICMP type and code are None for any.
+    Rules of one call have one `batch`. `state` is as in RULE_MOVES.
     """
 
     __tablename__ = "security_group_rules"

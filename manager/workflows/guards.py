@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from manager.models import NetworkOffering, Nic, SecurityGroupRule, SecurityMember
+from manager.models.security import PROTOCOLS
 from network.types import Policy, PolicyRule, Traffic
 
 SERVICE = "SecurityGroup"
@@ -79,7 +80,6 @@ def _rules(session: Session, group_ids: set[str]) -> dict[str, list[SecurityGrou
 def _rule(row: SecurityGroupRule) -> PolicyRule:
     others = (row.cidr,) if row.cidr and row.cidr != EVERYWHERE else ()
     sources, destinations = (others, ()) if row.direction == "ingress" else ((), others)
-    traffic = Traffic(
-        row.protocol, row.first_port, row.last_port, row.icmp_type, row.icmp_code, sources, destinations
-    )  # fmt: skip
+    protocol = PROTOCOLS.get(row.protocol, row.protocol)
+    traffic = Traffic(protocol, row.first_port, row.last_port, row.icmp_type, row.icmp_code, sources, destinations)
     return PolicyRule(row.id, "ingress" if row.direction == "ingress" else "egress", traffic, group=row.source_id or "")

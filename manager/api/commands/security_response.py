@@ -17,7 +17,7 @@ from manager.models import Account, SecurityGroup, SecurityGroupRule, SecurityMe
 
 class SecurityRuleResponse(Response):
     ruleid = Str("the rule's id")
-    protocol = Str("tcp, udp, icmp, all, or a protocol number")
+    protocol = Str("tcp, udp, icmp, ah, esp, gre, all, or a protocol number")
     startport = Int("the first port, of tcp and udp")
     endport = Int("the last port")
     icmptype = Int("the type of icmp; -1 for all")

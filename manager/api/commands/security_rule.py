@@ -17,6 +17,7 @@ from manager.api.errors import Invalid, missing
 from manager.api.fields import Integer, ListOf, MapList, Ref, Text
 from manager.api.response import SuccessResponse
 from manager.models import Account, SecurityGroup, SecurityGroupRule, WorkflowRow, new_id
+from manager.models.security import PROTOCOLS
 from manager.models.states import RULE_MOVES
 from manager.workflows.security import authorize_rules, revoke_rules, start_for
 
@@ -26,7 +27,7 @@ MOST_RULES = 500
 class Authorize(OwnedRequest):
     securitygroupid = Ref(SecurityGroup, "the group", right="manage")
     securitygroupname = Text("the name of the account's group, in place of securitygroupid")
-    protocol = Text("tcp, udp, icmp, all, or a protocol number", default="all")
+    protocol = Text("tcp, udp, icmp, ah, esp, gre, all, or a protocol number", default="all")
     startport = Integer("the first port, of tcp and udp; all when absent", least=0, most=LARGEST_PORT)
     endport = Integer("the last port; the first when absent", least=0, most=LARGEST_PORT)
     icmptype = Integer("the type, of icmp; -1 or absent for all", least=ANY, most=LARGEST_BYTE)
@@ -86,10 +87,12 @@ def _traffic(given: Given) -> dict[str, Any]:
     first, last = given.startport, given.endport
     if first == 0 and last in (0, LARGEST_PORT):
         first = last = None
-    values = {**given.values, "startport": first, "endport": last, "cidrlist": None, "fordisplay": True}
+    protocol = given.protocol.lower()
+    known = {"protocol": PROTOCOLS.get(protocol, protocol)}
+    values = {**given.values, **known, "startport": first, "endport": last, "cidrlist": None, "fordisplay": True}
     traffic = traffic_of(Given(values))
     names = ("protocol", "first_port", "last_port", "icmp_type", "icmp_code")
-    return {name: traffic[name] for name in names}
+    return {name: traffic[name] for name in names} | ({"protocol": protocol} if protocol in PROTOCOLS else {})
 
 
 def _networks(given: Given) -> list[dict[str, str]]:
@@ -151,9 +154,10 @@ def _new_rules(call: Call, group: SecurityGroup, wanted: list[dict[str, Any]]) -
 
 
 def _live(group: SecurityGroup, rule: dict[str, Any]) -> str:
-    names = ("direction", "protocol", "first_port", "last_port", "icmp_type", "icmp_code")
+    names = ("direction", "first_port", "last_port", "icmp_type", "icmp_code")
+    number = PROTOCOLS.get(rule["protocol"], rule["protocol"])
     end = rule.get("cidr") or rule.get("source_id")
-    return "/".join([group.id, *("" if rule[name] is None else str(rule[name]) for name in names), str(end)])
+    return "/".join([group.id, number, *("" if rule[name] is None else str(rule[name]) for name in names), str(end)])
 
 
 def _count(call: Call, group: SecurityGroup, more: int) -> None:

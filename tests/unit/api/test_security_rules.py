@@ -65,6 +65,11 @@ def test_hosts_are_told_what_the_rules_say(api, cloud, user, guarded):
         four["ruleid"]: PolicyRule(four["ruleid"], "ingress", Traffic("all"), group=group),
     }  # fmt: skip
     assert (two["protocol"], two["icmptype"], two["icmpcode"], "startport" in two) == ("icmp", 8, -1, False)
+    (five,) = authorize(api, cloud, user, group, protocol="GRE", cidrlist="192.0.2.0/24")
+    (last,) = [rule for rule in policies(cloud, network)[group] if rule.id == five["ruleid"]]
+    assert (five["protocol"], last.traffic) == ("gre", Traffic("47", sources=("192.0.2.0/24",)))
+    with pytest.raises(Refused, match=r"431 .* has this rule already"):
+        api("authorizeSecurityGroupIngress", user, securitygroupid=group, protocol="47", cidrlist="192.0.2.0/24")
     assert (three["protocol"], three["cidr"]) == ("47", "198.51.100.0/24")
 
 
@@ -110,7 +115,7 @@ def test_rules_of_one_group_may_be_changed_all_at_once(api, cloud, user, guarded
         ({}, "At least one cidr or at least one security group"),
         ({"cidrlist": "10.0.0.0"}, "The cidrlist 10.0.0.0 has no prefix length"),
         ({"cidrlist": "::/0"}, "The cidrlist ::/0 is not an IPv4 network"),
-        ({"cidrlist": "0.0.0.0/0", "protocol": "gre"}, "The protocol gre is none of tcp"),
+        ({"cidrlist": "0.0.0.0/0", "protocol": "sctp"}, "The protocol sctp is none of tcp"),
         ({"cidrlist": "0.0.0.0/0", "protocol": "256"}, "The protocol 256 is none of tcp"),
         ({"cidrlist": "0.0.0.0/0", "startport": 1, "endport": 2}, "Ports are for the protocols tcp and udp"),
         ({"cidrlist": "0.0.0.0/0", "protocol": "tcp", "startport": 3, "endport": 2}, "The port range 3-2 begins after"),
