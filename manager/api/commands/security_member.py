@@ -20,8 +20,8 @@ DEFAULT = "default"
 MOST_GROUPS = 16
 
 
-def group_ids_field() -> ListOf:
-    return ListOf(Ref(SecurityGroup, ""), "its security groups; the group default when none is named", most=MOST_GROUPS)
+def group_ids_field(otherwise: str = "default when none is named") -> ListOf:
+    return ListOf(Ref(SecurityGroup, ""), f"its security groups; {otherwise}", most=MOST_GROUPS)
 
 
 def group_names_field() -> ListOf:

@@ -15,6 +15,12 @@ from manager.api.rows import owners_of, tags_of
 from manager.models import Account, SecurityGroup, SecurityGroupRule, SecurityMember, Vm
 
 
+class GroupOfVmResponse(Response):
+    id = Str("the group's id")
+    name = Str("its name")
+    description = Str("what it is for")
+
+
 class SecurityRuleResponse(Response):
     ruleid = Str("the rule's id")
     protocol = Str("tcp, udp, icmp, ah, esp, gre, all, or a protocol number")

@@ -305,7 +305,7 @@ class UpdateVm(Request):
     deleteprotection = Flag("whether it cannot be destroyed")
     leaseduration = days_field("the days from now that it is kept; -1 for no lease", least=NO_LEASE)
     leaseexpiryaction = action_field()
-    securitygroupids = security.group_ids_field()
+    securitygroupids = security.group_ids_field("the present ones when none is named")
     securitygroupnames = security.group_names_field()
     details = MapOf("new details in place of the old ones")
     cleanupdetails = Flag("remove all details", default=False)

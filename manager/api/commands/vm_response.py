@@ -14,7 +14,7 @@ from manager import configuration
 from manager.api.call import Call
 from manager.api.commands.affinity_response import AffinityGroupResponse, affinity_groups_of
 from manager.api.commands.nic import NicResponse, for_vms
-from manager.api.commands.security_response import SecurityGroupResponse, security_groups_of
+from manager.api.commands.security_response import GroupOfVmResponse, security_groups_of
 from manager.api.commands.tag import TagResponse
 from manager.api.commands.vm_more import (
     SUMMED,
@@ -109,7 +109,7 @@ class VmResponse(MoreOfVmResponse):
     displayvm = Bool("whether users see it")
     isdynamicallyscalable = Bool("whether CPU and memory can grow while it runs")
     nic = Many("its NICs", NicResponse)
-    securitygroup = Many("its security groups, without their rules", SecurityGroupResponse)
+    securitygroup = Many("its security groups", GroupOfVmResponse)
     affinitygroup = Many("its affinity groups", AffinityGroupResponse)
     tags = Many("its tags", TagResponse)
     jobid = Str("the id of the job that is at work on it")
