@@ -12,6 +12,7 @@ from manager.models import (
     SecurityGroup,
     SecurityGroupRule,
     SecurityMember,
+    StoragePool,
     Vm,
     new_id,
 )
@@ -174,16 +175,21 @@ def test_a_host_that_does_not_answer_fails_the_job_and_nobody_keeps_the_rule(clo
 
 
 def test_a_vm_keeps_its_rules_on_another_host(cloud, group, running):
+    """Its disk lies on storage that both hosts reach."""
     authorize(cloud, group, 80)
     cloud.settle()
+    first = cloud.get(Vm, running[0]).host_id
     cloud.stop(running[0])
     cloud.settle()
     revoked = authorize(cloud, group, 81)
     cloud.settle()
     with transaction() as s:
-        s.get_one(Vm, running[0]).last_host_id = None
+        shared = {"scope": "ZONE", "host_id": None, "cluster_id": None, "pod_id": None}
+        s.execute(security.update(StoragePool).where(StoragePool.host_id == first).values(**shared))
+        s.get_one(Host, first).resource_state = "Disabled"
     cloud.start(running[0])
     cloud.settle()
+    assert cloud.get(Vm, running[0]).host_id not in (first, None)
     revoke(revoked)
     cloud.settle()
     assert ports_of(cloud, group) == [80]
