@@ -8,6 +8,7 @@ from typing import Final
 
 VIRTUAL_ROUTER: Final = "VirtualRouter"
 VPC_VIRTUAL_ROUTER: Final = "VpcVirtualRouter"
+SECURITY_GROUPS: Final = "SecurityGroupProvider"
 
 SERVICES: Final = (
     "Connectivity", "Dhcp", "Dns", "Firewall", "Gateway", "Lb", "NetworkACL", "PortForwarding", "SecurityGroup",
@@ -55,6 +56,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "UserData": {},
         },
     ),
+    SECURITY_GROUPS: Provider(SECURITY_GROUPS, {"SecurityGroup": {}}),
 }
 OF_VPCS: Final = (VPC_VIRTUAL_ROUTER,)
 """Providers of tiers of VPCs alone; all others are for other networks."""

@@ -46,6 +46,7 @@ from manager.models.rules import (
     PortForwardingRule,
     StaticNatRule,
 )
+from manager.models.security import SecurityGroup, SecurityGroupRule, SecurityMember
 from manager.models.servers import ManagementServer
 from manager.models.topology import (
     Agent,
@@ -89,8 +90,9 @@ __all__ = [
     "OauthCode", "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
     "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
     "PublicAddress", "Region", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router",
-    "ScopedSetting", "SecondFactor", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool",
-    "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
-    "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc",
-    "VpcOffering", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
+    "ScopedSetting", "SecondFactor", "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering",
+    "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType",
+    "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement",
+    "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "Webhook", "WebhookDelivery", "WorkflowRow",
+    "Zone", "changes", "measuring", "new_id", "utcnow",
 ]  # fmt: skip

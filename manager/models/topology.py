@@ -26,6 +26,8 @@ class Region(Base):
 
 
 class Zone(Entity, Base):
+    """With `security_groups` all networks that are made in it have them."""
+
     __tablename__ = "zones"
 
     name: Mapped[str]
@@ -39,6 +41,7 @@ class Zone(Entity, Base):
     guest_cidr: Mapped[str] = mapped_column(default="10.1.1.0/24")
     network_domain: Mapped[str | None]
     local_storage: Mapped[bool] = mapped_column(default=True)
+    security_groups: Mapped[bool] = mapped_column(default=False)
 
 
 class Pod(Entity, Base):

@@ -20,6 +20,8 @@ from manager.models import (
     Network,
     NetworkAclItem,
     NetworkAclList,
+    SecurityGroup,
+    SecurityGroupRule,
     SshKeyPair,
     Tag,
     Template,
@@ -142,7 +144,8 @@ WAYS = (
 """The kinds of things that end with their account by a workflow each, in this order."""
 
 ROWS: tuple[type[Any], ...] = (
-    SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook, NetworkAclItem, NetworkAclList
+    SshKeyPair, UserData, InstanceGroup, AffinityGroup, SecurityGroup, SecurityGroupRule, Webhook, NetworkAclItem,
+    NetworkAclList,
 )  # fmt: skip
 """The kinds of things that are nothing but their row, which is removed with the account."""
 

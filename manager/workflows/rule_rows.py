@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Network, NetworkRule, utcnow
+from manager.models import Network, NetworkRule, SecurityGroupRule, utcnow
 from manager.models.states import RULE_MOVES, IllegalMove
 
 
@@ -36,7 +36,7 @@ def living(session: Session, *which: ColumnElement[bool]) -> Sequence[NetworkRul
     return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
-def move_all(rules: Iterable[NetworkRule], event: str) -> None:
+def move_all(rules: Iterable[NetworkRule | SecurityGroupRule], event: str) -> None:
     """Move those rules that are in a state which `event` leads from; others were moved on by somebody else."""
     for rule in rules:
         if rule.state in RULE_MOVES.table[event]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from manager.models import (
 )
 from manager.workflows.acl_rows import policy_of
 from manager.workflows.engine import Ask
+from manager.workflows.guards import guard_of
 from manager.workflows.published import published
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
 from manager.workflows.vpc_view import nics_query, vpc_router
@@ -65,9 +66,10 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)
     further = _further(session, facts.Network)
+    guard = guard_of(session, facts.Network.id, facts.services)
     nics = tuple(
         NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()),
-                _rate(facts, nic, row))
+                _rate(facts, nic, row), guard.groups_of(nic))
         for nic, row in rows
         if nic.host_id
     )  # fmt: skip
@@ -83,7 +85,7 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
         if of_router and host_id != at:
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
-        view = _view(facts, nics, peers, acl) if host_id in here else _view(facts, (), peers)
+        view = replace(_view(facts, nics, peers, acl), **guard.shown) if host_id in here else _view(facts, (), peers)
         commands[host_id] = ApplyNetwork(view, router if host_id == at else None)
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
 
@@ -137,7 +139,7 @@ def _facts(session: Session, network_id: str) -> Any:
 def _facts_query() -> Executable:
     return (
         select(Network, Zone, NetworkOffering.broadcast, NetworkOffering.egress_default,
-               NetworkOffering.network_rate, Router, PublicAddress,
+               NetworkOffering.network_rate, NetworkOffering.services, Router, PublicAddress,
                VlanIpRange, TrafficType.kvm_label)
         .join(Zone, Zone.id == Network.zone_id)
         .join(NetworkOffering, NetworkOffering.id == Network.offering_id)

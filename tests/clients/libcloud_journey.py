@@ -14,10 +14,12 @@ def main(port, key, secret, zone):
     location = next(one for one in driver.list_locations() if one.name == zone)
     image = next(one for one in driver.list_images(location=location) if one.name == "tiny")
     size = next(one for one in driver.list_sizes(location=location) if one.name == "tiny")
-    isolated = "DefaultIsolatedNetworkOfferingWithSourceNatService"
-    offering = next(one for one in driver.ex_list_network_offerings() if one.name == isolated)
+    offering = next(one for one in driver.ex_list_network_offerings() if one.name == "Guarded by libcloud")
     network = driver.ex_create_network("Libcloud network", "libcloud", offering, location)
     pair = driver.create_key_pair("libcloud")
+    group = driver.ex_create_security_group("libcloud-web", description="by libcloud")
+    rules = driver.ex_authorize_security_group_ingress("libcloud-web", "tcp", "0.0.0.0/0", startport=80)["ingressrule"]
+    more = driver.ex_authorize_security_group_ingress("libcloud-web", "icmp", "192.0.2.0/24")["ingressrule"]
     made = driver.create_node(
         name="lc1",
         size=size,
@@ -27,6 +29,7 @@ def main(port, key, secret, zone):
         ex_keyname=pair.name,
         ex_userdata="hello",
         ex_start_vm=True,
+        ex_security_groups=["libcloud-web"],
     )
     believed = {"made": made.state, "addresses": made.private_ips}
     driver.ex_create_tags([made.id], "UserVm", {"role": "web"})
@@ -35,6 +38,11 @@ def main(port, key, secret, zone):
     believed["rebooted"] = driver.reboot_node(made)
     (seen,) = driver.list_nodes()
     believed |= {"name": seen.name, "state": seen.state, "tags": seen.extra["tags"]}
+    believed["groups"] = seen.extra["security_group"]
+    believed["rules"] = [(one["protocol"], one["cidr"]) for one in (*rules, *more)]
+    believed["revoked"] = driver.ex_revoke_security_group_ingress(rules[0]["ruleid"])
+    (shown,) = [one for one in driver.ex_list_security_groups() if one["id"] == group["id"]]
+    believed["left"] = [one["protocol"] for one in shown["ingressrule"]]
     believed["volumes"] = [one.extra["volume_type"] for one in driver.list_volumes(node=seen)]
     print(json.dumps({"vm": made.id, "network": network.id, **believed}), flush=True)
     if sys.stdin.readline().strip() == "end":
@@ -43,6 +51,7 @@ def main(port, key, secret, zone):
                 {
                     "destroyed": driver.destroy_node(made, ex_expunge=True),
                     "nodes": len(driver.list_nodes()),
+                    "group": driver.ex_delete_security_group("libcloud-web"),
                     "network": driver.ex_delete_network(network),
                     "keys": len([driver.delete_key_pair(pair), *driver.list_key_pairs()]) - 1,
                 }

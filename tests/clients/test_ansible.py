@@ -73,6 +73,9 @@ def test_what_ansible_builds_is_there(playbooks, root):
     assert (rule["startport"], rule["cidrlist"], rule["state"]) == (80, "198.51.100.0/24", "Active")
     (forward,) = root.listPortForwardingRules(ipaddressid=shown["id"], listall="true")["portforwardingrule"]
     assert (str(forward["privateport"]), forward["virtualmachineid"]) == ("8080", vm["id"])
+    (group,) = root.listSecurityGroups(securitygroupname="ansible-web")["securitygroup"]
+    assert {rule["protocol"] for rule in group["ingressrule"]} == {"tcp", "gre", "icmp"}
+    assert [(rule["startport"], rule["endport"]) for rule in group["egressrule"]] == [(1, 1024)]
     (team,) = root.listAccounts(name="team", listall="true")["account"]
     assert {user["username"] for user in team["user"]} == {"tina", "tom"}
     assert (team["domainpath"], team["vmlimit"]) == ("ROOT/ansible", "7")
@@ -96,6 +99,7 @@ def test_what_ansible_removes_is_gone(playbooks, root):
     assert root.listVirtualMachines(name="web-1", listall="true") == {}
     assert root.listNetworks(name="ansible-net", listall="true") == {}
     assert root.listSSHKeyPairs(keyword="ansible") == {}
+    assert root.listSecurityGroups(securitygroupname="ansible-web") == {}
     assert root.listDomains(name="ansible", listall="true") == {}
     assert root.listAccounts(name="team", listall="true") == {}
     (zone,) = root.listZones(name=ZONE)["zone"]

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from devcloud.cloud import ZONE
 
+SERVICES = "Dhcp,Dns,SourceNat,UserData,SecurityGroup"
 JOURNEY = Path(__file__).with_name("libcloud_journey.py")
 
 
 def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_keys, root):
+    kind = {"guestiptype": "Isolated", "traffictype": "Guest", "enable": "true", "displaytext": "d"}
+    root.createNetworkOffering(name="Guarded by libcloud", supportedservices=SERVICES, **kind)
     argv = [str(client_python), str(JOURNEY), str(simulator.port), tenant_keys.apikey, tenant_keys.secretkey, ZONE]
     with subprocess.Popen(argv, stdin=-1, stdout=-1, text=True) as program:
         assert program.stdin
@@ -25,11 +28,15 @@ def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_ke
         assert {tag["key"]: tag["value"] for tag in vm["tags"]} == believed["tags"] == {"role": "web"}
         assert believed["stopped"] == "Stopped"
         assert believed["volumes"] == ["ROOT"]
+        assert (believed["groups"], believed["rules"]) == (
+            ["libcloud-web"], [["tcp", "0.0.0.0/0"], ["icmp", "192.0.2.0/24"]]
+        )  # fmt: skip
+        assert (believed["revoked"], believed["left"]) == (True, ["icmp"])
         assert network["displaytext"] == "Libcloud network"
         program.stdin.write("end\n")
         program.stdin.flush()
         ended = json.loads(program.stdout.readline())
-    assert ended == {"destroyed": True, "nodes": 0, "network": True, "keys": 0}
+    assert ended == {"destroyed": True, "nodes": 0, "group": True, "network": True, "keys": 0}
     assert root.listVirtualMachines(id=believed["vm"], listall="true") == {}
     assert root.listNetworks(id=believed["network"], listall="true") == {}
     assert program.returncode == 0

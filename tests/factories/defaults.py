@@ -91,6 +91,11 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     m.UserData: {"account_id": _account, "name": _named("user-data"), "content": "eA=="},
     m.InstanceGroup: {"account_id": _account, "name": _named("group")},
     m.AffinityGroup: {"account_id": _account, "name": _named("affinity"), "type": "host anti-affinity"},
+    m.SecurityGroup: {"account_id": _account, "name": _named("security")},
+    m.SecurityGroupRule: {
+        "group_id": _of(m.SecurityGroup), "account_id": _account, "direction": "ingress", "cidr": "0.0.0.0/0",
+        "state": "Active",
+    },
     m.Volume: {"name": _named("volume"), "account_id": _account, "zone_id": _of(m.Zone), "size": 2**30},
     m.Agent: {"kind": "host", "public_key": "", "broker_user": _named("agent"), "broker_password": "secret"},
     m.ImageStore: {

@@ -63,7 +63,7 @@ def list_apis(call: Call, name: str | None) -> Page:
 
 class CapabilitiesResponse(Response):
     object_key = "capability"
-    securitygroupsenabled = Bool("whether there are zones with security groups")
+    securitygroupsenabled = Bool("whether networks can have security groups")
     dynamicrolesenabled = Bool("whether roles have rules")
     cloudstackversion = Str("the version of CloudStack whose API this is")
     userpublictemplateenabled = Bool("whether users may make templates public")
@@ -98,6 +98,7 @@ def list_capabilities(call: Call) -> dict[str, Any]:
     shown |= {
         "cloudstackversion": VERSION,
         "dynamicrolesenabled": True,
+        "securitygroupsenabled": True,
         "allowuserexpungerecovervm": configuration.value(call.session, "allow.user.expunge.recover.vm"),
         "allowuserforcestopvm": True,
         "supportELB": "false",

@@ -56,6 +56,7 @@ from manager.models.states import NETWORK_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, take_key
 from manager.placement.host import tags_in
+from manager.workflows.guards import has_groups
 from manager.workflows.network_change import change_network as change
 from manager.workflows.tier import deletion_of, restart_of
 from network.overlays import overlay_named
@@ -103,6 +104,9 @@ def create_network(call: Call, given: Given) -> Network:
     owner = owner_of(call, vpc)
     demand_offered(call, offering, owner, zone)
     demand_fit(call, given)
+    if zone.security_groups and not has_groups(offering.services):
+        raise Invalid(f"The zone {zone.name} has security groups: its networks need an offering with the service "
+                      f"SecurityGroup, which {offering.name} lacks.")  # fmt: skip
     gateway, subnet, domain = _place(call, given, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid, offering)
     overlay = str(overlay_named(physical.isolation_methods))

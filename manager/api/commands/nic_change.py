@@ -11,6 +11,7 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, Request, command
 from manager.api.commands import ipv4
 from manager.api.commands.network_response import USABLE
+from manager.api.commands.security_member import join_default
 from manager.api.commands.vm_response import VmResponse
 from manager.api.errors import CAPACITY, PARAMETER, ApiError, Invalid
 from manager.api.fields import Ref, Text
@@ -56,6 +57,7 @@ def add_nic_to_virtual_machine(
         raise Invalid(f"The virtual machine {vm.name} has {len(held)} NICs; at most {MOST_NICS} are possible.")
     wanted = ipv4.optional_address("ipaddress", ipaddress)
     more = {"mac": checked_mac(call, macaddress)} if macaddress else {}
+    join_default(call, vm, network)
     device = next(number for number in range(MOST_NICS) if number not in {nic.device for nic in held})
     try:
         nic_id = add_nic(call.session, network, wanted=wanted, vm_id=vm.id, device=device, is_default=not held, **more)

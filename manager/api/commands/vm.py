@@ -22,6 +22,7 @@ from manager.api.command import (
     SuccessResponse,
     command,
 )
+from manager.api.commands import security_member as security
 from manager.api.commands.instance_group import group_of
 from manager.api.commands.job_hold import hold, hold_stopped
 from manager.api.commands.vm_deploy import checked_name
@@ -43,6 +44,8 @@ from manager.models import (
     Nic,
     OsType,
     Pod,
+    SecurityGroup,
+    SecurityMember,
     ServiceOffering,
     StoragePool,
     Tag,
@@ -77,6 +80,7 @@ class ListVms(IconListRequest, CountedListRequest, AccountListRequest):
     templateid = Ref(Template, "only those of this template")
     groupid = Ref(InstanceGroup, "only those of this group")
     affinitygroupid = Ref(AffinityGroup, "only those of this affinity group")
+    securitygroupid = Ref(SecurityGroup, "only those in this security group")
     userdataid = Ref(UserData, "only those of this registered user data")
     serviceofferingid = Ref(ServiceOffering, "only those of this service offering")
     hypervisor = Text("only those on this kind of hypervisor")
@@ -132,6 +136,9 @@ def _matching(given: Given) -> list[ColumnElement[bool]]:
     if given.affinitygroupid is not None:
         members = select(AffinityMember.vm_id).where(AffinityMember.group_id == given.affinitygroupid.id)
         found.append(Vm.id.in_(members))
+    if given.securitygroupid is not None:
+        inside = select(SecurityMember.vm_id).where(SecurityMember.group_id == given.securitygroupid.id)
+        found.append(Vm.id.in_(inside))
     if given.state is not None:
         found.append(Vm.state.not_in(ENDING) if given.state == PRESENT else Vm.state == given.state)
     if given.hypervisor:
@@ -298,6 +305,8 @@ class UpdateVm(Request):
     deleteprotection = Flag("whether it cannot be destroyed")
     leaseduration = days_field("the days from now that it is kept; -1 for no lease", least=NO_LEASE)
     leaseexpiryaction = action_field()
+    securitygroupids = security.group_ids_field("the present ones when none is named")
+    securitygroupnames = security.group_names_field()
     details = MapOf("new details in place of the old ones")
     cleanupdetails = Flag("remove all details", default=False)
 
@@ -321,6 +330,7 @@ def update_virtual_machine(call: Call, given: Given) -> Vm:
     if given.deleteprotection is not None:
         vm.delete_protection = given.deleteprotection
     take_lease(call, vm, given)
+    security.change_groups(call, vm, given)
     if given.details is not None or given.cleanupdetails:
         check_details(given.details or {})
         vm.details = {} if given.cleanupdetails else given.details

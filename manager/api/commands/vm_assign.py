@@ -7,6 +7,7 @@ from sqlalchemy import delete, select, update
 from manager import access
 from manager.api.call import Call
 from manager.api.command import ADMINS, Given, Request, command
+from manager.api.commands import security_member as security
 from manager.api.commands.job_hold import hold_stopped
 from manager.api.commands.vm_deploy import wanted_networks
 from manager.api.commands.vm_response import VmResponse
@@ -26,6 +27,7 @@ class AssignVm(Request):
     networkids = ListOf(
         Ref(Network, ""), "its networks from now on, which are the new owner's; its only one when absent", most=16
     )
+    securitygroupids = security.group_ids_field()
 
 
 @command("assignVirtualMachine", AssignVm, VmResponse, roles=ADMINS, event="VM.MOVE")
@@ -40,12 +42,16 @@ def assign_virtual_machine(call: Call, given: Given) -> Vm:
     zone = call.session.get_one(Zone, vm.zone_id)
     wanted = {"zoneid": zone, "networkids": given.networkids, "iptonetworklist": None, "ipaddress": None}
     networks = wanted_networks(call, Given(wanted))
+    names = Given({"securitygroupids": given.securitygroupids, "securitygroupnames": None})
+    guards = security.groups_for(call, owner, names, [network for network, _ in networks])
     hold_stopped(call, vm, "to be handed to another account")
     _move_counts(call, vm, owner)
     vm.account_id, vm.live = owner.id, f"{owner.id}/{vm.name.lower()}"
     vm.group_id = vm.user_data_id = vm.user_id = None
     call.flush(taken=f"The account {owner.name} has a virtual machine {vm.name} already.")
     _move_parts(call, vm, owner)
+    security.leave_groups(call, vm)
+    security.join_groups(call, vm, guards)
     write(call.session, delete(Nic).where(Nic.vm_id == vm.id))
     for device, (network, _) in enumerate(networks):
         add_nic(call.session, network, vm_id=vm.id, device=device, is_default=device == 0)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from manager import access, configuration
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, command
+from manager.api.commands import security_member as security
 from manager.api.commands.affinity_group import group_ids_field, group_names_field, join_groups, named_groups
 from manager.api.commands.instance_group import group_of
 from manager.api.commands.nic_change import checked_mac
@@ -86,6 +87,8 @@ class DeployVm(VmOptions):
     userdatadetails = details_field()
     affinitygroupids = group_ids_field()
     affinitygroupnames = group_names_field()
+    securitygroupids = security.group_ids_field()
+    securitygroupnames = security.group_names_field()
     startvm = Flag("false to leave it Stopped", default=True)
     hostid = Ref(Host, "the host to start it on", roles=("Admin",))
     rootdisksize = Size("the least size of its root volume in GiB")
@@ -114,6 +117,7 @@ def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     mac = {"mac": checked_mac(call, given.macaddress)} if given.macaddress else {}
     keys = public_keys(call, call.owner, given.keypair, given.keypairs)
     groups = named_groups(call, call.owner, given)
+    guards = security.groups_for(call, call.owner, given, [network for network, _ in networks])
     disk = root_size(template, given.serviceofferingid, given.rootdisksize)
     disk = overridden_size(call, given, template, disk)
     held = {"vms": 1, "cpus": shape.cpus, "memory": shape.memory, "volumes": 1, "primary_storage": disk}
@@ -125,6 +129,7 @@ def deploy_virtual_machine(call: Call, given: Given) -> WorkflowRow:
     call.add(vm, taken=_taken(call, vm, given.customid))
     call.session.add(_root_volume(vm, disk, given.overridediskofferingid))
     join_groups(call, vm, groups)
+    security.join_groups(call, vm, guards)
     for device, (network, address) in enumerate(networks):
         more = mac if device == 0 else {}
         add_nic(call.session, network, wanted=address, vm_id=vm.id, device=device, is_default=device == 0, **more)

@@ -14,6 +14,7 @@ from manager import configuration
 from manager.api.call import Call
 from manager.api.commands.affinity_response import AffinityGroupResponse, affinity_groups_of
 from manager.api.commands.nic import NicResponse, for_vms
+from manager.api.commands.security_response import GroupOfVmResponse, security_groups_of
 from manager.api.commands.tag import TagResponse
 from manager.api.commands.vm_more import (
     SUMMED,
@@ -108,7 +109,7 @@ class VmResponse(MoreOfVmResponse):
     displayvm = Bool("whether users see it")
     isdynamicallyscalable = Bool("whether CPU and memory can grow while it runs")
     nic = Many("its NICs", NicResponse)
-    securitygroup = Many("its security groups: none")
+    securitygroup = Many("its security groups", GroupOfVmResponse)
     affinitygroup = Many("its affinity groups", AffinityGroupResponse)
     tags = Many("its tags", TagResponse)
     jobid = Str("the id of the job that is at work on it")
@@ -126,6 +127,8 @@ class VmResponse(MoreOfVmResponse):
         tags = tags_of(call, rows)
         groups = affinity_groups_of(call, [row.id for row in rows]) if parts & {"all", "affgrp"} else {}
         shown = [_describe(row, nics.get(row.id, []), tags[row.id], groups.get(row.id, [])) for row in rows]
+        guards = security_groups_of(call, [row.id for row in rows]) if parts & {"all", "secgrp"} else {}
+        shown = [entry | {"securitygroup": guards.get(entry["id"], [])} for entry in shown]
         if "all" not in parts:
             _leave_out(shown, parts)
         summed = call.parameters.get("accumulate")
@@ -248,7 +251,6 @@ def _describe(row: Any, nics: list[Shown], tags: list[Shown], groups: list[Shown
         "displayvm": row.display,
         "isdynamicallyscalable": row.dynamically_scalable,
         "nic": nics,
-        "securitygroup": [],
         "affinitygroup": groups,
         "tags": tags,
         "jobid": row.job_id,

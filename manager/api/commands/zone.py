@@ -64,7 +64,7 @@ class ZoneResponse(Response):
     networktype = Str("always Advanced")
     type = Str("always Core")
     allocationstate = Str("whether new things are placed in it: Enabled or Disabled")
-    securitygroupsenabled = Bool("whether it has security groups: false")
+    securitygroupsenabled = Bool("whether all networks that are made in it have security groups")
     localstorageenabled = Bool("whether volumes may be on a host's own disks")
     domain = Str("the DNS suffix of its networks")
     dhcpprovider = Str("who serves DHCP: VirtualRouter")
@@ -124,7 +124,7 @@ def _shown(zone: Zone) -> Shown:
         "networktype": zone.network_type,
         "type": "Core",
         "allocationstate": zone.allocation_state,
-        "securitygroupsenabled": False,
+        "securitygroupsenabled": zone.security_groups,
         "localstorageenabled": zone.local_storage,
         "domain": zone.network_domain,
         "dhcpprovider": "VirtualRouter",
@@ -148,7 +148,7 @@ class CreateZone(Request):
     domainid = Ref(Domain, "the domain that it is kept for, with all below it")
     allocationstate = Choice("Enabled or Disabled, which it is at first when absent", ALLOCATION_STATES)
     localstorageenabled = Flag("whether volumes may be on a host's own disks", default=False)
-    securitygroupenabled = Flag("true is refused: there are no security groups", default=False)
+    securitygroupenabled = Flag("whether all networks that are made in it must have security groups", default=False)
 
 
 class ListZones(IconListRequest):
@@ -200,8 +200,6 @@ def list_zones(call: Call, **filters: Any) -> Page:
 @command("createZone", CreateZone, ZoneResponse, creates=True, event="ZONE.CREATE")
 def create_zone(call: Call, given: Given) -> Zone:
     """Make a zone. It takes nothing in until it is enabled."""
-    if given.securitygroupenabled:
-        raise Invalid("Zones with security groups are not possible; each network is isolated by its own tunnel key.")
     name = named("zone", given.name)
     zone = Zone(
         name=name,
@@ -214,6 +212,7 @@ def create_zone(call: Call, given: Given) -> Zone:
         guest_cidr=cidr("guestcidraddress", given.guestcidraddress or DEFAULT_GUEST_CIDR),
         network_domain=network_domain(given.domain),
         local_storage=given.localstorageenabled,
+        security_groups=given.securitygroupenabled,
         live=name.lower(),
     )
     made: Zone = call.add(zone, taken=f"A zone named {name} exists already.")

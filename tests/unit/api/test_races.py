@@ -252,3 +252,30 @@ def test_what_is_counted_is_what_there_is(field):
         before = field.root("listAccounts", id=account.id)["account"][0]
         assert field.root("updateResourceCount", **whose)["resourcecount"]
         assert field.root("listAccounts", id=account.id)["account"][0] == before
+
+
+def test_security_groups(field):
+    """The group `default` is made once, a rule is had once, and no rule names a group that is gone."""
+    tenant = Client(field.ports[0], field.keys)
+    (listed,) = field.race(lambda client, _: client("listSecurityGroups"))
+    assert listed == {"made": CLIENTS}
+    (default,) = field.seen("listSecurityGroups", "securitygroup")
+    names = [f"named{number}" for number in range(CLIENTS // 2)]
+    for name in names:
+        tenant("createSecurityGroup", name=name)
+    tenant.close()
+    same = {"securitygroupid": default["id"], "protocol": "tcp", "startport": "22", "cidrlist": "192.0.2.0/24"}
+    (ruled,) = field.race(lambda client, _: client("authorizeSecurityGroupIngress", **same))
+    _one_of(ruled, f"{TAKEN} The security group default has this rule already.", 1)
+
+    def ask(client: Client, number: int) -> Any:
+        if number % 2:
+            return client("deleteSecurityGroup", name=names[number // 2])
+        given = {"usersecuritygrouplist[0].group": names[number // 2], "securitygroupid": default["id"]}
+        return client("authorizeSecurityGroupIngress", **given)
+
+    (answers,) = field.race(ask)
+    assert answers["made"] == CLIENTS // 2, answers
+    there = {one["name"]: one for one in field.seen("listSecurityGroups", "securitygroup")}
+    named = {rule["securitygroupname"] for rule in there["default"]["ingressrule"] if "securitygroupname" in rule}
+    assert named == set(there) - {"default"}

@@ -46,7 +46,6 @@ def test_tenants_see_zones_without_what_is_the_operators(api, tenant):
         ({"guestcidraddress": "10.1.1.1/24"}, "431 The guestcidraddress 10.1.1.1/24 is not an IPv4 network"),
         ({"guestcidraddress": "10.1.1.0"}, "431 The guestcidraddress 10.1.1.0 has no prefix length"),
         ({"domain": "not a domain"}, "431 not a domain is not a DNS suffix"),
-        ({"securitygroupenabled": "true"}, "431 Zones with security groups are not possible"),
     ],
 )
 def test_bad_zones_are_refused_with_the_reason(api, given, reason):
