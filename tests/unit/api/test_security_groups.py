@@ -209,7 +209,7 @@ def test_a_zone_may_want_security_groups_in_all_its_networks(api, cloud, user):
     shown = api("createZone", name="z2", securitygroupenabled=True, **ZONE)["zone"]
     assert shown["securitygroupsenabled"] is True
     assert api("listCapabilities", user)["capability"]["securitygroupsenabled"] is True
-    (offering,) = api("listNetworkOfferings", user, isdefault=True)["networkoffering"][:1]
+    (offering,) = api("listNetworkOfferings", user, isdefault=True, forvpc=False)["networkoffering"][:1]
     with pytest.raises(Refused, match=r"431 The zone z2 has security groups: its networks need an offering"):
         api("createNetwork", name="n", zoneid=shown["id"], networkofferingid=offering["id"])
 
