@@ -14,6 +14,8 @@ import pytest
 from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import HealthCheck
+from hypothesis import settings as checks
 from sqlalchemy import Engine, delete, text
 
 from devcloud.services import MariaDB, PostgreSQL
@@ -24,6 +26,10 @@ from manager.models import Base
 from manager.workflows import numbers
 from tests.client import Api, Caller
 from tests.factories import Factory
+
+# How long an example takes says how busy the machine is.
+checks.register_profile("pileus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+checks.load_profile("pileus")
 
 
 @pytest.fixture(scope="session", autouse=True)
