@@ -92,6 +92,12 @@ ROUTER_MOVES = Moves(
     passing=frozenset({"Starting", "Stopping"}),
 )
 
+VPC_MOVES = Moves(
+    "VPC",
+    {"delete": {"Enabled": "Inactive"}, "keep": {"Inactive": "Enabled"}},
+    passing=frozenset({"Inactive"}),
+)
+
 HOST_MOVES = Moves(
     "host",
     {
@@ -133,4 +139,5 @@ RULE_MOVES = Moves(
     passing=frozenset({"Add", "Revoke"}),
 )
 
-ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES, RULE_MOVES)
+ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES, RULE_MOVES,
+             VPC_MOVES)  # fmt: skip
