@@ -22,6 +22,7 @@ from manager.api.command import (
     command,
 )
 from manager.api.commands import ipv4
+from manager.api.commands.network_acl_list import acl_of_tier
 from manager.api.commands.network_offering_traits import services_needed
 from manager.api.commands.network_response import USABLE, NetworkResponse
 from manager.api.commands.network_traits import (
@@ -41,6 +42,7 @@ from manager.api.offered import demand_offered
 from manager.api.response import SuccessResponse
 from manager.models import (
     Network,
+    NetworkAclList,
     NetworkOffering,
     Nic,
     PhysicalNetwork,
@@ -71,6 +73,7 @@ class CreateNetwork(OwnedRequest):
     zoneid = Ref(Zone, "its zone", required=True)
     networkofferingid = Ref(NetworkOffering, "its offering, which must be enabled", required=True)
     vpcid = Ref(Vpc, "the VPC that it is a tier of")
+    aclid = Ref(NetworkAclList, "the tier's network ACL; that which denies all when absent")
     gateway = Text("the gateway's address; the first of the zone's guest range when absent")
     netmask = Text("the netmask, which comes with the gateway")
     networkdomain = Text("the DNS suffix of its virtual machines")
@@ -125,6 +128,7 @@ def create_network(call: Call, given: Given) -> Network:
             zone_id=zone.id,
             offering_id=offering.id,
             vpc_id=vpc.id if vpc is not None else None,
+            acl_id=acl_of_tier(call, vpc, offering, given.aclid),
             physical_network_id=physical.id,
             key=_key(call, physical, network_id),
             cidr=str(subnet),

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from manager.models import Network, NetworkAclItem, NetworkAclList, Vpc
+from manager.models import Network, NetworkAclItem, NetworkAclList, NetworkOffering, Vpc, VpcOffering
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from network import simulator_switch
 from network.errors import InvalidViewError
@@ -140,6 +140,8 @@ def test_an_item_for_the_list_of_a_tier(api, factory, tier):
     item = run(api, cloud, user, "createNetworkACL", networkid=cloud.network_id, protocol="tcp")["networkacl"]
     assert item["aclid"] == acl.id
     change(factory, Network, cloud.network_id, acl_id=None)
+    with pytest.raises(Refused, match=r"431 The offering of the tier net1 lacks the service NetworkACL"):
+        api("replaceNetworkACLList", user, networkid=cloud.network_id, aclid=acl.id)
     with pytest.raises(Refused, match=r"431 The network net1 has no network ACL"):
         api("createNetworkACL", user, networkid=cloud.network_id, protocol="tcp")
     with pytest.raises(Refused, match=r"431 .*missing parameter aclid"):
@@ -231,6 +233,35 @@ def test_a_tier_is_given_another_list(api, factory, tier):
         api("replaceNetworkACLList", user, aclid=acl.id, networkid=cloud.network_id)
     with pytest.raises(Refused, match=r"431 .*missing parameter networkid"):
         api("replaceNetworkACLList", user, aclid=acl.id)
+
+
+def test_a_new_tier_denies_all_or_has_the_list_it_is_given(api, factory, tier):
+    cloud, user, _, _ = tier
+    offering = factory.first(VpcOffering, name="Default VPC offering")
+    for_tiers = factory.first(NetworkOffering, name="DefaultIsolatedNetworkOfferingForVpcNetworks").id
+    plain = factory.first(NetworkOffering, name="DefaultIsolatedNetworkOfferingWithSourceNatService").id
+    vpc = run(api, cloud, user, "createVPC", name="v", displaytext="v", zoneid=cloud.zone_id, cidr="10.2.0.0/16",
+              vpcofferingid=offering.id)["vpc"]  # fmt: skip
+    mine = run(api, cloud, user, "createNetworkACLList", name="mine", vpcid=vpc["id"])["networkacllist"]["id"]
+
+    def made(number, offering=for_tiers, vpcid=vpc["id"], **given):
+        place = {"gateway": f"10.2.{number}.1", "netmask": "255.255.255.0"}
+        return api("createNetwork", user, name=f"t{number}", zoneid=cloud.zone_id, networkofferingid=offering,
+                   **({"vpcid": vpcid} if vpcid else {}), **place, **given)["network"]  # fmt: skip
+
+    first, second = made(1), made(2, aclid=mine)
+    assert (first["aclid"], first["aclname"], second["aclname"]) == (DEFAULT_DENY, "default_deny", "mine")
+    foreign = factory(NetworkAclList, account_id=cloud.account_id, vpc_id=factory(Vpc).id, name="foreign")
+    with pytest.raises(Refused, match=r"531 The network ACL foreign is another VPC's"):
+        made(3, aclid=foreign.id)
+    with pytest.raises(Refused, match=r"431 The network offering Default\S+ lacks the service NetworkACL"):
+        made(3, offering=plain, vpcid=None, aclid=mine)
+    with pytest.raises(Refused, match=r"431 The network ACL mine cannot be removed: the tiers t2 have it"):
+        api("deleteNetworkACLList", user, id=mine)
+    for made_one in (first, second):
+        run(api, cloud, user, "deleteNetwork", id=made_one["id"])
+    run(api, cloud, user, "deleteVPC", id=vpc["id"])
+    assert factory.first(NetworkAclList, id=mine).removed is not None
 
 
 def test_others_see_and_change_nothing_of_it(api, factory, tier):
