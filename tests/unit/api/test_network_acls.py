@@ -6,7 +6,9 @@ import hashlib
 
 import pytest
 
-from manager.models import Network, NetworkAclItem, NetworkAclList, NetworkOffering, Vpc, VpcOffering
+from agents.contract import RuleHits
+from manager import acl_hits, db
+from manager.models import Network, NetworkAclHits, NetworkAclItem, NetworkAclList, NetworkOffering, Vpc, VpcOffering
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from network import simulator_switch
 from network.errors import InvalidViewError
@@ -116,7 +118,7 @@ def test_an_item_from_add_to_deleting(api, tier):
     assert item == {
         "id": answer["id"], "aclid": acl.id, "aclname": "web", "number": 7, "action": "Allow", "state": "Active",
         "traffictype": "Ingress", "protocol": "tcp", "startport": "80", "endport": "90", "reason": "the web",
-        "cidrlist": "192.0.2.0/24,198.51.100.0/24", "tags": [],
+        "cidrlist": "192.0.2.0/24,198.51.100.0/24", "tags": [], "hits": 0,
     }  # fmt: skip
     traffic = Traffic("tcp", 80, 90, sources=("192.0.2.0/24", "198.51.100.0/24"))
     assert held(cloud) == (PolicyRule(item["id"], "ingress", traffic),)
@@ -133,6 +135,23 @@ def test_an_item_from_add_to_deleting(api, tier):
     cloud.settle()
     assert [rule.id for rule in held(cloud)] == [out]
     assert numbers(api, user, acl) == [(8, out)]
+
+
+def test_hosts_tell_what_items_have_decided_and_only_of_tiers_that_they_hold(api, factory, tier):
+    cloud, user, vpc, acl = tier
+    item = create(api, cloud, user, acl, startport=80)
+    other = factory(NetworkAclItem, list_id=factory(NetworkAclList, vpc_id=vpc.id).id)
+    (holder,) = [runner for runner in cloud.runners.values() if runner.host.switch and runner.host.hypervisor.domains()]
+    holder.host.switch.hits = {item: 5}
+    (told,) = holder.host.inventory().rule_hits
+    assert told == RuleHits(item, 5)
+    for counted, shown in ((told.packets, 5), (12, 12), (12, 12), (3, 15)):  # the last after a restart of the switch
+        with db.transaction(factory.engine) as session:
+            acl_hits.note(session, holder.agent_id, [RuleHits(item, counted), RuleHits(other.id, 9)])
+        assert api("listNetworkACLs", user, id=item)["networkacl"][0]["hits"] == shown
+    assert factory.first(NetworkAclHits, item_id=item).packets == 15
+    with db.transaction(factory.engine) as session:
+        assert acl_hits.hits_of(session, [other.id]) == {}
 
 
 def test_an_item_for_the_list_of_a_tier(api, factory, tier):
