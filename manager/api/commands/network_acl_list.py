@@ -15,12 +15,11 @@ from manager.api.errors import Denied, Invalid, missing
 from manager.api.fields import Flag, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
 from manager.api.rows import by_id
-from manager.models import Network, NetworkAclList, NetworkOffering, Vpc, WorkflowRow
+from manager.models import Network, NetworkAclList, Vpc, WorkflowRow
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from manager.workflows.acl import replace_list
 from manager.workflows.acl_rows import forget_lists, tiers_of
 
-SERVICE = "NetworkACL"
 LONGEST_DESCRIPTION = 255
 
 
@@ -172,30 +171,8 @@ def replace_network_acl_list(call: Call, aclid: NetworkAclList, networkid: Netwo
 
 
 def demand_fit(acl: NetworkAclList, network: Network) -> None:
-    """:raises ApiError: the network has no network ACLs, or the list is that of another VPC"""
+    """:raises ApiError: the network is no tier, or the list is that of another VPC"""
     if network.vpc_id is None:
         raise Invalid(f"The network {network.name} is no tier of a VPC; only those have network ACLs.")
-    if network.acl_id is None:
-        raise Invalid(f"The offering of the tier {network.name} lacks the service {SERVICE}.")
-    _demand_of(acl, network.vpc_id)
-
-
-def _demand_of(acl: NetworkAclList, vpc_id: str) -> None:
-    if acl.vpc_id not in (None, vpc_id):
-        raise Denied(f"The network ACL {acl.name} is another VPC's; tiers of this one cannot have it.")
-
-
-def acl_of_tier(call: Call, vpc: Vpc | None, offering: NetworkOffering, wanted: NetworkAclList | None) -> str | None:
-    """The id of the list that a new network has; None for one that is not held to any.
-
-    :raises ApiError: one is wanted that it cannot have
-    """
-    if vpc is None or SERVICE not in offering.services:
-        if wanted is not None:
-            raise Invalid(f"The network offering {offering.name} lacks the service {SERVICE}; give no aclid.")
-        return None
-    if wanted is None:
-        return DEFAULT_DENY
-    _demand_of(wanted, vpc.id)
-    hold(call, wanted)
-    return wanted.id
+    if acl.vpc_id not in (None, network.vpc_id):
+        raise Denied(f"The network ACL {acl.name} is another VPC's; the tier {network.name} cannot have it.")

@@ -72,7 +72,7 @@ class NetworkResponse(Response):
     related = Str("its own id")
     vpcid = Str("the id of the VPC that it is a tier of")
     vpcname = Str("that one's name")
-    aclid = Str("the id of the tier's network ACL")
+    aclid = Str("the id of the ACL list that holds its virtual machines")
     aclname = Str("that one's name")
     account = Str("the account that owns it")
     projectid = Str("the id of the project that owns it, in place of the account")
@@ -94,8 +94,8 @@ class NetworkResponse(Response):
         return [
             {
                 **_describe(row),
-                "vpcname": vpcs[row.vpc_id].name if row.vpc_id else None,
                 "aclname": acls[row.acl_id].name if row.acl_id else None,
+                "vpcname": vpcs[row.vpc_id].name if row.vpc_id else None,
                 **_of_zone(row, zones[row.zone_id]),
                 **traffic.get(row.id, NO_TRAFFIC),
                 **_of_offering(offerings[row.offering_id]),

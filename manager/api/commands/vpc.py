@@ -17,7 +17,7 @@ from manager.api.commands.network_response import NetworkResponse
 from manager.api.commands.network_traits import RESOLVERS, mtus, usual_mtus
 from manager.api.commands.place import network_domain, with_keyword
 from manager.api.commands.tag import TagResponse
-from manager.api.errors import PARAMETER, ApiError, Denied, Invalid
+from manager.api.errors import PARAMETER, ApiError, Denied, Invalid, missing
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.offered import demand_offered
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse, When
@@ -119,7 +119,7 @@ class CreateVpc(OwnedRequest):
     displaytext = Text("what it is; the name when absent")
     zoneid = Ref(Zone, "its zone", required=True)
     vpcofferingid = Ref(VpcOffering, "its offering, which must be enabled", required=True)
-    cidr = Text("the range that its tiers are in, such as 10.0.0.0/16", required=True)
+    cidr = Text("the range that its tiers are in, such as 10.0.0.0/16; it cannot be absent")
     networkdomain = Text("the DNS suffix of its virtual machines")
     start = Flag("start its router now; else with the first virtual machine", default=True)
     publicmtu = Integer("the MTU of its router's public interface; the zone's largest when absent")
@@ -133,6 +133,8 @@ class CreateVpc(OwnedRequest):
 def create_vpc(call: Call, given: Given) -> WorkflowRow:
     """Make a VPC; createNetwork with its vpcid gives it tiers."""
     zone, offering = given.zoneid, given.vpcofferingid
+    if not given.cidr:
+        raise missing(call.command, "cidr")
     if zone.allocation_state != "Enabled" and not call.is_root_admin:
         raise Denied(f"The zone {zone.name} is disabled.")
     if offering.state != "Enabled":
@@ -263,7 +265,7 @@ class RestartVpc(Request):
     makeredundant = Flag("cannot be true: a VPC has one router", default=False)
 
 
-@command("restartVPC", RestartVpc, VpcResponse, is_async=True, roles=EVERYONE, event="VPC.RESTART")
+@command("restartVPC", RestartVpc, SuccessResponse, is_async=True, roles=EVERYONE, event="VPC.RESTART")
 def restart_vpc(call: Call, id: Vpc, cleanup: bool, makeredundant: bool) -> WorkflowRow:
     """Apply all of a VPC again to its router and to the hosts of its tiers."""
     if makeredundant:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from manager.models import Account, Host, Network, NetworkOffering, PublicAddress, ResourceUse, Router, Vpc, VpcOffering
+from manager.models import (
+    Account,
+    Host,
+    Network,
+    NetworkAclList,
+    NetworkOffering,
+    PublicAddress,
+    ResourceUse,
+    Router,
+    Vpc,
+    VpcOffering,
+)
 from network.types import Forwarding, Opening, StaticNat, Traffic
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import costs, live_cloud
@@ -96,7 +107,11 @@ def test_tiers_are_legs_of_one_router_with_their_guests(api, factory, site):
     cloud.settle()
     spec = router_of(cloud)
     assert sorted(leg.cidr for leg in spec.legs) == ["10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"]
-    assert all(not leg.closed and len(leg.leases) == 1 for leg in spec.legs)
+    assert [len(leg.leases) for leg in spec.legs] == [1, 1, 1]
+    assert not any(leg.closed for leg in spec.legs)
+    views = [view for runner in cloud.runners.values() if runner.host.routers for view in runner.host.views()]
+    assert all(view.acl is not None and not any(rule.allow for rule in view.acl.rules) for view in views)
+    assert tiers[0]["aclname"] == "default_deny"
     assert {leg.nic.host_id for leg in spec.legs} == {factory.first(Router, vpc_id=vpc["id"]).host_id}
     shown = api("listVPCs", user, id=vpc["id"])["vpc"][0]
     assert [one["state"] for one in shown["network"]] == ["Implemented"] * 3
@@ -134,6 +149,18 @@ def test_a_tier_goes_without_the_others_and_the_vpc_when_none_is_left(api, facto
     assert cloud.leftovers()["ports"] == cloud.leftovers()["routers"] == []
 
 
+def test_an_acl_list_holds_the_guests_of_a_tier_from_its_start(api, factory, site):
+    cloud, user = site
+    vpc = new_vpc(api, factory, cloud, user)
+    acl = api("listNetworkACLLists", user, name="default_allow")["networkacllist"][0]["id"]
+    tier = new_tier(api, factory, cloud, user, vpc, aclid=acl)
+    assert (tier["aclid"], tier["aclname"]) == (acl, "default_allow")
+    cloud.deploy("web", tier["id"])
+    cloud.settle()
+    views = [view for runner in cloud.runners.values() if runner.host.routers for view in runner.host.views()]
+    assert all(all(rule.allow for rule in view.acl.rules) for view in views)
+
+
 def test_several_vpcs_may_have_the_same_addresses(api, factory, site):
     cloud, user = site
     for name in ("one", "two"):
@@ -154,6 +181,7 @@ def test_several_vpcs_may_have_the_same_addresses(api, factory, site):
         ({"gateway": None}, "431 A tier needs a gateway and a netmask"),
         ({"networkdomain": "own.example"}, "431 A tier has no networkdomain of its own"),
         ({"dns1": "192.0.2.9"}, "431 A tier has no dns1 of its own"),
+        ({"aclid": "other"}, "431 The ACL list other is not one of VPC shop"),
         ({"vpcid": None}, "is for networks of VPCs; createNetwork needs a vpcid"),
         ({"networkofferingid": "isolated"}, "is for networks not of VPCs; choose one with forvpc"),
     ],
@@ -164,6 +192,10 @@ def test_bad_tiers_are_refused_and_leave_nothing(api, factory, site, given, reas
     new_tier(api, factory, cloud, user, vpc)
     if given.get("networkofferingid"):
         given = {"networkofferingid": factory.first(NetworkOffering, availability="Required").id}
+    if given.get("aclid"):
+        owner = factory.first(Account, id=cloud.account_id).id
+        other = factory(NetworkAclList, name="other", account_id=owner, vpc_id=factory(Vpc, account_id=owner).id)
+        given = {"aclid": other.id}
     with pytest.raises(Refused, match=reason):
         new_tier(api, factory, cloud, user, vpc, **{"number": 7, **given})
     assert api("listNetworks", user, vpcid=vpc["id"])["count"] == 1
@@ -200,7 +232,7 @@ def test_an_address_of_the_vpc_leads_into_the_tier_of_its_rules(api, factory, si
     assert (address["vpcid"], address["issourcenat"], address["state"]) == (vpc["id"], False, "Allocated")
     assert "associatednetworkid" not in address
     port = {"ipaddressid": address["id"], "protocol": "tcp", "publicport": 80, "privateport": 8080}
-    with pytest.raises(Refused, match="431 The public address .* belongs to a VPC; give networkid"):
+    with pytest.raises(Refused, match=r"431 The public address .* belongs to a VPC; give networkid"):
         api("createPortForwardingRule", user, virtualmachineid=web, **port)
     with pytest.raises(Refused, match="431 The network net1 is not a tier of the VPC"):
         api("createPortForwardingRule", user, virtualmachineid=web, networkid=cloud.network_id, **port)
@@ -211,7 +243,7 @@ def test_an_address_of_the_vpc_leads_into_the_tier_of_its_rules(api, factory, si
     assert spec.addresses == (address["ipaddress"],)
     assert spec.forwardings == (Forwarding(address["ipaddress"], "tcp", 80, 80, guest, 8080),)
     assert spec.openings == (Opening(address["ipaddress"], Traffic("tcp", 80, 80)),)
-    with pytest.raises(Refused, match="431 The public address .* has rules that lead to the tier tier1"):
+    with pytest.raises(Refused, match=r"431 The public address .* has rules that lead to the tier tier1"):
         api("createPortForwardingRule", user, virtualmachineid=app, networkid=second["id"], **{**port, "publicport": 9})
     done(api, cloud, api("deletePortForwardingRule", user, id=rule["id"]), user)
     assert api("enableStaticNat", user, ipaddressid=address["id"], virtualmachineid=app, networkid=second["id"])
@@ -230,9 +262,9 @@ def test_the_source_nat_of_a_vpc_stays_with_it_and_has_no_rules(api, factory, si
     tier = new_tier(api, factory, cloud, user, vpc)
     vm = cloud.deploy("web", tier["id"])
     (address,) = api("listPublicIpAddresses", user, vpcid=vpc["id"])["publicipaddress"]
-    with pytest.raises(Refused, match="431 .* is the source NAT of its VPC; it goes with the VPC"):
+    with pytest.raises(Refused, match=r"431 .* is the source NAT of its VPC; it goes with the VPC"):
         api("disassociateIpAddress", user, id=address["id"])
-    with pytest.raises(Refused, match="431 .* is the source NAT of its VPC; rules need another one"):
+    with pytest.raises(Refused, match=r"431 .* is the source NAT of its VPC; rules need another one"):
         api("enableStaticNat", user, ipaddressid=address["id"], virtualmachineid=vm, networkid=tier["id"])
     more = done(api, cloud, api("associateIpAddress", user, networkid=tier["id"]), user)["ipaddress"]
     assert more["vpcid"] == vpc["id"]
@@ -258,11 +290,11 @@ def test_restart_makes_the_router_anew_with_the_same_addresses(api, factory, sit
         assert cloud.leftovers()["drift"] == []
     router = api("listRouters", vpcid=vpc["id"], listall=True)["router"][0]
     done(api, cloud, api("rebootRouter", id=router["id"]))
-    with pytest.raises(Refused, match="431 The router .* is that of VPC shop"):
+    with pytest.raises(Refused, match=r"431 The router .* is that of VPC shop"):
         api("stopRouter", id=router["id"])
     tier = api("listNetworks", user, vpcid=vpc["id"])["network"][0]
     done(api, cloud, api("restartNetwork", user, id=tier["id"]), user)
-    with pytest.raises(Refused, match="431 The network .* is a tier; restartVPC with cleanup"):
+    with pytest.raises(Refused, match=r"431 The network .* is a tier; restartVPC with cleanup"):
         api("restartNetwork", user, id=tier["id"], cleanup=True)
 
 
@@ -283,9 +315,9 @@ def test_a_vpc_belongs_to_its_account(api, factory, site):
     stranger = Caller.of(factory.engine, factory.user("stranger").username)
     assert api("listVPCs", stranger, listall=True) == {}
     for command in ("deleteVPC", "restartVPC", "updateVPC"):
-        with pytest.raises(Refused, match="431 .*Invalid parameter id"):
+        with pytest.raises(Refused, match=r"431 .*Invalid parameter id"):
             api(command, stranger, id=vpc["id"])
-    with pytest.raises(Refused, match="431 .*Invalid parameter vpcid"):
+    with pytest.raises(Refused, match=r"431 .*Invalid parameter vpcid"):
         new_tier(api, factory, cloud, stranger, vpc)
     made = new_tier(api, factory, cloud, Caller.of(factory.engine, "admin"), vpc)
     assert made["account"] == factory.first(Account, id=cloud.account_id).name
