@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 
 from network.errors import NumbersExhaustedError
 from network.flows import FlowSet
 from network.switch_record import Numbers, RecordStore
+from network.types import Policy
+from tests.unit.network.views import network, nic
 
 
 def test_a_number_given_back_rests_while_others_are_left():
@@ -26,6 +29,19 @@ def test_numbers_survive_a_restart(tmp_path):
     with RecordStore(tmp_path).locked() as record:
         assert (record.nic("a"), record.mtus) == (first, {"a": 1400})
         assert record.nic("b").zone != first.zone
+
+
+def test_classes_keep_their_numbers_while_others_come_and_go(tmp_path):
+    listed = network("a", 1, [nic("a", "1", "host-1")], acl=Policy("list"))
+    in_group = replace(nic("b", "1", "host-2"), groups=("g2", "g1"))
+    grouped = network("b", 2, [in_group, nic("b", "2", "host-1")], has_groups=True,
+                      groups=(Policy("g1"), Policy("g2")))  # fmt: skip
+    with RecordStore(tmp_path).locked() as record:
+        first = record.number("host-1", [listed]).classes
+    with RecordStore(tmp_path).locked() as record:
+        both = record.number("host-1", [grouped, listed]).classes
+    assert first == {"net-a": 1}
+    assert both == {"net-a": 1, "net-b/": 2, "net-b/g1,g2": 3}
 
 
 def test_a_number_given_out_before_a_failure_is_kept(tmp_path):
