@@ -365,6 +365,14 @@ class NicTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleHits:
+    """Packets that a rule of a policy has decided on the host since its flows were made; those with any."""
+
+    rule_id: str
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostInventory:
     """All that Pileus made on a host, as the host itself shows it; sent every so often, whole.
 
@@ -384,6 +392,7 @@ class HostInventory:
     flow_drift: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     traffic: tuple[NicTraffic, ...] = ()
+    rule_hits: tuple[RuleHits, ...] = ()
     guests: tuple[GuestFigures, ...] = ()
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
 from agents.envelope import BadEnvelope, Expired, peek, public_key, verify
-from manager import alerts, figures, traffic
+from manager import acl_hits, alerts, figures, traffic
 from manager.alerts import Trouble
 from manager.db import epoch, transaction, write
 from manager.messages import together
@@ -205,7 +205,8 @@ def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) ->
         if row.incarnation == inventory.incarnation and row.sequence >= inventory.sequence:
             return
         row.incarnation, row.sequence = inventory.incarnation, inventory.sequence
-        row.body = {**body, "guests": []}  # figures have rows of their own, and nothing looks for them here
+        row.body = {**body, "guests": [], "rule_hits": []}  # they have rows of their own; nothing looks for them here
         row.at = epoch()
         traffic.note(session, agent_id, inventory.traffic)
+        acl_hits.note(session, agent_id, inventory.rule_hits)
         figures.note(session, agent_id, inventory.guests)

@@ -185,8 +185,8 @@ class Switch:
             *(f"+{g}" for g in sorted(groups - wanted_groups)),
         ]
 
-    def rule_hits(self, rule_ids: Iterable[str]) -> dict[str, int]:
-        return hits(self._ofctl("dump-flows", RULE_FLOWS), rule_ids)
+    def rule_hits(self, rule_ids: Sequence[str]) -> dict[str, int]:
+        return hits(self._ofctl("dump-flows", RULE_FLOWS), rule_ids) if rule_ids else {}
 
     def versions(self) -> dict[str, str]:
         """Of the tools on the host and, once vswitchd has reported it, of the datapath."""

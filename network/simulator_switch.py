@@ -16,6 +16,7 @@ from network.types import NetworkView
 class SimulatedSwitch:
     host_id: str
     views: dict[str, NetworkView] = field(default_factory=dict)
+    hits: dict[str, int] = field(default_factory=dict)
     _ports: dict[str, Port] = field(default_factory=dict)
     _numbers: Numbers = field(default_factory=lambda: Numbers(50000))
 
@@ -51,6 +52,9 @@ class SimulatedSwitch:
         wanted = {view.id: view for view in here(self.host_id, views)}
         missing = [f"-{key}" for key, view in sorted(wanted.items()) if self.views.get(key) != view]
         return missing + [f"+{key}" for key in sorted(self.views.keys() - wanted.keys())]
+
+    def rule_hits(self, rule_ids: Sequence[str]) -> dict[str, int]:
+        return {rule_id: count for rule_id, count in self.hits.items() if rule_id in rule_ids}
 
     def versions(self) -> dict[str, str]:
         return {"openvswitch": "simulator", "datapath": "simulator"}

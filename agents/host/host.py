@@ -9,7 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agents.contract import ApplyNetwork, ApplyRouter, HostFacts, HostInventory, NetworkFacts, NicTraffic, VmSpec
+from agents.contract import (
+    ApplyNetwork,
+    ApplyRouter,
+    HostFacts,
+    HostInventory,
+    NetworkFacts,
+    NicTraffic,
+    RuleHits,
+    VmSpec,
+)
 from agents.journal import Journal
 from network.flows import check_view
 from network.names import tap_name
@@ -156,8 +165,14 @@ class Host:
             ports=tuple(sorted(ports)),
             flow_drift=tuple(self.switch.drift(here)),
             traffic=_traffic(counted.taps, ports),
+            rule_hits=self._rule_hits(here),
             guests=counted.guests,
         )
+
+    def _rule_hits(self, views: Iterable[NetworkView]) -> tuple[RuleHits, ...]:
+        """Those of ACL lists."""
+        rule_ids = [rule.id for view in views if view.acl is not None for rule in view.acl.rules]
+        return tuple(RuleHits(*pair) for pair in sorted(self.switch.rule_hits(rule_ids).items()))
 
     def inventory_of_images(self) -> tuple[str, ...]:
         stores = self.journal.wanted(STORE, ImageStoreSpec)

@@ -53,3 +53,14 @@ class NetworkAclItem(Entity, Base):
     networks: Mapped[list[Any]] = mapped_column(default=list)
     reason: Mapped[str | None]
     display: Mapped[bool] = mapped_column(default=True)
+
+
+class NetworkAclHits(Base):
+    """How many packets an item has decided on one host; `last` is what the host counted when it last told."""
+
+    __tablename__ = "network_acl_hits"
+
+    item_id: Mapped[str] = mapped_column(ForeignKey("network_acl_items.id"), primary_key=True)
+    host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id"), primary_key=True)
+    packets: Mapped[int] = mapped_column(BigInteger, default=0)
+    last: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import Network, NetworkAclItem, NetworkAclList, WorkflowRow
-from manager.models.states import RULE_MOVES, IllegalMove
-from manager.workflows.acl_rows import items_of, next_change, renumber, tiers_of
+from manager.models.states import RULE_MOVES
+from manager.workflows.acl_rows import items_of, renumber, tiers_of
 from manager.workflows.carriers import carried_by
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.views import picture
@@ -127,10 +127,9 @@ def use_list(run: Run) -> list[Ask]:
 
     :raises StepFailed: the list or the tier was removed meanwhile
     """
-    try:
-        next_change(run.session, run.arguments["list_id"])
-    except IllegalMove as error:
-        raise StepFailed(str(error), 431) from error
+    acl = _locked(run.session, run.arguments["list_id"])
+    if acl.removed is not None:
+        raise StepFailed(f"The network ACL {acl.name} has been removed.", 431)
     network = run.subject(Network)
     if network.removed is not None or network.state in ("Destroy", "Shutdown"):
         raise StepFailed(f"The network {network.name} is being taken down.", 431)

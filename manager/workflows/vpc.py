@@ -6,10 +6,11 @@ from sqlalchemy import delete, func, select, update
 
 from agents.contract import ApplyRouter
 from manager.db import write
-from manager.models import Host, Network, Nic, PublicAddress, Router, Vpc, VpcOffering
+from manager.models import Host, Network, NetworkAclList, Nic, PublicAddress, Router, Vpc, VpcOffering
 from manager.models.states import ROUTER_MOVES, VPC_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, free_public_addresses, source_nat_of_vpc, take_public_address
+from manager.workflows.acl_rows import forget_lists
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.network import host_for_router, new_router
 from manager.workflows.views import picture
@@ -157,6 +158,7 @@ def forget_vpc(run: Run) -> Outcome:
     vpc = vpc_of(run)
     if vpc.removed is None:
         vpc.remove()
+        forget_lists(run.session, NetworkAclList.vpc_id == vpc.id)
         limits.release(run.session, vpc.account_id, vpcs=1)
     return None
 

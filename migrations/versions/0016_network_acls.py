@@ -1,4 +1,4 @@
-"""Network ACL lists and their items."""
+"""Network ACL lists, their items, and what these have decided."""
 
 from __future__ import annotations
 
@@ -46,6 +46,16 @@ def upgrade() -> None:
         _reference("network_acl_items", "account_id", "accounts"),
         _reference("network_acl_items", "list_id", "network_acl_lists"),
     )
+    op.create_table(
+        "network_acl_hits",
+        sa.Column("item_id", ID, nullable=False),
+        sa.Column("host_id", ID, nullable=False),
+        sa.Column("packets", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("item_id", "host_id", name=op.f("pk_network_acl_hits")),
+        _reference("network_acl_hits", "item_id", "network_acl_items"),
+        _reference("network_acl_hits", "host_id", "hosts"),
+    )
     for table, columns in INDEXED.items():
         for column in columns:
             op.create_index(op.f(f"ix_{table}_{column}"), table, [column])
@@ -67,5 +77,6 @@ def _reference(table: str, column: str, target: str) -> sa.ForeignKeyConstraint:
 
 
 def downgrade() -> None:
+    op.drop_table("network_acl_hits")
     op.drop_table("network_acl_items")
     op.drop_table("network_acl_lists")

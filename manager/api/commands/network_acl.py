@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import select
 
 from manager import access
+from manager.acl_hits import hits_of
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, Page, Request, command
 from manager.api.commands.network_acl_list import demand_changeable, displayed, shown_to
@@ -16,7 +17,7 @@ from manager.api.commands.rule import ANY, RuleListRequest, TrafficRequest, show
 from manager.api.commands.tag import TagResponse
 from manager.api.errors import Denied, Invalid, missing
 from manager.api.fields import Choice, Flag, Integer, Ref, Text
-from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse
+from manager.api.response import Bool, Int, Long, Many, Response, Shown, Str, SuccessResponse
 from manager.api.rows import by_id, tags_of
 from manager.models import Network, NetworkAclItem, NetworkAclList, Tag, WorkflowRow
 from manager.models.states import RULE_MOVES
@@ -44,14 +45,19 @@ class NetworkAclResponse(Response):
     icmpcode = Int("the code of icmp; -1 for all")
     cidrlist = Str("the networks that it comes from or goes to, with commas")
     reason = Str("why it is there")
+    hits = Long("how many packets it has decided, as the hosts of its tiers counted it last; answers need no item")
     state = Str("Add until the hosts of its tiers have it, then Active; Deleting while it is taken away")
     fordisplay = Bool("whether users see it", root_only=True)
     tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[NetworkAclItem]) -> list[Shown]:
+        hits = hits_of(call.session, [row.id for row in rows])
         lists, tags = by_id(call, NetworkAclList, (row.list_id for row in rows)), tags_of(call, rows)
-        return [{**_describe(row), "aclname": lists[row.list_id].name, "tags": tags[row.id]} for row in rows]
+        return [
+            {**_describe(row), "aclname": lists[row.list_id].name, "hits": hits.get(row.id, 0), "tags": tags[row.id]}
+            for row in rows
+        ]
 
 
 def _describe(row: NetworkAclItem) -> Shown:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from manager import access
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, AccountListRequest, Page, Request, command
-from manager.api.commands.place import named, narrowed, with_keyword
+from manager.api.commands.place import hold, named, narrowed, with_keyword
 from manager.api.errors import Denied, Invalid, missing
 from manager.api.fields import Flag, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
@@ -18,7 +18,7 @@ from manager.api.rows import by_id
 from manager.models import Network, NetworkAclList, Vpc, WorkflowRow
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from manager.workflows.acl import replace_list
-from manager.workflows.acl_rows import forget_lists, next_change, tiers_of
+from manager.workflows.acl_rows import forget_lists, tiers_of
 
 LONGEST_DESCRIPTION = 255
 
@@ -116,7 +116,7 @@ def update_network_acl_list(
 def delete_network_acl_list(call: Call, id: NetworkAclList) -> WorkflowRow:
     """Remove a network ACL list that no tier has, with its items."""
     demand_changeable(id)
-    next_change(call.session, id.id)  # from here on no tier can be given it
+    hold(call, id)
     tiers = tiers_of(call.session, id.id)
     if tiers:
         names = ", ".join(tier.name for tier in tiers)

@@ -61,6 +61,7 @@ DEVIATIONS = {
     "login/domainId": "CloudStack says number, and takes a number or an identifier",
     "virtualmachine.reason": "tells a tenant why a machine is not in the state that it wants",
     "alert.resolved": "tells when the cause of an alert was gone",
+    "networkacl.hits": "tells how many packets the item has decided",
     "event.changes": "shows what the call changed, as [before, after] by column",
     "event.parameters": "shows what the call was given, without secrets",
     "event.sourceaddress": "tells from where the call came",

@@ -6,7 +6,9 @@ import hashlib
 
 import pytest
 
-from manager.models import Network, NetworkAclItem, NetworkAclList, Vpc
+from agents.contract import RuleHits
+from manager import acl_hits, db
+from manager.models import Network, NetworkAclHits, NetworkAclItem, NetworkAclList, NetworkOffering, Vpc, VpcOffering
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from network import simulator_switch
 from network.errors import InvalidViewError
@@ -116,7 +118,7 @@ def test_an_item_from_add_to_deleting(api, tier):
     assert item == {
         "id": answer["id"], "aclid": acl.id, "aclname": "web", "number": 7, "action": "Allow", "state": "Active",
         "traffictype": "Ingress", "protocol": "tcp", "startport": "80", "endport": "90", "reason": "the web",
-        "cidrlist": "192.0.2.0/24,198.51.100.0/24", "tags": [],
+        "cidrlist": "192.0.2.0/24,198.51.100.0/24", "tags": [], "hits": 0,
     }  # fmt: skip
     traffic = Traffic("tcp", 80, 90, sources=("192.0.2.0/24", "198.51.100.0/24"))
     assert held(cloud) == (PolicyRule(item["id"], "ingress", traffic),)
@@ -133,6 +135,23 @@ def test_an_item_from_add_to_deleting(api, tier):
     cloud.settle()
     assert [rule.id for rule in held(cloud)] == [out]
     assert numbers(api, user, acl) == [(8, out)]
+
+
+def test_hosts_tell_what_items_have_decided_and_only_of_tiers_that_they_hold(api, factory, tier):
+    cloud, user, vpc, acl = tier
+    item = create(api, cloud, user, acl, startport=80)
+    other = factory(NetworkAclItem, list_id=factory(NetworkAclList, vpc_id=vpc.id).id)
+    (holder,) = [runner for runner in cloud.runners.values() if runner.host.switch and runner.host.hypervisor.domains()]
+    holder.host.switch.hits = {item: 5}
+    (told,) = holder.host.inventory().rule_hits
+    assert told == RuleHits(item, 5)
+    for counted, shown in ((told.packets, 5), (12, 12), (12, 12), (3, 15)):  # the last after a restart of the switch
+        with db.transaction(factory.engine) as session:
+            acl_hits.note(session, holder.agent_id, [RuleHits(item, counted), RuleHits(other.id, 9)])
+        assert api("listNetworkACLs", user, id=item)["networkacl"][0]["hits"] == shown
+    assert factory.first(NetworkAclHits, item_id=item).packets == 15
+    with db.transaction(factory.engine) as session:
+        assert acl_hits.hits_of(session, [other.id]) == {}
 
 
 def test_an_item_for_the_list_of_a_tier(api, factory, tier):
@@ -231,6 +250,35 @@ def test_a_tier_is_given_another_list(api, factory, tier):
         api("replaceNetworkACLList", user, aclid=acl.id, networkid=cloud.network_id)
     with pytest.raises(Refused, match=r"431 .*missing parameter networkid"):
         api("replaceNetworkACLList", user, aclid=acl.id)
+
+
+def test_a_new_tier_denies_all_or_has_the_list_it_is_given(api, factory, tier):
+    cloud, user, _, _ = tier
+    offering = factory.first(VpcOffering, name="Default VPC offering")
+    for_tiers = factory.first(NetworkOffering, name="DefaultIsolatedNetworkOfferingForVpcNetworks").id
+    plain = factory.first(NetworkOffering, name="DefaultIsolatedNetworkOfferingWithSourceNatService").id
+    vpc = run(api, cloud, user, "createVPC", name="v", displaytext="v", zoneid=cloud.zone_id, cidr="10.2.0.0/16",
+              vpcofferingid=offering.id)["vpc"]  # fmt: skip
+    mine = run(api, cloud, user, "createNetworkACLList", name="mine", vpcid=vpc["id"])["networkacllist"]["id"]
+
+    def made(number, offering=for_tiers, vpcid=vpc["id"], **given):
+        place = {"gateway": f"10.2.{number}.1", "netmask": "255.255.255.0"}
+        return api("createNetwork", user, name=f"t{number}", zoneid=cloud.zone_id, networkofferingid=offering,
+                   **({"vpcid": vpcid} if vpcid else {}), **place, **given)["network"]  # fmt: skip
+
+    first, second = made(1), made(2, aclid=mine)
+    assert (first["aclid"], first["aclname"], second["aclname"]) == (DEFAULT_DENY, "default_deny", "mine")
+    foreign = factory(NetworkAclList, account_id=cloud.account_id, vpc_id=factory(Vpc).id, name="foreign")
+    with pytest.raises(Refused, match=r"431 The ACL list foreign is not one of VPC v"):
+        made(3, aclid=foreign.id)
+    with pytest.raises(Refused, match=r"431 An aclid is for tiers of VPCs"):
+        made(3, offering=plain, vpcid=None, aclid=mine)
+    with pytest.raises(Refused, match=r"431 The network ACL mine cannot be removed: the tiers t2 have it"):
+        api("deleteNetworkACLList", user, id=mine)
+    for made_one in (first, second):
+        run(api, cloud, user, "deleteNetwork", id=made_one["id"])
+    run(api, cloud, user, "deleteVPC", id=vpc["id"])
+    assert factory.first(NetworkAclList, id=mine).removed is not None
 
 
 def test_others_see_and_change_nothing_of_it(api, factory, tier):
