@@ -27,6 +27,7 @@ TAGGED: dict[str, type[Any]] = {
     "SSHKeyPair": m.SshKeyPair, "Project": m.Project, "FirewallRule": m.FirewallRule,
     "PortForwardingRule": m.PortForwardingRule, "NetworkACL": m.NetworkAclItem, "NetworkACLList": m.NetworkAclList,
     "SecurityGroup": m.SecurityGroup, "SecurityGroupRule": m.SecurityGroupRule,
+    "Vpc": m.Vpc,
 }  # fmt: skip
 _TYPES = {name.lower(): name for name in TAGGED} | {"virtualmachine": "UserVm", "vm": "UserVm", "instance": "UserVm"}
 
