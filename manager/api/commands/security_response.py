@@ -14,6 +14,11 @@ from manager.api.response import Int, Many, Response, Shown, Str
 from manager.api.rows import owners_of, tags_of
 from manager.models import Account, SecurityGroup, SecurityGroupRule, SecurityMember, Vm
 
+ORDER = (
+    SecurityGroupRule.protocol, SecurityGroupRule.first_port, SecurityGroupRule.cidr, SecurityGroupRule.id
+)  # fmt: skip
+"""Of the rules of a group, which are all allowed alike."""
+
 
 class GroupOfVmResponse(Response):
     id = Str("the group's id")
@@ -56,7 +61,7 @@ class SecurityGroupResponse(Response):
     def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
         wanted = SecurityGroupRule.group_id.in_([row.id for row in rows])
         query = select(SecurityGroupRule).where(wanted, SecurityGroupRule.removed.is_(None))
-        rules = call.session.scalars(query.order_by(SecurityGroupRule.created, SecurityGroupRule.id)).all()
+        rules = call.session.scalars(query.order_by(*ORDER)).all()
         return shown_groups(call, rows, rules)
 
 
@@ -69,7 +74,7 @@ class AuthorizedResponse(SecurityGroupResponse):
     @classmethod
     def render(cls, call: Call, rows: Sequence[Any]) -> list[Shown]:
         query = select(SecurityGroupRule).where(SecurityGroupRule.batch.in_([row.batch for row in rows]))
-        rules = call.session.scalars(query.order_by(SecurityGroupRule.created, SecurityGroupRule.id)).all()
+        rules = call.session.scalars(query.order_by(*ORDER)).all()
         groups = select(SecurityGroup).where(SecurityGroup.id.in_([row.group_id for row in rows]))
         found = {group.id: group for group in call.session.scalars(groups)}
         whole = dict(zip(found, shown_groups(call, list(found.values()), rules), strict=True))

@@ -126,9 +126,9 @@ class VmResponse(MoreOfVmResponse):
         nics = for_vms(call, [row.id for row in rows]) if parts & {"all", "nics"} else {}
         tags = tags_of(call, rows)
         groups = affinity_groups_of(call, [row.id for row in rows]) if parts & {"all", "affgrp"} else {}
-        shown = [_describe(row, nics.get(row.id, []), tags[row.id], groups.get(row.id, [])) for row in rows]
         guards = security_groups_of(call, [row.id for row in rows]) if parts & {"all", "secgrp"} else {}
-        shown = [entry | {"securitygroup": guards.get(entry["id"], [])} for entry in shown]
+        both = [{"securitygroup": guards.get(row.id, []), "affinitygroup": groups.get(row.id, [])} for row in rows]
+        shown = [_describe(row, nics.get(row.id, []), tags[row.id], held) for row, held in zip(rows, both, strict=True)]
         if "all" not in parts:
             _leave_out(shown, parts)
         summed = call.parameters.get("accumulate")
@@ -204,7 +204,7 @@ def described(*, user_data: bool = False, figures: bool = False) -> Select[Any]:
     return with_figures(query) if figures else query
 
 
-def _describe(row: Any, nics: list[Shown], tags: list[Shown], groups: list[Shown]) -> Shown:
+def _describe(row: Any, nics: list[Shown], tags: list[Shown], groups: Shown) -> Shown:
     return {
         "id": row.id,
         "name": row.name,
@@ -251,7 +251,7 @@ def _describe(row: Any, nics: list[Shown], tags: list[Shown], groups: list[Shown
         "displayvm": row.display,
         "isdynamicallyscalable": row.dynamically_scalable,
         "nic": nics,
-        "affinitygroup": groups,
+        **groups,
         "tags": tags,
         "jobid": row.job_id,
         "jobstatus": 0 if row.job_id else None,

@@ -91,7 +91,7 @@ BARE = (
 )  # fmt: skip
 MAPS: dict[str, tuple[str, ...]] = {
     "iptonetworklist": ("networkid",), "accountdetails": (), "details": (), "rules": (), "serviceproviderlist": (),
-    "servicecapabilitylist": (),
+    "servicecapabilitylist": (), "usersecuritygrouplist": (),
     "parameters": (), "serviceofferingdetails": (), "tags": (), "userdatadetails": (),
 }  # fmt: skip
 """By name of a parameter: which keys of its maps hold identifiers."""
