@@ -122,7 +122,8 @@ def test_filters(api, tenant, factory):
 def test_supported_services(api, tenant):
     found = api("listSupportedNetworkServices", tenant)["networkservice"]
     assert [one["name"] for one in found] == [
-        "Dhcp", "Dns", "Firewall", "NetworkACL", "PortForwarding", "SecurityGroup", "SourceNat", "StaticNat", "UserData",
+        "Dhcp", "Dns", "Firewall", "NetworkACL", "PortForwarding", "SecurityGroup", "SourceNat", "StaticNat",
+        "UserData",
     ]  # fmt: skip
     assert found[0]["provider"] == [{"name": "VirtualRouter"}, {"name": "VpcVirtualRouter"}]
     assert api("listSupportedNetworkServices", service="dhcp", provider="virtualrouter")["count"] == 1
