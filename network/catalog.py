@@ -40,12 +40,13 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
             "StaticNat": {},
             "UserData": {},
+            "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "removeaccessvpn"},
         },
     ),
 }
 
 
-NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat")
+NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat", "Vpn")
 """Services of public addresses: the provider has a public side by SourceNat alone."""
 
 

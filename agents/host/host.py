@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, NicTraffic, VmSpec
+import structlog
+
+from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, NicTraffic, TunnelFacts, VmSpec
 from agents.journal import Journal
+from network.errors import NetworkError
 from network.names import tap_name
 from network.types import NetworkView, RouterSpec
 from storage.images import open_store
@@ -18,6 +21,7 @@ from storage.images.directory import DirectorySettings
 from storage.primary import open_pool
 from storage.types import ImageStoreSpec, PoolSpec
 
+log = structlog.get_logger()
 VIEW = "network"
 ROUTER = "router"
 VM = "vm"
@@ -76,6 +80,15 @@ class Host:
         for router in self.journal.wanted(ROUTER, RouterSpec):
             self.routers.apply(router)
         self.switch.apply(self.views())
+
+    def keep_tunnels(self) -> None:
+        """Begin again what routers have given up, such as after a refusal by the other site."""
+        for router in self.journal.wanted(ROUTER, RouterSpec):
+            if router.vpn is not None:
+                try:
+                    self.routers.keep_tunnels(router.id)
+                except NetworkError as error:
+                    log.warning("tunnels are not kept", router=router.id, error=str(error))
 
     def resume(self) -> None:
         """After a restart of the agent or of the switch alone: plugs, routers and flows as the journal wants them."""
@@ -140,7 +153,13 @@ class Host:
             flow_drift=tuple(self.switch.drift(here)),
             traffic=_traffic(counted.taps, ports),
             guests=counted.guests,
+            tunnels=tuple(self._tunnels()),
         )
+
+    def _tunnels(self) -> Iterator[TunnelFacts]:
+        for router in self.journal.wanted(ROUTER, RouterSpec):
+            if router.vpn is not None:
+                yield from (TunnelFacts(key, state) for key, state in self.routers.tunnels(router.id).items())
 
     def inventory_of_images(self) -> tuple[str, ...]:
         stores = self.journal.wanted(STORE, ImageStoreSpec)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
+from network.elements import vpn_rules
 from network.errors import InvalidViewError
 from network.types import Forwarding, Opening, RouterSpec, Traffic
 
@@ -43,6 +44,7 @@ def check_rules(spec: RouterSpec) -> None:
             _check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
+        vpn_rules.check_vpn(spec)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
 
@@ -72,17 +74,21 @@ def _check_range(what: str, most: int, *values: int | None) -> None:
         raise ValueError(f"the {what} {'-'.join(map(str, numbers))}")
 
 
-def nft_rules(spec: RouterSpec) -> str:
-    """One file that replaces all rules at once. Nothing that comes from outside is let in but answers and openings."""
+def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
+    """One file that replaces all rules at once. Nothing that comes from outside is let in but answers and openings.
+
+    With `kernel_esp` the kernel encrypts, and what goes by a VPN has no device of its own.
+    """
     return NFT.format(
         guest=GUEST_DEVICE,
-        answers=_lines(_answers(spec)),
+        answers=_lines(chain(_answers(spec), vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp))),
+        by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         leave=_lines(_leaving(spec)),
         outward=_lines(_outward(spec)),
         published=_lines(_published(spec)),
         opened=_lines(_opened(spec)),
         arriving=_lines(_arriving(spec)),
-        translated=_lines(_translated(spec)),
+        translated=_lines(chain(vpn_rules.kept(spec.vpn), _translated(spec))),
     )
 
 
@@ -221,7 +227,7 @@ table inet pileus {{
     type filter hook forward priority filter; policy drop;
     ct state invalid drop
     ip daddr 169.254.0.0/16 drop
-    ct state related accept
+{by_vpn}    ct state related accept
     ct direction reply accept
     ct status dnat goto published
 {leave}  }}

@@ -18,12 +18,14 @@ from network import links
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
+from network.elements.ipsec import Ipsec, has_kernel_esp
 from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_rules import GUEST_DEVICE, PUBLIC_DEVICE, nft_rules
 from network.errors import CommandFailedError, NetworkError
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
 from network.types import RouterSpec
+from network.vpn import TunnelState
 
 SYSCTLS = (
     "net.ipv4.ip_forward=1",
@@ -71,14 +73,16 @@ class VirtualRouter:
             self._ensure_guest_leg(spec, namespace)
             _ensure_public_leg(spec, namespace)
             run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
-            run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=nft_rules(spec))
+            rules = nft_rules(spec, kernel_esp=spec.vpn is not None and has_kernel_esp())
+            run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=rules)
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
+            self._ipsec(spec.id).ensure(spec.vpn)
 
     def remove(self, router_id: str) -> None:
         with self._locked(router_id):
             home, namespace = self._home(router_id), router_namespace(router_id)
-            for daemon in (_dnsmasq(router_id, home), _metadata(router_id, home, "")):
+            for daemon in (_dnsmasq(router_id, home), _metadata(router_id, home, ""), self._ipsec(router_id)):
                 daemon.end()
             if (home / "spec.json").exists():
                 self._ports.unplug(json.loads((home / "spec.json").read_text())["nic"])
@@ -103,7 +107,18 @@ class VirtualRouter:
             return "degraded"
         daemons = (_dnsmasq(router_id, home), _metadata(router_id, home, held["gateway"]))
         whole = GUEST_DEVICE in devices and all(daemon.is_running() for daemon in daemons)
+        whole = whole and self._ipsec(router_id).is_whole()
         return "running" if whole else "degraded"
+
+    def keep_tunnels(self, router_id: str) -> None:
+        with self._locked(router_id):
+            self._ipsec(router_id).keep()
+
+    def tunnels(self, router_id: str) -> dict[str, TunnelState]:
+        return self._ipsec(router_id).states()
+
+    def _ipsec(self, router_id: str) -> Ipsec:
+        return Ipsec(router_namespace(router_id), self._home(router_id) / "ipsec")
 
     def _home(self, router_id: str) -> Path:
         return self._routers / router_namespace(router_id)
