@@ -24,6 +24,8 @@ from manager.models import (
     TemplateShare,
     UserData,
     Vm,
+    VpnCustomerGateway,
+    VpnUser,
     Webhook,
     WebhookDelivery,
     WorkflowRow,
@@ -132,7 +134,9 @@ WAYS = (
 )
 """The kinds of things that end with their account by a workflow each, in this order."""
 
-ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook)
+ROWS: tuple[type[Any], ...] = (
+    SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook, VpnUser, VpnCustomerGateway,
+)  # fmt: skip
 """The kinds of things that are nothing but their row, which is removed with the account."""
 
 FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink, ActionRun)

@@ -48,20 +48,25 @@ def carry(run: Run) -> Outcome:
 
     :raises StepFailed: the carrier that had it was not answered well
     """
-    network = _locked(run.session, run.arguments["network_id"])
-    revision = run.arguments["revision"]
+    return carried(run, run.arguments["network_id"], run.arguments["revision"])
+
+
+def carried(run: Run, network_id: str, revision: int) -> Outcome:
+    """As `carry`, for a job that concerns several networks."""
+    network = _locked(run.session, network_id)
     if network.rules_applied >= revision:
         return None
-    waited_for = run.recall("carrier")
+    known = run.recall(f"carrier:{network_id}") or {}
+    waited_for = known.get("id")
     if waited_for is not None:
         row = run.session.get_one(WorkflowRow, waited_for)
-        had_mine = run.recall("started") or row.memory.get("revision", 0) >= revision
+        had_mine = known["started"] or row.memory.get("revision", 0) >= revision
         if row.status not in ("running", "done") and had_mine:
             raise StepFailed(f"The router of network {network.name} was not told: {row.error}", row.error_code)
     query = select(WorkflowRow).filter_by(holds=carry_rules.holds(network.id))
     open_one = run.session.scalar(query)
     carrier = open_one or carry_rules.start(run.session, network)
-    run.note(carrier=carrier.id, started=open_one is None)
+    run.note(**{f"carrier:{network_id}": {"id": carrier.id, "started": open_one is None}})
     return Await(carrier.id)
 
 
