@@ -198,7 +198,7 @@ def _make_so(session: Any, wanted: Wanted) -> None:
     _load_pools(session, wanted)
     for name in sorted(wanted.conns.keys() - fitting):
         session.load_conn({name: wanted.conns[name]})
-    _terminate(session, [sa for _, sa in _associations(session) if _text(sa.get("remote-eap-id")) in cut])
+    _terminate(session, [sa for _, sa in _associations(session) if _person(sa) in cut])
     _begin(session, wanted, fitting)
 
 
@@ -244,6 +244,11 @@ def _terminate(session: Any, associations: Iterable[dict[str, Any]]) -> None:
 
 def _associations(session: Any) -> list[tuple[str, dict[str, Any]]]:
     return [pair for answer in session.list_sas() for pair in answer.items()]
+
+
+def _person(association: dict[str, Any]) -> str:
+    """charon tells the name that was proved by a password only where it is not the name of the connection's end."""
+    return _text(association.get("remote-eap-id", association.get("remote-id", b"")))
 
 
 def _state_of(children: int, associations: list[dict[str, Any]]) -> TunnelState:
