@@ -88,7 +88,7 @@ class VmSpec:
 class ApplyNetwork(Command):
     """Make the host's part of one tenant network as `view` says, and run its router here if `router` is given.
 
-    None takes any router of the network off this host.
+    None takes any router of the network alone off this host; that of a VPC goes by ApplyRouter.
     """
 
     name: ClassVar[str] = "network.apply"
@@ -100,6 +100,21 @@ class ApplyNetwork(Command):
     @property
     def subject(self) -> str:
         return f"network:{self.view.id}"
+
+
+@dataclass(frozen=True)
+class ApplyRouter(Command):
+    """Run the router of a VPC here as `router` says, or no more when that is None. Views are told by ApplyNetwork."""
+
+    name: ClassVar[str] = "router.apply"
+    timeout: ClassVar[int] = 60
+    whole: ClassVar[bool] = True
+    router_id: str
+    router: RouterSpec | None = None
+
+    @property
+    def subject(self) -> str:
+        return f"router:{self.router_id}"
 
 
 @dataclass(frozen=True)

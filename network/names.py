@@ -8,6 +8,7 @@ from uuid import UUID
 RANDOM_UUID = 4
 TAP_PREFIX = "pt-"
 ROUTER_GUEST_PREFIX = "pr-"
+TIER_PREFIX = "tr-"
 ROUTER_PUBLIC_PREFIX = "pp-"
 TUNNEL_PREFIX = "pg-"
 NAMESPACE_PREFIX = "vr-"
@@ -39,9 +40,14 @@ def router_namespace(router_id: str) -> str:
     return NAMESPACE_PREFIX + digits(router_id, 12)
 
 
-def router_guest_device(router_id: str) -> str:
-    """The end of the router's guest veth that is a port of the switch."""
-    return ROUTER_GUEST_PREFIX + digits(router_id, 12)
+def router_guest_device(nic_id: str) -> str:
+    """The end of a router's guest veth that is a port of the switch; each leg has one, by its NIC."""
+    return ROUTER_GUEST_PREFIX + digits(nic_id, 12)
+
+
+def tier_device(nic_id: str) -> str:
+    """The other end of such a veth, in the namespace of a router with several legs."""
+    return TIER_PREFIX + digits(nic_id, 12)
 
 
 def router_public_device(router_id: str) -> str:

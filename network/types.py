@@ -177,28 +177,43 @@ class StaticNat:
 
 
 @dataclass(frozen=True, slots=True)
-class RouterSpec:
-    """The whole wanted state of one virtual router; replaces every older one. `nameservers` are its upstreams.
+class GuestLeg:
+    """A router's interface in one tenant network, and what it does for the guests there.
 
-    `addresses` are the public addresses that it has besides that of `public`. Guests may reach all that is outside
-    but `egress` when `egress_open`, else nothing but that.
+    `nameservers` are the upstreams of those guests' names. Guests may reach all that is outside but `egress` when
+    `egress_open`, else nothing but that. Nobody opens a connection through the router to guests of a `closed` leg.
     """
 
-    id: str
     network_id: str
-    generation: int
     nic: NicView
     cidr: str
     mtu: int
     domain: str
-    public: PublicLeg | None = None
     leases: tuple[Lease, ...] = ()
     nameservers: tuple[str, ...] = ()
+    egress: tuple[Traffic, ...] = ()
+    egress_open: bool = True
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSpec:
+    """The whole wanted state of one virtual router; replaces every older one.
+
+    That of an isolated network has one leg. That of a VPC has `vpc_id` and a leg for each tier, of which there may be
+    none; `inside` is the range of the VPC, which is never outside. Guests of legs that are not closed reach one
+    another through it. `addresses` are the public addresses that it has besides that of `public`.
+    """
+
+    id: str
+    generation: int
+    legs: tuple[GuestLeg, ...] = ()
+    vpc_id: str = ""
+    inside: str = ""
+    public: PublicLeg | None = None
     redundant_state: str = ""
     addresses: tuple[str, ...] = ()
     openings: tuple[Opening, ...] = ()
     forwardings: tuple[Forwarding, ...] = ()
     static_nats: tuple[StaticNat, ...] = ()
-    egress: tuple[Traffic, ...] = ()
-    egress_open: bool = True
     vpn: Vpn | None = None

@@ -11,7 +11,16 @@ from typing import Any
 
 import structlog
 
-from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, NicTraffic, TunnelFacts, VmSpec
+from agents.contract import (
+    ApplyNetwork,
+    ApplyRouter,
+    HostFacts,
+    HostInventory,
+    NetworkFacts,
+    NicTraffic,
+    TunnelFacts,
+    VmSpec,
+)
 from agents.journal import Journal
 from network.errors import NetworkError
 from network.names import tap_name
@@ -68,12 +77,23 @@ class Host:
             if not self.journal.want(VIEW, view.id, view.generation, view):
                 continue
             for router in self.journal.wanted(ROUTER, RouterSpec):
-                if router.network_id == view.id and (command.router is None or command.router.id != router.id):
-                    self.routers.remove(router.id)  # first: what the journal has forgotten nobody would remove
-                    self.journal.drop(ROUTER, router.id)
+                if _is_alone_in(router, view.id) and (command.router is None or command.router.id != router.id):
+                    self._end_router(router.id)
             if command.router is not None:
-                self.journal.want(ROUTER, command.router.id, view.generation, command.router)
+                self.journal.want(ROUTER, command.router.id, command.router.generation, command.router)
         self.make_so()
+
+    def hold_router(self, command: ApplyRouter) -> None:
+        """Take a newer router of a VPC, or end it."""
+        if command.router is None:
+            self._end_router(command.router_id)
+        else:
+            self.journal.want(ROUTER, command.router_id, command.router.generation, command.router)
+        self.make_so()
+
+    def _end_router(self, router_id: str) -> None:
+        self.routers.remove(router_id)  # first: what the journal has forgotten nobody would remove
+        self.journal.drop(ROUTER, router_id)
 
     def make_so(self) -> None:
         """Bring routers and flows to the wanted state of the journal."""
@@ -193,6 +213,11 @@ class Host:
             disk_total=disk.total,
             disk_used=disk.used,
         )
+
+
+def _is_alone_in(router: RouterSpec, network_id: str) -> bool:
+    """Whether it is the network's own router, and no VPC's."""
+    return not router.vpc_id and any(leg.network_id == network_id for leg in router.legs)
 
 
 def _traffic(counted: dict[str, tuple[int, int]], nic_ids: Iterable[str]) -> tuple[NicTraffic, ...]:

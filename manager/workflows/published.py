@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from sqlalchemy import select
@@ -32,25 +33,55 @@ def published(session: Session, network: Network, guests: set[tuple[str | None, 
         return {}
     held = session.scalars(select(PublicAddress).filter_by(network_id=network.id, releasing=False)).all()
     at: dict[str | None, str] = {row.id: row.address for row in held}
-    rules = _rules(session, network, at)
-    leading = [rule for rule in rules if (rule.vm_id, rule.guest_address) in guests]
+    rules = _rules(session, [network.id], at)
     return {
-        "addresses": tuple(sorted(row.address for row in held if not row.source_nat)),
+        "addresses": _further(held),
         "openings": tuple(Opening(at[r.address_id], _traffic(r)) for r in rules if isinstance(r, FirewallRule)),
-        "forwardings": tuple(_forwarding(r, at[r.address_id]) for r in leading if isinstance(r, PortForwardingRule)),
-        "static_nats": tuple(
-            StaticNat(at[r.address_id], str(r.guest_address)) for r in leading if isinstance(r, StaticNatRule)
-        ),
+        **_leading(rules, at, guests),
         "egress": tuple(_traffic(r) for r in rules if isinstance(r, EgressRule)),
         "vpn": vpn_of(session, network),
     }
 
 
-def _rules(session: Session, network: Network, at: dict[str | None, str]) -> list[NetworkRule]:
-    """The wanted rules of the network as a whole and of its addresses, but for one that is being taken back."""
+def published_by_vpc(
+    session: Session, vpc_id: str, tiers: Sequence[str], guests: set[tuple[str | None, str]]
+) -> dict[str, Any]:
+    """As `published`, of a VPC with these tiers: what a rule leads in is open, and held to the ACL list of its tier."""
+    query = select(PublicAddress).where(
+        PublicAddress.vpc_id == vpc_id, PublicAddress.network_id.is_not(None), PublicAddress.releasing.is_(False)
+    )
+    held = session.scalars(query.execution_options(populate_existing=True)).all()
+    at: dict[str | None, str] = {row.id: row.address for row in held}
+    found = _leading(_rules(session, tiers, at), at, guests)
+    openings = [Opening(one.address, Traffic("all")) for one in found["static_nats"]]
+    openings += [
+        Opening(one.address, Traffic(one.protocol, one.first_port, one.last_port, sources=one.sources))
+        for one in found["forwardings"]
+    ]
+    return {"addresses": _further(held), "openings": tuple(openings), **found}
+
+
+def _further(held: Sequence[PublicAddress]) -> tuple[str, ...]:
+    return tuple(sorted(row.address for row in held if not row.source_nat))
+
+
+def _leading(
+    rules: Sequence[NetworkRule], at: dict[str | None, str], guests: set[tuple[str | None, str]]
+) -> dict[str, tuple[Any, ...]]:
+    leading = [rule for rule in rules if (rule.vm_id, rule.guest_address) in guests]
+    return {
+        "forwardings": tuple(_forwarding(r, at[r.address_id]) for r in leading if isinstance(r, PortForwardingRule)),
+        "static_nats": tuple(
+            StaticNat(at[r.address_id], str(r.guest_address)) for r in leading if isinstance(r, StaticNatRule)
+        ),
+    }
+
+
+def _rules(session: Session, networks: Sequence[str], at: dict[str | None, str]) -> list[NetworkRule]:
+    """The wanted rules of the networks as a whole and of their addresses, but for one that is being taken back."""
     query = (
         select(NetworkRule)
-        .where(NetworkRule.network_id == network.id, NetworkRule.removed.is_(None), NetworkRule.state.in_(WANTED))
+        .where(NetworkRule.network_id.in_(networks), NetworkRule.removed.is_(None), NetworkRule.state.in_(WANTED))
         .order_by(NetworkRule.id)
         .execution_options(populate_existing=True)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,17 +20,15 @@ from manager.models import (
     NicAddress,
     PublicAddress,
     Router,
-    ServiceOffering,
     TrafficType,
     VlanIpRange,
-    Vm,
     Zone,
 )
 from manager.workflows.engine import Ask
 from manager.workflows.published import published
-from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, PublicLeg, RouterSpec
-
-PUBLIC_BRIDGE = "br-public"
+from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
+from manager.workflows.vpc_view import nics_query, vpc_router
+from network.types import GUEST, ROUTER, NetworkView, NicView, Peer, RouterSpec
 
 
 @dataclass(frozen=True)
@@ -75,16 +72,28 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     )  # fmt: skip
     here = {nic.host_id for nic in nics}
     guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
-    router = _router_spec(facts, rows, nics, published(session, facts.Network, guests))
+    if facts.Network.vpc_id is not None:
+        router, at = _of_vpc(session, facts.Network.vpc_id)
+    else:
+        router, at = _own(_router_spec(facts, rows, nics, published(session, facts.Network, guests)))
     commands = {}
     for host_id in places:
-        if of_router and (router is None or router.nic.host_id != host_id):
+        if of_router and host_id != at:
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
         view = _view(facts, nics if host_id in here else (), peers)
-        mine = router if router is not None and router.nic.host_id == host_id else None
-        commands[host_id] = ApplyNetwork(view, mine)
+        commands[host_id] = ApplyNetwork(view, router if host_id == at else None)
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
+
+
+def _of_vpc(session: Session, vpc_id: str) -> tuple[RouterSpec | None, str | None]:
+    """The router of the tier's VPC, and its host."""
+    found = vpc_router(session, vpc_id)
+    return (found.spec, found.host_id) if found is not None else (None, None)
+
+
+def _own(spec: RouterSpec | None) -> tuple[RouterSpec | None, str | None]:
+    return (spec, spec.legs[0].nic.host_id) if spec is not None else (None, None)
 
 
 def _rate(facts: Any, nic: Nic, row: Any) -> int:
@@ -147,20 +156,7 @@ def _nics(session: Session, network_id: str) -> Sequence[Any]:
 
 @cache
 def _nics_query() -> Executable:
-    columns = (
-        Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
-        Vm.user_data_details, ServiceOffering.name.label("offering"), ServiceOffering.network_rate,
-        Host.agent_id, Host.underlay_address,
-    )  # fmt: skip
-    return (
-        select(Nic, *columns)
-        .outerjoin(Vm, Vm.id == Nic.vm_id)
-        .outerjoin(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
-        .outerjoin(Host, Host.id == Nic.host_id)
-        .where(Nic.network_id == bindparam("network_id"))
-        .order_by(Nic.id)
-        .execution_options(populate_existing=True)
-    )
+    return nics_query().where(Nic.network_id == bindparam("network_id"))
 
 
 def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> NetworkView:
@@ -175,8 +171,8 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> Net
         nics=nics,
         peers=peers,
         broadcast=facts.broadcast,
-        # A router knows the exceptions, so it is the one to stop what may not leave.
-        egress_open=facts.egress_default or facts.Router is not None,
+        # A router knows the exceptions, so it is the one to stop what may not leave; in a tier, its ACL list.
+        egress_open=facts.egress_default or facts.Router is not None or network.vpc_id is not None,
     )
 
 
@@ -187,50 +183,8 @@ def _router_spec(
     nic = next((nic for nic in nics if nic.role == ROUTER), None)
     if router is None or nic is None:
         return None
-    return RouterSpec(
-        id=router.id,
-        network_id=network.id,
-        generation=network.generation,
-        nic=nic,
-        cidr=network.cidr,
-        mtu=network.mtu,
-        domain=network.network_domain,
-        public=_public_leg(facts),
-        leases=tuple(_lease(nic, row, zone.name) for nic, row in rows if nic.vm_id and nic.host_id),
-        nameservers=resolvers_of(network, zone),
-        egress_open=facts.egress_default,
-        **rules,
-    )
-
-
-def resolvers_of(network: Network, zone: Zone) -> tuple[str, ...]:
-    """The name servers that the network's router asks: its own ones, else the zone's."""
-    own = (network.dns1, network.dns2) if network.dns1 else (zone.dns1, zone.dns2)
-    return tuple(server for server in own if server)
-
-
-def _public_leg(facts: Any) -> PublicLeg | None:
-    address, span = facts.PublicAddress, facts.VlanIpRange
-    if address is None:
-        return None
-    prefix = ipaddress.IPv4Network(f"{span.gateway}/{span.netmask}", strict=False).prefixlen
-    bridge, mtu = facts.kvm_label or PUBLIC_BRIDGE, facts.Network.public_mtu
-    return PublicLeg(address.address, prefix, span.gateway, address.mac, bridge, mtu)
-
-
-def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
-    return Lease(
-        nic_id=nic.id,
-        vm_id=row.id,
-        mac=nic.mac,
-        address=nic.address,
-        hostname=row.name,
-        instance_name=row.instance_name,
-        service_offering=row.offering,
-        zone_name=zone_name,
-        public_keys=row.public_keys,
-        user_data=row.user_data,
-        password=row.password or "",
-        leads_out=nic.is_default,
-        metadata=row.user_data_details or {},
-    )
+    rules = dict(rules)
+    leg = guest_leg(network, nic, rows, zone, nameservers=resolvers_of(network, zone), egress=rules.pop("egress", ()),
+                    egress_open=facts.egress_default)  # fmt: skip
+    public = public_leg(facts.PublicAddress, facts.VlanIpRange, facts.kvm_label, network.public_mtu)
+    return RouterSpec(id=router.id, generation=network.generation, legs=(leg,), public=public, **rules)

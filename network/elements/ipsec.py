@@ -247,7 +247,7 @@ def _associations(session: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _person(association: dict[str, Any]) -> str:
-    """charon tells the name that was proved by a password only where it is not the name of the connection's end."""
+    """Who has proved a password; charon names that only where it is not the name of the connection's end."""
     return _text(association.get("remote-eap-id", association.get("remote-id", b"")))
 
 

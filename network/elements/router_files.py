@@ -6,13 +6,14 @@ import base64
 import dataclasses
 import json
 import re
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from network.elements.router_rules import GUEST_DEVICE, check_rules
+from network.elements.router_rules import check_rules, device_of
 from network.errors import InvalidViewError
-from network.types import Lease, RouterSpec
+from network.types import GuestLeg, Lease, RouterSpec
 
 METADATA_ADDRESS = "169.254.169.254"
 LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -33,26 +34,47 @@ def check_spec(spec: RouterSpec) -> None:
     :raises InvalidViewError: names the router and the value
     """
     _check_text(spec.id, dataclasses.asdict(spec))
-    wanted = [(DOMAIN, spec.domain), (MAC, spec.nic.mac)]
-    wanted += [pair for lease in spec.leases for pair in ((HOSTNAME, lease.hostname), (MAC, lease.mac))]
+    wanted = [pair for leg in spec.legs for pair in ((DOMAIN, leg.domain), (MAC, leg.nic.mac))]
+    wanted += [pair for lease in leases_of(spec) for pair in ((HOSTNAME, lease.hostname), (MAC, lease.mac))]
     if spec.public is not None:
         wanted += [(MAC, spec.public.mac), (DEVICE, spec.public.bridge)]
     for pattern, value in wanted:
         if not pattern.fullmatch(value):
             raise InvalidViewError(f"Router {spec.id} has a malformed name or MAC address: {value!r}.")
     try:
-        network = IPv4Network(spec.cidr)
-        inside = [IPv4Address(spec.nic.address), *(IPv4Address(lease.address) for lease in spec.leases)]
+        if spec.inside:
+            IPv4Network(spec.inside)
         outside = [spec.public.address, spec.public.gateway] if spec.public is not None else []
-        for text in (*outside, *spec.nameservers):
+        for text in (*outside, *nameservers_of(spec)):
             IPv4Address(text)
-        for lease in spec.leases:
+        for lease in leases_of(spec):
             base64.b64decode(lease.user_data, validate=True)
+        for leg in spec.legs:
+            _check_addresses(spec, leg)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong address or user data: {error}.") from error
-    if len(set(inside)) != len(inside) or any(address not in network for address in inside):
-        raise InvalidViewError(f"The addresses of router {spec.id} are not distinct ones of {spec.cidr}.")
+    if len(spec.legs) > 1 and not spec.vpc_id:
+        raise InvalidViewError(f"Router {spec.id} has {len(spec.legs)} legs, and is none of a VPC.")
     check_rules(spec)
+
+
+def _check_addresses(spec: RouterSpec, leg: GuestLeg) -> None:
+    network = IPv4Network(leg.cidr)
+    inside = [IPv4Address(leg.nic.address), *(IPv4Address(lease.address) for lease in leg.leases)]
+    if len(set(inside)) != len(inside) or any(address not in network for address in inside):
+        raise InvalidViewError(f"The addresses of router {spec.id} are not distinct ones of {leg.cidr}.")
+    if any(other is not leg and network.overlaps(IPv4Network(other.cidr)) for other in spec.legs):
+        raise InvalidViewError(f"The legs of router {spec.id} overlap in {leg.cidr}.")
+
+
+def leases_of(spec: RouterSpec) -> list[Lease]:
+    """Those of all legs."""
+    return [lease for leg in spec.legs for lease in leg.leases]
+
+
+def nameservers_of(spec: RouterSpec) -> list[str]:
+    """The upstreams of all legs, each once."""
+    return list(dict.fromkeys(address for leg in spec.legs for address in leg.nameservers))
 
 
 def _check_text(router_id: str, value: Any, name: str = "") -> None:
@@ -70,14 +92,12 @@ def _check_text(router_id: str, value: Any, name: str = "") -> None:
 
 
 def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
-    network, gateway = IPv4Network(spec.cidr), spec.nic.address
-    # A client that takes classless routes ignores the plain router option, so the default route is in both.
-    classless = f"{METADATA_ADDRESS}/32,{gateway},0.0.0.0/0,{gateway}"
+    domains = dict.fromkeys(leg.domain for leg in spec.legs)
     lines = [
         "keep-in-foreground",
         "user=nobody",
         "group=nogroup",
-        f"interface={GUEST_DEVICE}",
+        *(f"interface={device_of(spec, leg)}" for leg in spec.legs),
         "except-interface=lo",
         "bind-interfaces",
         "no-hosts",
@@ -86,29 +106,42 @@ def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
         "quiet-dhcp",
         "domain-needed",
         "bogus-priv",
-        f"domain={spec.domain}",
-        f"local=/{spec.domain}/",
+        # Names that stand for each gateway are answered with that of the asking guest.
+        "localise-queries",
+        *(f"domain={leg.domain},{leg.cidr}" for leg in spec.legs),
+        *(f"local=/{domain}/" for domain in domains),
         "expand-hosts",
         f"addn-hosts={home}/hosts",
         f"dhcp-hostsfile={home}/dhcp-hosts",
         f"dhcp-leasefile={home}/leases",
         "dhcp-lease-max=65535",
-        f"dhcp-range={network.network_address},static,{network.netmask},{LEASE_HOURS}h",
         "dhcp-authoritative",
         "dhcp-ignore=tag:!known",
-        f"dhcp-option=tag:!{INSIDE},option:router,{gateway}",
-        f"dhcp-option=tag:{INSIDE},option:router",
-        f"dhcp-option=option:dns-server,{gateway}",
-        f"dhcp-option=option:mtu,{spec.mtu}",
-        f"dhcp-option=tag:!{INSIDE},option:classless-static-route,{classless}",
-        f"dhcp-option=tag:{INSIDE},option:classless-static-route,{METADATA_ADDRESS}/32,{gateway}",
-        *(f"server={address}" for address in spec.nameservers),
+        *(line for leg in spec.legs for line in _dhcp_of(leg, device_of(spec, leg))),
+        *(f"server={address}" for address in nameservers_of(spec)),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _dhcp_of(leg: GuestLeg, tag: str) -> list[str]:
+    """The range of the leg and what its guests are told; `tag` marks them."""
+    network, gateway = IPv4Network(leg.cidr), leg.nic.address
+    # A client that takes classless routes ignores the plain router option, so the default route is in both.
+    classless = f"{METADATA_ADDRESS}/32,{gateway},0.0.0.0/0,{gateway}"
+    outside, inside = f"tag:{tag},tag:!{INSIDE}", f"tag:{tag},tag:{INSIDE}"
+    return [
+        f"dhcp-range=set:{tag},{network.network_address},static,{network.netmask},{LEASE_HOURS}h",
+        f"dhcp-option={outside},option:router,{gateway}",
+        f"dhcp-option={inside},option:router",
+        f"dhcp-option=tag:{tag},option:dns-server,{gateway}",
+        f"dhcp-option=tag:{tag},option:mtu,{leg.mtu}",
+        f"dhcp-option={outside},option:classless-static-route,{classless}",
+        f"dhcp-option={inside},option:classless-static-route,{METADATA_ADDRESS}/32,{gateway}",
+    ]
+
+
 def dhcp_hosts(spec: RouterSpec) -> str:
-    return "".join(f"{_tagged(lease)},{lease.address},{lease.hostname}\n" for lease in _ordered(spec))
+    return "".join(f"{_tagged(lease)},{lease.address},{lease.hostname}\n" for lease in _ordered(leases_of(spec)))
 
 
 def _tagged(lease: Lease) -> str:
@@ -117,16 +150,21 @@ def _tagged(lease: Lease) -> str:
 
 def dns_hosts(spec: RouterSpec) -> str:
     """Names both ways; `data-server` is where CloudStack's guests look for their metadata."""
-    own = f"{spec.nic.address} data-server.{spec.domain} data-server\n"
-    return own + "".join(f"{e.address} {e.hostname}.{spec.domain} {e.hostname}\n" for e in _ordered(spec))
+    own = [f"{leg.nic.address} data-server.{leg.domain} data-server\n" for leg in spec.legs]
+    return "".join(own) + "".join(
+        f"{lease.address} {lease.hostname}.{leg.domain} {lease.hostname}\n"
+        for leg in spec.legs
+        for lease in _ordered(leg.leases)
+    )
 
 
 def metadata_state(spec: RouterSpec) -> str:
     """What the metadata server answers, by the address of the guest that asks."""
-    return json.dumps({lease.address: _metadata_of(spec, lease) for lease in _ordered(spec)}, indent=1)
+    found = {one.address: _metadata_of(spec, leg, one) for leg in spec.legs for one in _ordered(leg.leases)}
+    return json.dumps(found, indent=1)
 
 
-def _metadata_of(spec: RouterSpec, lease: Lease) -> dict[str, Any]:
+def _metadata_of(spec: RouterSpec, leg: GuestLeg, lease: Lease) -> dict[str, Any]:
     public = spec.public.address if spec.public is not None else ""
     return {
         "nic": lease.nic_id,
@@ -135,7 +173,7 @@ def _metadata_of(spec: RouterSpec, lease: Lease) -> dict[str, Any]:
         "meta-data": {
             **lease.metadata,
             "availability-zone": lease.zone_name,
-            "cloud-identifier": f"CloudStack-{{{spec.network_id}}}",
+            "cloud-identifier": f"CloudStack-{{{leg.network_id}}}",
             "instance-id": lease.vm_id,
             "local-hostname": lease.hostname,
             "local-ipv4": lease.address,
@@ -148,5 +186,5 @@ def _metadata_of(spec: RouterSpec, lease: Lease) -> dict[str, Any]:
     }
 
 
-def _ordered(spec: RouterSpec) -> list[Lease]:
-    return sorted(spec.leases, key=lambda lease: IPv4Address(lease.address))
+def _ordered(leases: Iterable[Lease]) -> list[Lease]:
+    return sorted(leases, key=lambda lease: IPv4Address(lease.address))

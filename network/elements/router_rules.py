@@ -13,7 +13,8 @@ from itertools import chain
 
 from network.elements import vpn_rules
 from network.errors import InvalidViewError
-from network.types import Forwarding, Opening, RouterSpec, Traffic
+from network.names import tier_device
+from network.types import Forwarding, GuestLeg, Opening, RouterSpec, Traffic
 
 GUEST_DEVICE = "eth0"
 PUBLIC_DEVICE = "eth1"
@@ -23,13 +24,18 @@ HAS_PORTS = ("tcp", "udp")
 ECHO_REQUEST = 8
 
 
+def device_of(spec: RouterSpec, leg: GuestLeg) -> str:
+    """The leg's device in the router's namespace. That of a tier stays the same while other tiers come and go."""
+    return tier_device(leg.nic.id) if spec.vpc_id else GUEST_DEVICE
+
+
 def check_rules(spec: RouterSpec) -> None:
     """Refuse what must not reach the rules, or would lead to addresses that the router does not serve.
 
     :raises InvalidViewError: names the router and the value
     """
     try:
-        guests = IPv4Network(spec.cidr)
+        guests = [IPv4Network(leg.cidr) for leg in spec.legs]
         own = {IPv4Address(address) for address in spec.addresses}
         if spec.public is not None:
             own.add(IPv4Address(spec.public.address))
@@ -37,10 +43,10 @@ def check_rules(spec: RouterSpec) -> None:
         led += [(forwarding.address, forwarding.guest) for forwarding in spec.forwardings]
         strange = [address for address, _ in led if IPv4Address(address) not in own]
         strange += [opening.address for opening in spec.openings if IPv4Address(opening.address) not in own]
-        strange += [guest for _, guest in led if IPv4Address(guest) not in guests]
+        strange += [guest for _, guest in led if not any(IPv4Address(guest) in network for network in guests)]
         if strange:
             raise ValueError(f"{strange[0]} is not one of its addresses, or no guest of it")
-        for traffic in chain(spec.egress, (opening.traffic for opening in spec.openings)):
+        for traffic in chain(*(leg.egress for leg in spec.legs), (opening.traffic for opening in spec.openings)):
             _check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
@@ -80,11 +86,14 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
     With `kernel_esp` the kernel encrypts, and what goes by a VPN has no device of its own.
     """
     return NFT.format(
-        guest=GUEST_DEVICE,
-        answers=_lines(chain(_answers(spec), vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp))),
+        answers=_lines(
+            chain(_served(spec), _answers(spec), vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp))
+        ),
+        hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
+        closed=_lines(_closed(spec)),
         by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         leave=_lines(_leaving(spec)),
-        outward=_lines(_outward(spec)),
+        outward="".join(_outward(spec, leg) for leg in spec.legs),
         published=_lines(_published(spec)),
         opened=_lines(_opened(spec)),
         arriving=_lines(_arriving(spec)),
@@ -105,18 +114,49 @@ def _answers(spec: RouterSpec) -> Iterator[str]:
             yield f"{where}icmp type echo-request accept"
 
 
+def _served(spec: RouterSpec) -> Iterator[str]:
+    """What guests ask of the router itself."""
+    for leg in spec.legs:
+        where = f'iifname "{device_of(spec, leg)}"'
+        yield f"{where} udp dport {{ 53, 67 }} accept"
+        yield f"{where} tcp dport {{ 53, 80, 8080 }} accept"
+        yield f"{where} icmp type echo-request accept"
+
+
+def _closed(spec: RouterSpec) -> Iterator[str]:
+    for leg in spec.legs:
+        if leg.closed:
+            yield f'oifname "{device_of(spec, leg)}" drop'
+
+
 def _leaving(spec: RouterSpec) -> Iterator[str]:
-    if spec.public is not None:
-        yield f'iifname "{GUEST_DEVICE}" oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} goto outward'
+    """From each leg to the others, and to the outside."""
+    for leg in spec.legs:
+        where = f'iifname "{device_of(spec, leg)}"'
+        for other in spec.legs:
+            if other is not leg and not other.closed:
+                yield f'{where} oifname "{device_of(spec, other)}" ip saddr {leg.cidr} ip daddr {other.cidr} accept'
+        if spec.public is not None:
+            beyond = f"ip daddr != {spec.inside} " if spec.inside else ""
+            out = f'oifname "{PUBLIC_DEVICE}" ip saddr {leg.cidr} {beyond}'
+            yield f"{where} {out}goto {_outward_chain(spec, leg)}"
 
 
-def _outward(spec: RouterSpec) -> Iterator[str]:
-    verdict = "drop" if spec.egress_open else "accept"
-    for traffic in sorted(spec.egress, key=repr):
-        ports = _ports(traffic, "th dport")
-        yield f"{_within('saddr', traffic.sources)}{_within('daddr', traffic.destinations)}{ports}{verdict}"
-    if spec.egress_open:
-        yield "accept"
+def _outward_chain(spec: RouterSpec, leg: GuestLeg) -> str:
+    return f"outward-{device_of(spec, leg)}"
+
+
+def _outward(spec: RouterSpec, leg: GuestLeg) -> str:
+    """A chain of its own for what leaves from the leg."""
+    verdict = "drop" if leg.egress_open else "accept"
+    lines = [
+        f"{_within('saddr', traffic.sources)}{_within('daddr', traffic.destinations)}"
+        f"{_ports(traffic, 'th dport')}{verdict}"
+        for traffic in sorted(leg.egress, key=repr)
+    ]
+    if leg.egress_open:
+        lines.append("accept")
+    return f"  chain {_outward_chain(spec, leg)} {{\n{_lines(lines)}  }}\n"
 
 
 def _published(spec: RouterSpec) -> Iterator[str]:
@@ -160,10 +200,13 @@ def _translated(spec: RouterSpec) -> Iterator[str]:
     if spec.public is None:
         return
     if spec.static_nats or spec.forwardings:
-        yield f'oifname "{GUEST_DEVICE}" ct status dnat ip saddr {spec.cidr} snat ip to {spec.nic.address}'
+        for leg in spec.legs:
+            where = f'oifname "{device_of(spec, leg)}" ct status dnat ip saddr {leg.cidr}'
+            yield f"{where} snat ip to {leg.nic.address}"
     for nat in sorted(spec.static_nats, key=repr):
         yield f'oifname "{PUBLIC_DEVICE}" ip saddr {nat.guest} snat ip to {nat.address}'
-    yield f'oifname "{PUBLIC_DEVICE}" ip saddr {spec.cidr} snat ip to {spec.public.address}'
+    for leg in spec.legs:
+        yield f'oifname "{PUBLIC_DEVICE}" ip saddr {leg.cidr} snat ip to {spec.public.address}'
 
 
 def _ordered(spec: RouterSpec) -> list[Opening]:
@@ -208,9 +251,7 @@ def _span(first: int, last: int) -> str:
 NFT = """table inet pileus
 delete table inet pileus
 table inet pileus {{
-  chain outward {{
-{outward}  }}
-  chain opened {{
+{outward}  chain opened {{
 {opened}  }}
   chain published {{
 {published}  }}
@@ -219,17 +260,14 @@ table inet pileus {{
     iif lo accept
     ct state invalid drop
     ct state established,related accept
-    iifname "{guest}" udp dport {{ 53, 67 }} accept
-    iifname "{guest}" tcp dport {{ 53, 80, 8080 }} accept
-    iifname "{guest}" icmp type echo-request accept
 {answers}  }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
     ct state invalid drop
     ip daddr 169.254.0.0/16 drop
-{by_vpn}    ct state related accept
+{hidden}    ct state related accept
     ct direction reply accept
-    ct status dnat goto published
+{closed}{by_vpn}    ct status dnat goto published
 {leave}  }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;

@@ -1,4 +1,4 @@
-"""The virtual router: a network namespace with a leg in the tenant network and one on the public network."""
+"""The virtual router: a network namespace with a leg in each of its tenant networks and one on the public network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 from network import links
 from network.elements import router_files as files
@@ -20,11 +21,11 @@ from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
 from network.elements.ipsec import Ipsec, has_kernel_esp
 from network.elements.router_files import METADATA_ADDRESS
-from network.elements.router_rules import GUEST_DEVICE, PUBLIC_DEVICE, nft_rules
+from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
 from network.errors import CommandFailedError, NetworkError
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
-from network.types import RouterSpec
+from network.types import GuestLeg, RouterSpec
 from network.vpn import TunnelState
 
 SYSCTLS = (
@@ -37,7 +38,7 @@ SYSCTLS = (
     "net.ipv4.conf.default.arp_notify=1",
     # A guest that reaches another by a public address must not be told to go there by itself.
     "net.ipv4.conf.all.send_redirects=0",
-    f"net.ipv4.conf.{GUEST_DEVICE}.send_redirects=0",
+    "net.ipv4.conf.default.send_redirects=0",
 )
 PACKAGES = Path(__file__).resolve().parents[2]
 OTHERS_MAY_PASS = 0o001
@@ -68,13 +69,22 @@ class VirtualRouter:
         with self._locked(spec.id):
             home = self._home(spec.id)
             home.mkdir(mode=0o755, exist_ok=True)
-            _write(home / "spec.json", json.dumps({"id": spec.id, "nic": spec.nic.id}))
+            nics = [leg.nic.id for leg in spec.legs]
+            before = _nics_of(home)
+            _write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted({*nics, *before})}))
             namespace = _ensure_namespace(spec.id)
-            self._ensure_guest_leg(spec, namespace)
-            _ensure_public_leg(spec, namespace)
-            run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
+            # Both before any leg: nothing is forwarded without rules, and devices take the defaults of their making.
             rules = nft_rules(spec, kernel_esp=spec.vpn is not None and has_kernel_esp())
             run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=rules)
+            run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
+            for leg in spec.legs:
+                self._ensure_guest_leg(leg, device_of(spec, leg), namespace)
+            for nic_id in sorted({*before} - {*nics}):
+                self._drop_leg(nic_id)
+            _write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted(nics)}))
+            # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
+            links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
+            _ensure_public_leg(spec, namespace)
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
             self._ipsec(spec.id).ensure(spec.vpn)
@@ -82,11 +92,11 @@ class VirtualRouter:
     def remove(self, router_id: str) -> None:
         with self._locked(router_id):
             home, namespace = self._home(router_id), router_namespace(router_id)
-            for daemon in (_dnsmasq(router_id, home), _metadata(router_id, home, ""), self._ipsec(router_id)):
+            self._ipsec(router_id).end()
+            for daemon in _daemons(router_id, home, []):
                 daemon.end()
-            if (home / "spec.json").exists():
-                self._ports.unplug(json.loads((home / "spec.json").read_text())["nic"])
-            links.remove(router_guest_device(router_id))
+            for nic_id in _nics_of(home):
+                self._drop_leg(nic_id)
             links.remove(router_public_device(router_id))
             if Path(f"/run/netns/{namespace}").exists():
                 run(["ip", "netns", "delete", namespace])
@@ -105,8 +115,9 @@ class VirtualRouter:
             devices = links.links(namespace)
         except (FileNotFoundError, ValueError, CommandFailedError):
             return "degraded"
-        daemons = (_dnsmasq(router_id, home), _metadata(router_id, home, held["gateway"]))
-        whole = GUEST_DEVICE in devices and all(daemon.is_running() for daemon in daemons)
+        served = held["served"]
+        daemons = _daemons(router_id, home, list(served.values())) if served else ()
+        whole = served.keys() <= devices.keys() and all(daemon.is_running() for daemon in daemons)
         whole = whole and self._ipsec(router_id).is_whole()
         return "running" if whole else "degraded"
 
@@ -139,33 +150,40 @@ class VirtualRouter:
                         path.unlink()
                     return
 
-    def _ensure_guest_leg(self, spec: RouterSpec, namespace: str) -> None:
-        device = router_guest_device(spec.id)
-        prefix = IPv4Network(spec.cidr).prefixlen
-        if _ensure_veth(device, GUEST_DEVICE, namespace, spec.nic.mac):
+    def _ensure_guest_leg(self, leg: GuestLeg, inner: str, namespace: str) -> None:
+        device = router_guest_device(leg.nic.id)
+        prefix = IPv4Network(leg.cidr).prefixlen
+        if _ensure_veth(device, inner, namespace, leg.nic.mac):
             links.without_checksum_offload(device)
-        links.without_checksum_offload(GUEST_DEVICE, namespace)
-        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {spec.mtu}"])
-        # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
-        links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
-        _ensure_addresses(namespace, GUEST_DEVICE, f"{spec.nic.address}/{prefix}", spec.mtu)
-        self._ports.plug_device(spec.nic.id, device)
+        links.without_checksum_offload(inner, namespace)
+        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {leg.mtu}"])
+        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu)
+        self._ports.plug_device(leg.nic.id, device)
+
+    def _drop_leg(self, nic_id: str) -> None:
+        self._ports.unplug(nic_id)
+        links.remove(router_guest_device(nic_id))
 
     def _ensure_dnsmasq(self, spec: RouterSpec, home: Path) -> None:
-        """Restart it only for what it reads once; guests that come and go need a SIGHUP."""
+        """Restart it only for what it reads once; guests that come and go need a SIGHUP. Without a leg none runs."""
         conf = files.dnsmasq_conf(spec, home)
         rest = files.dhcp_hosts(spec) + files.dns_hosts(spec)
         _write(home / "dnsmasq.conf", conf)
         _write(home / "dhcp-hosts", files.dhcp_hosts(spec))
         _write(home / "hosts", files.dns_hosts(spec))
-        daemon = _dnsmasq(spec.id, home)
+        served = {device_of(spec, leg): leg.nic.address for leg in spec.legs}
+        daemon = _dnsmasq(spec.id, home, len(served))
         before = _read_json(home / "applied.json")
         # The sockets of dnsmasq are bound to the device: with a new one they hear nothing.
-        device = links.links(router_namespace(spec.id))[GUEST_DEVICE]
-        now = {"conf": _digest(f"{device.ifindex} {conf}"), "rest": _digest(rest), "gateway": spec.nic.address}
+        there = links.links(router_namespace(spec.id))
+        numbers = [there[device].ifindex for device in served]
+        now = {"conf": _digest(f"{numbers} {conf}"), "rest": _digest(rest), "served": served}
         if before.get("rest") != now["rest"]:
-            links.forget_neighbours(GUEST_DEVICE, router_namespace(spec.id))
-        if not daemon.is_running() or before.get("conf") != now["conf"] or _has_foreign_leases(spec, home):
+            for device in served:
+                links.forget_neighbours(device, router_namespace(spec.id))
+        if not served:
+            daemon.end()
+        elif not daemon.is_running() or before.get("conf") != now["conf"] or _has_foreign_leases(spec, home):
             daemon.end()
             _prune_leases(spec, home)
             daemon.restart()
@@ -175,8 +193,10 @@ class VirtualRouter:
 
     def _ensure_metadata(self, spec: RouterSpec, home: Path) -> None:
         _write(home / "metadata.json", files.metadata_state(spec), mode=0o600)
-        daemon = _metadata(spec.id, home, spec.nic.address)
-        if not daemon.is_running():
+        daemon = _metadata(spec.id, home, [leg.nic.address for leg in spec.legs])
+        if not spec.legs:
+            daemon.end()
+        elif not daemon.is_running():
             daemon.restart()
 
 
@@ -234,16 +254,26 @@ def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
     links.change([f"route replace default via {public.gateway} dev {PUBLIC_DEVICE}"], namespace)
 
 
-def _dnsmasq(router_id: str, home: Path) -> Daemon:
+def _nics_of(home: Path) -> list[str]:
+    """The NICs of the legs that the router may have."""
+    held: list[str] = _read_json(home / "spec.json").get("nics", [])
+    return held
+
+
+def _daemons(router_id: str, home: Path, gateways: list[str]) -> tuple[Daemon, ...]:
+    return (_dnsmasq(router_id, home, len(gateways)), _metadata(router_id, home, gateways))
+
+
+def _dnsmasq(router_id: str, home: Path, legs: int) -> Daemon:
     arguments = ("dnsmasq", f"--conf-file={home}/dnsmasq.conf")
-    ready = (("udp", 67), ("udp", 53))
+    ready = (("udp", 67), *(("udp", 53),) * legs)
     return Daemon(router_namespace(router_id), "dnsmasq", arguments, home / "dnsmasq.log", ready)
 
 
-def _metadata(router_id: str, home: Path, gateway: str) -> Daemon:
+def _metadata(router_id: str, home: Path, gateways: list[str]) -> Daemon:
     module = "network.elements.metadata"
     program = (sys.executable, "-s", "-S", "-m", module, f"--state={home}/metadata.json")
-    listen = (f"--listen={gateway}", f"--listen={METADATA_ADDRESS}")
+    listen = tuple(f"--listen={address}" for address in (*gateways, METADATA_ADDRESS))
     ready, environment = (("tcp", 80), ("tcp", 8080)) * len(listen), {"PYTHONPATH": str(PACKAGES)}
     return Daemon(router_namespace(router_id), module, (*program, *listen), home / "metadata.log", ready, environment)
 
@@ -255,7 +285,7 @@ def _lease_lines(home: Path) -> list[str]:
 
 def _is_foreign(spec: RouterSpec, line: str) -> bool:
     """Whether the line of a lease file gives away an address that now belongs to another NIC."""
-    owners = {lease.address: lease.mac for lease in spec.leases}
+    owners = {lease.address: lease.mac for lease in files.leases_of(spec)}
     match line.split():
         case [_, mac, address, *_]:
             return owners.get(address, mac) != mac
@@ -287,9 +317,9 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
     fresh.replace(path)
 
 
-def _read_json(path: Path) -> dict[str, str]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, str] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
     return found

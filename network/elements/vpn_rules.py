@@ -79,18 +79,25 @@ def _set(texts: Iterable[str]) -> str:
     return f"{{ {', '.join([*ranges, *map(str, networks)])} }}"
 
 
+def hidden(vpn: Vpn | None, public: str, *, kernel_esp: bool) -> Iterator[str]:
+    """What goes between guests and the other side goes by the tunnel or not at all: nobody sees it in clear."""
+    arriving, leaving = ("meta ipsec missing ", "rt ipsec missing ") if kernel_esp else ("", "")
+    for _, far in sorted((vpn or Vpn()).pairs()):
+        yield f'iifname "{public}" ip saddr {_set(far)} {arriving}drop'
+        yield f'oifname "{public}" ip daddr {_set(far)} {leaving}drop'
+
+
 def passed(vpn: Vpn | None, public: str, *, kernel_esp: bool) -> Iterator[str]:
-    """What goes between guests and the other side: by the tunnel, or not at all, so nothing of it is seen in clear."""
+    """What may go by tunnels: both ways, between their two sides."""
+    inward, outward = f'iifname "{TUNNEL_DEVICE}"', f'oifname "{TUNNEL_DEVICE}"'
+    if kernel_esp:
+        inward, outward = f'iifname "{public}" meta ipsec exists', f'oifname "{public}" rt ipsec exists'
     for near, far in sorted((vpn or Vpn()).pairs()):
         guests, others = _set(near), _set(far)
-        inward, outward = f'iifname "{TUNNEL_DEVICE}" ', f'oifname "{TUNNEL_DEVICE}" '
-        clear_in, clear_out = "", ""
-        if kernel_esp:
-            inward, outward = f'iifname "{public}" meta ipsec exists ', f'oifname "{public}" rt ipsec exists '
-            clear_in, clear_out = "meta ipsec missing ", "rt ipsec missing "
-        yield f'iifname "{public}" ip saddr {others} {clear_in}drop'
-        yield f'oifname "{public}" ip daddr {others} {clear_out}drop'
-        for where in (f"{inward}ip saddr {others} ip daddr {guests}", f"{outward}ip saddr {guests} ip daddr {others}"):
+        for where in (
+            f"{inward} ip saddr {others} ip daddr {guests}",
+            f"{outward} ip saddr {guests} ip daddr {others}",
+        ):
             yield f"{where} tcp flags syn tcp option maxseg size set {TUNNEL_MSS}"
             yield f"{where} accept"
 

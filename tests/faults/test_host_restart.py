@@ -14,7 +14,7 @@ from agents.host.build import build_host
 from agents.host.vm import start_vm
 from agents.main import RESTORE_ATTEMPTS, Agent, NotRestored
 from agents.outbox import Outbox
-from network.types import NetworkView, NicView, RouterSpec
+from network.types import GuestLeg, NetworkView, NicView, RouterSpec
 
 NIC = NicView("nic-1", "02:00:00:00:00:01", "10.1.1.11", "host-1")
 ROUTER_NIC = NicView("nic-r", "02:00:00:00:00:02", "10.1.1.1", "host-1", "router")
@@ -38,7 +38,8 @@ def guest(name: str) -> VmSpec:
 
 
 def router(generation: int) -> RouterSpec:
-    return RouterSpec("router-1", "net-1", generation, ROUTER_NIC, "10.1.1.0/24", 1500, "cloud.test")
+    leg = GuestLeg("net-1", ROUTER_NIC, "10.1.1.0/24", 1500, "cloud.test")
+    return RouterSpec("router-1", generation, (leg,))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from manager.api.response import Bool, Int, Long, Many, Response, Shown, Str, Wh
 from manager.api.rows import bare_tags_of, by_id, owners_of
 from manager.models import Network, NetworkOffering, NetworkTraffic, Zone
 from manager.placement.address import Span, guests_of, hosts_of
-from manager.workflows.views import resolvers_of
+from manager.workflows.router_spec import resolvers_of
 
 USABLE = ("Allocated", "Implementing", "Implemented")
 """States in which virtual machines can be deployed into a network."""

@@ -147,13 +147,13 @@ class TestTheRouter:
         configuration.forget()
         shown = done(api, cloud, api("updateNetwork", user, id=cloud.network_id, **mtus), user)["network"]
         spec = router_of(cloud)
-        assert (shown["privatemtu"], shown["publicmtu"]) == (spec.mtu, spec.public.mtu) == (1400, 1450)
+        assert (shown["privatemtu"], shown["publicmtu"]) == (spec.legs[0].mtu, spec.public.mtu) == (1400, 1450)
         for wrong in ({"privatemtu": 1459}, {"publicmtu": 1501}, {"publicmtu": 575}):
             with pytest.raises(Refused, match=r"431 The (private|public)mtu \d+ does not lie within 576 and 1[45]"):
                 api("updateNetwork", user, id=cloud.network_id, **wrong)
         shown = done(api, cloud, api("updateNetwork", user, id=cloud.network_id, dns1="", dns2=""), user)["network"]
-        assert router_of(cloud).nameservers == before.nameservers
-        assert shown["dns1"] == before.nameservers[0]
+        assert router_of(cloud).nameservers == before.legs[0].nameservers
+        assert shown["dns1"] == before.legs[0].nameservers[0]
 
     def test_the_zone_says_how_large_mtus_are(self, api, tenant, spot):
         api("updateConfiguration", name="vr.private.interface.max.mtu", value=8958, zoneid=spot["zoneid"])
@@ -191,7 +191,7 @@ class TestTheRouter:
         apply = MemoryRouter.apply
 
         def refuse(router, spec):
-            if spec.nameservers != before.nameservers:
+            if spec.legs[0].nameservers != before.legs[0].nameservers:
                 raise NetworkError("planted")
             apply(router, spec)
 
@@ -202,7 +202,7 @@ class TestTheRouter:
         assert api("queryAsyncJobResult", user, jobid=job)["jobresult"]["errortext"] == "planted"
         after = router_of(cloud)
         assert (after.public, after.addresses, after.nameservers) == (
-            before.public, before.addresses, before.nameservers,
+            before.public, before.addresses, before.legs[0].nameservers,
         )  # fmt: skip
         assert factory.first(Network, id=cloud.network_id).dns1 is None
         (nat,) = api("listPublicIpAddresses", user, issourcenat=True)["publicipaddress"]

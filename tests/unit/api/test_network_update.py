@@ -24,7 +24,7 @@ def test_the_router_learns_a_new_suffix_and_a_new_policy(api, factory, running):
     shown = done(api, cloud, api("updateNetwork", user, **given), user)["network"]
     assert (shown["name"], shown["networkdomain"], shown["networkofferingid"]) == ("new", "new.example", offering.id)
     assert shown["egressdefaultpolicy"] is False
-    assert (router_of(cloud).domain, router_of(cloud).egress_open) == ("new.example", False)
+    assert (router_of(cloud).legs[0].domain, router_of(cloud).legs[0].egress_open) == ("new.example", False)
 
 
 def test_an_offering_must_have_what_the_network_uses(api, factory, running):  # noqa: F811 - a fixture
@@ -49,7 +49,7 @@ def test_a_change_that_the_router_refuses_is_taken_back(api, factory, running, m
     apply = MemoryRouter.apply
 
     def refuse(router, spec):
-        if spec.domain != before:
+        if spec.legs[0].domain != before:
             raise NetworkError("planted")
         apply(router, spec)
 
@@ -57,7 +57,7 @@ def test_a_change_that_the_router_refuses_is_taken_back(api, factory, running, m
     job = api("updateNetwork", user, id=cloud.network_id, networkdomain="new.example")["jobid"]
     cloud.settle()
     assert api("queryAsyncJobResult", user, jobid=job)["jobresult"]["errortext"] == "planted"
-    assert factory.first(Network, id=cloud.network_id).network_domain == router_of(cloud).domain == before
+    assert factory.first(Network, id=cloud.network_id).network_domain == router_of(cloud).legs[0].domain == before
 
 
 def test_an_offering_may_bring_the_first_router(api, factory, running, monkeypatch):  # noqa: F811 - a fixture
@@ -73,7 +73,7 @@ def test_an_offering_may_bring_the_first_router(api, factory, running, monkeypat
     apply = MemoryRouter.apply
 
     def refuse(router, spec):
-        if spec.network_id == network:
+        if spec.legs[0].network_id == network:
             raise NetworkError("planted")
         apply(router, spec)
 

@@ -136,7 +136,7 @@ def test_the_default_nic_leads_out(api, site):
     assert shown["ipaddress"] == second["ipaddress"]
     assert [(one["id"], one["isdefault"]) for one in shown["nic"]] == [(second["id"], True), (first["id"], False)]
     leads = {lease.nic_id: lease.leads_out for runner in cloud.runners.values() if runner.host.routers
-             for spec in runner.host.routers.specs.values() for lease in spec.leases}  # fmt: skip
+             for spec in runner.host.routers.specs.values() for lease in spec.legs[0].leases}  # fmt: skip
     assert leads == {first["id"]: False, second["id"]: True}
 
 

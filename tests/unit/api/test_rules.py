@@ -101,14 +101,14 @@ def test_firewall_rules_in_each_others_way(api, site):
 
 def test_egress_rules_are_exceptions_from_the_offerings_policy(api, factory, site):
     cloud, user, _, _ = site
-    assert router_of(cloud).egress_open
+    assert router_of(cloud).legs[0].egress_open
     answer = api("createEgressFirewallRule", user, networkid=cloud.network_id, protocol="icmp", icmptype=8,
                  cidrlist="10.1.1.0/24", destcidrlist="192.0.2.0/24")  # fmt: skip
     rule = done(api, cloud, answer, user)["firewallrule"]
     assert (rule["traffictype"], rule["cidrlist"], rule["destcidrlist"]) == ("Egress", "10.1.1.0/24", "192.0.2.0/24")
     assert (rule["icmptype"], rule["icmpcode"], rule["state"]) == (8, -1, "Active")
     wanted = Traffic("icmp", icmp_type=8, sources=("10.1.1.0/24",), destinations=("192.0.2.0/24",))
-    assert router_of(cloud).egress == (wanted,)
+    assert router_of(cloud).legs[0].egress == (wanted,)
     with pytest.raises(Refused, match=r"537 "):
         api("createEgressFirewallRule", user, networkid=cloud.network_id, protocol="icmp", icmptype=8,
             cidrlist="10.1.1.0/24", destcidrlist="192.0.2.0/24,203.0.113.0/24")  # fmt: skip
@@ -122,7 +122,7 @@ def test_egress_rules_are_exceptions_from_the_offerings_policy(api, factory, sit
     assert api("listEgressFirewallRules", user, id=rule["id"]) == {}
     factory.change(factory.first(NetworkOffering), egress_default=False)
     done(api, cloud, api("deleteEgressFirewallRule", user, id=rule["id"]), user)
-    assert (router_of(cloud).egress, router_of(cloud).egress_open) == ((), False)
+    assert (router_of(cloud).legs[0].egress, router_of(cloud).legs[0].egress_open) == ((), False)
 
 
 def test_port_forwarding_with_the_firewall_that_it_opens(api, site):
@@ -317,7 +317,7 @@ def test_rules_of_a_network_that_is_not_implemented_wait_for_its_router(api, sit
     cloud.deploy("first", network)
     cloud.settle()
     found = [spec.openings for runner in cloud.runners.values() if runner.host.routers
-             for spec in runner.host.routers.specs.values() if spec.network_id == network]  # fmt: skip
+             for spec in runner.host.routers.specs.values() if spec.legs[0].network_id == network]  # fmt: skip
     assert found == [(Opening(address["ipaddress"], Traffic("icmp")),)]
 
 

@@ -17,7 +17,7 @@ def packed(text: str) -> str:
 
 def lease_of(cloud, vm_id):
     routers = [runner.host.routers for runner in cloud.runners.values() if runner.host.hypervisor]
-    leases = [lease for router in routers for spec in router.specs.values() for lease in spec.leases]
+    leases = [lease for router in routers for spec in router.specs.values() for lease in spec.legs[0].leases]
     return next(lease for lease in leases if lease.vm_id == vm_id)
 
 

@@ -161,7 +161,7 @@ def test_keys_user_data_and_password_reach_the_guest(api, cloud, user, wanted, f
         if runner.host.hypervisor
         for spec in runner.host.routers.specs.values()
     ]
-    lease = next(lease for spec in specs for lease in spec.leases if lease.vm_id == row.id)
+    lease = next(lease for spec in specs for lease in spec.legs[0].leases if lease.vm_id == row.id)
     assert (lease.password, lease.user_data, lease.public_keys) == (row.password, data, row.public_keys)
     vm = api("listVirtualMachines", user, id=row.id, userdata=True)["virtualmachine"][0]
     assert (vm["keypairs"], vm["userdata"], vm["passwordenabled"]) == ("one,two", data, True)

@@ -89,7 +89,7 @@ def build(lab: Lab) -> Site:
     for tenant, key in (("a", 1001), ("b", 1002)):
         nics = [nic(tenant, "1", "host-1"), nic(tenant, "2", "host-2")]
         built.specs[tenant] = router(tenant, nics)
-        views.append(network(tenant, key, [*nics, built.specs[tenant].nic]))
+        views.append(network(tenant, key, [*nics, built.specs[tenant].legs[0].nic]))
         for one in nics:
             built.guests[one.id[4:]] = lab.add_guest(one.id[4:], one, configured=False)
     lab.apply(views)

@@ -17,7 +17,7 @@ from tests.client import Caller
 from tests.clients.conftest import client_python, debian_package  # noqa: F401 - one is a fixture
 from tests.unit.api.live_cloud import live_cloud
 from tests.unit.network.lab import ROUTERS, sh
-from tests.unit.network.routers import router
+from tests.unit.network.routers import revised, router
 from tests.unit.network.views import nic
 from tests.unit.workflows.cloud import Cloud
 
@@ -113,8 +113,8 @@ def guest(site, cloud, vm, tmp_path, client_python) -> Guest:  # noqa: F811 - th
         network = session.get_one(Network, cloud.network_id)
         commands = views.picture(session, network.id).commands.values()
     wanted = next(command.router for command in commands if command.router is not None)
-    leases = tuple(replace(one, mac=GUEST.mac) for one in wanted.leases)
-    site.apply(replace(router("a", []), leases=leases, domain=wanted.domain))
+    leases = tuple(replace(one, mac=GUEST.mac) for one in wanted.legs[0].leases)
+    site.apply(revised(router("a", []), leases=leases, domain=wanted.legs[0].domain))
     namespace = site.guests["a1"]
     sh("ip", "-n", namespace, "address", "flush", "dev", "eth0")
     folder = tmp_path / "guest"

@@ -13,7 +13,7 @@ from network.elements.simulator import MemoryRouter
 from network.errors import InvalidViewError
 from network.ovs import Switch
 from network.simulator_switch import SimulatedSwitch
-from tests.unit.network.routers import router
+from tests.unit.network.routers import revised, router
 from tests.unit.network.views import network, nic
 
 GUESTS = [nic("a", "1", "host-1"), nic("a", "2", "host-2")]
@@ -36,10 +36,10 @@ def test_the_simulated_switch_has_the_methods_of_the_real_one():
 def test_simulated_router():
     element, spec = MemoryRouter(), router("a", GUESTS)
     element.apply(spec)
-    element.apply(replace(spec, generation=2))
+    element.apply(revised(spec, generation=2))
     assert (element.list(), element.state(spec.id), element.specs[spec.id].generation) == ([spec.id], "running", 2)
     with pytest.raises(InvalidViewError):
-        element.apply(replace(spec, domain="a\nb"))
+        element.apply(revised(spec, domain="a\nb"))
     element.remove(spec.id)
     element.remove(spec.id)
     assert (element.list(), element.state(spec.id)) == ([], "absent")

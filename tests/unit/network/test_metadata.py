@@ -13,7 +13,7 @@ import pytest
 
 from network.elements import metadata
 from network.elements.router_files import metadata_state
-from tests.unit.network.routers import router
+from tests.unit.network.routers import revised, router
 from tests.unit.network.views import nic
 
 SPEC = router("a", [replace(nic("a", "1", "host-1"), address="127.0.0.1")])
@@ -91,8 +91,8 @@ def test_password_once_and_again_after_a_reset(clients, path):
     path.with_name("passwords.json").write_text("{ damaged")
     assert clients[1].get("/", **ask) == (200, "secret-a1")
     assert clients[1].get("/") == (200, "bad_request")
-    first = replace(SPEC.leases[0], password="")
-    path.with_name("fresh").write_text(metadata_state(replace(SPEC, leases=(first,))))
+    first = replace(SPEC.legs[0].leases[0], password="")
+    path.with_name("fresh").write_text(metadata_state(revised(SPEC, leases=(first,))))
     path.with_name("fresh").replace(path)
     assert clients[1].get("/", **ask) == (200, "saved_password")
 

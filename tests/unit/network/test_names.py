@@ -12,6 +12,7 @@ ALL = [
     names.router_namespace,
     names.router_guest_device,
     names.router_public_device,
+    names.tier_device,
 ]
 
 

@@ -11,13 +11,13 @@ import pytest
 from network.elements import router_files as files
 from network.elements.router_rules import nft_rules
 from network.errors import InvalidViewError
-from network.types import Forwarding, Lease, Opening, PublicLeg, RouterSpec, StaticNat, Traffic
-from tests.unit.network.routers import router
+from network.types import Forwarding, GuestLeg, Lease, NicView, Opening, PublicLeg, RouterSpec, StaticNat, Traffic
+from tests.unit.network.routers import revised, router, tier, vpc_router
 from tests.unit.network.views import nic
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "network"
 SPEC = router("a", [nic("a", "2", "host-2"), nic("a", "1", "host-1")])
-PUBLISHED = dataclasses.replace(
+PUBLISHED = revised(
     SPEC,
     addresses=("198.51.100.31", "198.51.100.32"),
     openings=(
@@ -36,14 +36,25 @@ PUBLISHED = dataclasses.replace(
     static_nats=(StaticNat("198.51.100.32", "10.1.1.12"),),
     egress=(Traffic("tcp", 25, 25, sources=("10.1.1.0/24",)), Traffic("icmp", destinations=("203.0.113.0/24",))),
 )
+VPC = vpc_router(
+    tier(1, [NicView("nic-web", "02:00:00:00:03:01", "10.0.1.11", "host-1")]),
+    tier(2, [NicView("nic-app", "02:00:00:00:03:02", "10.0.2.11", "host-1")], egress_open=False),
+    tier(3, closed=True),
+    addresses=("198.51.100.31",),
+    forwardings=(Forwarding("198.51.100.31", "tcp", 80, 80, "10.0.1.11", 80),),
+    openings=(Opening("198.51.100.31", Traffic("tcp", 80, 80)),),
+)
 TEXTS = {
     "dnsmasq.conf": files.dnsmasq_conf(SPEC, Path("/state")),
     "dhcp-hosts": files.dhcp_hosts(SPEC),
     "hosts": files.dns_hosts(SPEC),
     "nft": nft_rules(SPEC),
-    "nft-private": nft_rules(dataclasses.replace(SPEC, public=None)),
+    "nft-private": nft_rules(revised(SPEC, public=None)),
     "nft-published": nft_rules(PUBLISHED),
-    "nft-closed": nft_rules(dataclasses.replace(PUBLISHED, egress_open=False)),
+    "nft-closed": nft_rules(revised(PUBLISHED, egress_open=False)),
+    "vpc-nft": nft_rules(VPC),
+    "vpc-dnsmasq.conf": files.dnsmasq_conf(VPC, Path("/state")),
+    "vpc-hosts": files.dns_hosts(VPC),
     "metadata.json": files.metadata_state(SPEC),
 }
 
@@ -57,7 +68,7 @@ def test_text_is_that_of_the_golden_file(name):
 
 
 def test_the_order_of_leases_does_not_matter():
-    turned = dataclasses.replace(SPEC, leases=SPEC.leases[::-1])
+    turned = revised(SPEC, leases=SPEC.legs[0].leases[::-1])
     assert files.dhcp_hosts(turned) == files.dhcp_hosts(SPEC)
     assert files.metadata_state(turned) == files.metadata_state(SPEC)
 
@@ -65,11 +76,11 @@ def test_the_order_of_leases_does_not_matter():
 def _with(holder: str, field: str, value: str) -> RouterSpec:
     match holder:
         case "lease":
-            return dataclasses.replace(SPEC, leases=(dataclasses.replace(SPEC.leases[0], **{field: value}),))
+            return revised(SPEC, leases=(dataclasses.replace(SPEC.legs[0].leases[0], **{field: value}),))
         case "public":
-            return dataclasses.replace(SPEC, public=dataclasses.replace(SPEC.public, **{field: value}))
+            return revised(SPEC, public=dataclasses.replace(SPEC.public, **{field: value}))
         case _:
-            return dataclasses.replace(SPEC, **{field: value})
+            return revised(SPEC, **{field: value})
 
 
 def _texts(kind: type) -> list[str]:
@@ -77,7 +88,9 @@ def _texts(kind: type) -> list[str]:
 
 
 EVERY_TEXT = [
-    (h, f) for h, kind in (("spec", RouterSpec), ("lease", Lease), ("public", PublicLeg)) for f in _texts(kind)
+    (h, f)
+    for h, kind in (("spec", RouterSpec), ("spec", GuestLeg), ("lease", Lease), ("public", PublicLeg))
+    for f in _texts(kind)
 ]
 
 
@@ -116,13 +129,30 @@ def test_values_that_would_change_a_configuration_are_refused(holder, field, val
         files.check_spec(_with(holder, field, value))
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        vpc_router(tier(1), tier(1)),
+        vpc_router(tier(1), tier(2, cidr="10.0.0.0/16")),
+        vpc_router(tier(1), tier(2), vpc_id=""),
+        vpc_router(tier(1), inside="10.0.0.0/16 accept"),
+        vpc_router(tier(1), addresses=("198.51.100.31",), static_nats=(StaticNat("198.51.100.31", "10.0.2.11"),)),
+    ],
+)
+def test_legs_that_do_not_go_together_are_refused(spec):
+    with pytest.raises(InvalidViewError, match=spec.id):
+        files.check_spec(spec)
+
+
 def test_the_plain_wanted_state_passes():
     files.check_spec(SPEC)
-    files.check_spec(dataclasses.replace(SPEC, public=None, leases=(), nameservers=()))
+    files.check_spec(VPC)
+    files.check_spec(vpc_router())
+    files.check_spec(revised(SPEC, public=None, leases=(), nameservers=()))
 
 
 def _published(**more) -> RouterSpec:
-    return dataclasses.replace(SPEC, **{"addresses": ("198.51.100.31", "198.51.100.32"), **more})
+    return revised(SPEC, **{"addresses": ("198.51.100.31", "198.51.100.32"), **more})
 
 
 @pytest.mark.parametrize(
@@ -151,9 +181,6 @@ def test_rules_that_would_change_others_or_lead_astray_are_refused(rules):
 
 
 def test_the_order_of_rules_does_not_matter():
-    turned = {
-        name: getattr(PUBLISHED, name)[::-1]
-        for name in ("addresses", "openings", "forwardings", "static_nats", "egress")
-    }
-    assert nft_rules(dataclasses.replace(PUBLISHED, **turned)) == nft_rules(PUBLISHED)
+    turned = {name: getattr(PUBLISHED, name)[::-1] for name in ("addresses", "openings", "forwardings", "static_nats")}
+    assert nft_rules(revised(PUBLISHED, egress=PUBLISHED.legs[0].egress[::-1], **turned)) == nft_rules(PUBLISHED)
     files.check_spec(PUBLISHED)

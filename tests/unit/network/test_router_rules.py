@@ -11,7 +11,7 @@ import pytest
 
 from network.types import Forwarding, Opening, RouterSpec, StaticNat, Traffic
 from tests.unit.network.lab import inside, ping, reaches, sh
-from tests.unit.network.routers import OUTSIDE
+from tests.unit.network.routers import OUTSIDE, revised
 from tests.unit.network.sites import PUBLIC, Site
 
 pytestmark = pytest.mark.usefixtures("running")
@@ -23,7 +23,7 @@ WEB = Traffic("tcp", 80, 80)
 
 def changed(site: Site, **rules) -> RouterSpec:
     """Tenant a's router with two more addresses and these rules."""
-    spec = replace(site.specs["a"], addresses=(FIRST, SECOND), **rules)
+    spec = revised(site.specs["a"], addresses=(FIRST, SECOND), **rules)
     site.apply(spec)
     return spec
 
@@ -196,7 +196,7 @@ def test_an_address_that_moves_to_another_router_is_found_there_at_once(site, ad
     assert ping(PUBLIC, FIRST) == 1
     site.apply(site.specs["a"])
     assert ping(PUBLIC, FIRST, wait=0.3) == 0
-    site.apply(replace(site.specs["b"], addresses=(FIRST,), **opened))
+    site.apply(revised(site.specs["b"], addresses=(FIRST,), **opened))
     assert ping(PUBLIC, FIRST, wait=0.5) == 1
     assert reaches(addressed["b1"], OUTSIDE)
     assert reaches(addressed["a1"], OUTSIDE)

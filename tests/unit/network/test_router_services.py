@@ -10,7 +10,7 @@ import pytest
 
 from network.names import router_namespace
 from tests.unit.network.lab import ROUTERS, end, inside, reaches, sh
-from tests.unit.network.routers import OUTSIDE, lease
+from tests.unit.network.routers import OUTSIDE, lease, revised
 from tests.unit.network.sites import PUBLIC
 from tests.unit.network.views import nic
 
@@ -29,8 +29,8 @@ def test_a_real_client_gets_its_lease(site, guest, options):
 
 
 def test_a_guest_that_leaves_by_another_nic_gets_no_default_route(site):
-    first, *others = site.specs["a"].leases
-    site.apply(replace(site.specs["a"], leases=(replace(first, leads_out=False), *others)))
+    first, *others = site.specs["a"].legs[0].leases
+    site.apply(revised(site.specs["a"], leases=(replace(first, leads_out=False), *others)))
     said = site.ask_dhcp("a1")
     assert "event=bound ip=10.1.1.11 mask=24 router= dns=10.1.1.1" in said
     assert "routes=169.254.169.254/32 10.1.1.1\n" in said
@@ -38,17 +38,17 @@ def test_a_guest_that_leaves_by_another_nic_gets_no_default_route(site):
 
 
 def test_a_client_that_is_not_in_the_wanted_state_gets_nothing(site):
-    site.apply(replace(site.specs["a"], leases=site.specs["a"].leases[1:]))
+    site.apply(revised(site.specs["a"], leases=site.specs["a"].legs[0].leases[1:]))
     assert "event=bound" not in site.ask_dhcp("a1", "-t", "2", "-T", "1")
     assert "event=bound" in site.ask_dhcp("a2")
 
 
 def test_an_address_goes_on_to_the_next_guest(site):
     """Although dnsmasq still holds a lease of the first one for hours."""
-    first = site.specs["a"].leases[0]
+    first = site.specs["a"].legs[0].leases[0]
     assert "event=bound ip=10.1.1.11" in site.ask_dhcp("a1")
     heir = lease("a", replace(nic("a", "2", "host-2"), address=first.address))
-    site.apply(replace(site.specs["a"], leases=(heir,)))
+    site.apply(revised(site.specs["a"], leases=(heir,)))
     assert f"ip={first.address} " in site.ask_dhcp("a2")
 
 
@@ -56,7 +56,7 @@ def test_names_resolve_both_ways_within_the_tenant(site, addressed):
     assert "Address: 10.1.1.12" in site.look_up("a1", "host2.a.example")
     assert "Address: 10.1.1.1" in site.look_up("a1", "data-server.a.example")
     assert "name = host2.a.example" in site.look_up("a1", "10.1.1.12")
-    site.apply(replace(site.specs["b"], nameservers=()))
+    site.apply(revised(site.specs["b"], nameservers=()))
     assert "Address: 10.1.1.12" in site.look_up("b1", "host2.b.example")
     assert "Address: 10.1.1.12" not in site.look_up("b1", "host2.a.example")
 
@@ -118,10 +118,10 @@ def test_metadata_has_cloudstacks_layout(site, addressed):
 
 def test_metadata_follows_the_wanted_state_without_a_restart(site, addressed):
     before = site.daemons(ROUTERS["a"])
-    first, *others = site.specs["a"].leases
-    site.apply(replace(site.specs["a"], leases=(replace(first, vm_id="vm-new"), *others)))
+    first, *others = site.specs["a"].legs[0].leases
+    site.apply(revised(site.specs["a"], leases=(replace(first, vm_id="vm-new"), *others)))
     assert site.fetch("a1", "http://10.1.1.1/latest/meta-data/vm-id") == "200 vm-new"
-    site.apply(replace(site.specs["a"], leases=tuple(others)))
+    site.apply(revised(site.specs["a"], leases=tuple(others)))
     assert site.fetch("a1", "http://10.1.1.1/latest/meta-data/vm-id").startswith("404")
     assert site.daemons(ROUTERS["a"]) == before
 
@@ -137,6 +137,6 @@ def test_a_password_is_given_until_the_guest_has_saved_it(site, addressed):
     end(site.daemons(ROUTERS["a"])["metadata"])
     site.apply(site.specs["a"])
     assert site.password("a1", "send_my_password") == "200 saved_password"
-    first, *others = site.specs["a"].leases
-    site.apply(replace(site.specs["a"], leases=(replace(first, password="the next"), *others)))
+    first, *others = site.specs["a"].legs[0].leases
+    site.apply(revised(site.specs["a"], leases=(replace(first, password="the next"), *others)))
     assert site.password("a1", "send_my_password") == "200 the next"

@@ -18,7 +18,7 @@ from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.errors import InvalidViewError, NetworkError
 from network.names import router_guest_device, router_namespace
 from tests.unit.network.lab import ROUTERS, end, inside, ping, reaches, sh
-from tests.unit.network.routers import OUTSIDE
+from tests.unit.network.routers import OUTSIDE, revised
 from tests.unit.network.sites import PUBLIC
 from tests.unit.network.views import MACS
 
@@ -67,11 +67,11 @@ def test_applying_again_changes_nothing(site):
 
 def test_new_leases_reach_dnsmasq_without_a_restart_and_settings_with_one(site, addressed):
     before = site.daemons(ROUTERS["a"])
-    first, *others = site.specs["a"].leases
-    site.apply(replace(site.specs["a"], leases=(replace(first, hostname="renamed"), *others)))
+    first, *others = site.specs["a"].legs[0].leases
+    site.apply(revised(site.specs["a"], leases=(replace(first, hostname="renamed"), *others)))
     assert "Address: 10.1.1.11" in site.look_up("a2", "renamed.a.example")
     assert site.daemons(ROUTERS["a"]) == before
-    site.apply(replace(site.specs["a"], domain="other.example"))
+    site.apply(revised(site.specs["a"], domain="other.example"))
     assert "Address: 10.1.1.11" in site.look_up("a2", "host1.other.example")
     assert site.daemons(ROUTERS["a"])["dnsmasq"] != before["dnsmasq"]
 
@@ -127,7 +127,7 @@ def test_what_was_lost_comes_back(site, addressed, lost):
         if lost == "stale name":
             Path(f"/run/netns/{ns}").touch()  # what is left on disk when the host restarts
     elif lost == "guest leg":
-        sh("ip", "-n", site.host.ns, "link", "del", router_guest_device(ROUTERS["a"]))
+        sh("ip", "-n", site.host.ns, "link", "del", router_guest_device("nic-arouter"))
     elif lost == "public leg":
         sh("ip", "-n", ns, "link", "del", "eth1")
     elif lost == "addresses":
@@ -144,19 +144,19 @@ def test_what_was_lost_comes_back(site, addressed, lost):
 
 
 def test_the_public_leg_can_change_and_go(site, addressed):
-    moved = replace(site.specs["a"].public, address="198.51.100.11", mac="02:00:00:00:01:77")
-    site.apply(replace(site.specs["a"], public=moved))
+    moved = revised(site.specs["a"].public, address="198.51.100.11", mac="02:00:00:00:01:77")
+    site.apply(revised(site.specs["a"], public=moved))
     assert reaches(site.guests["a1"], OUTSIDE)
     assert "198.51.100.11 " in sh("ip", "-n", PUBLIC, "neigh")
-    site.apply(replace(site.specs["a"], public=None))
+    site.apply(revised(site.specs["a"], public=None))
     assert ping(site.guests["a1"], OUTSIDE, wait=0.3) == 0
     assert ping(site.guests["a1"], "10.1.1.1") == 1
 
 
 def test_mtus_and_name_servers_can_change(site, addressed):
     before = site.daemons(ROUTERS["a"])
-    public = replace(site.specs["a"].public, mtu=1400)
-    site.apply(replace(site.specs["a"], public=public, mtu=1300, nameservers=("192.0.2.53",)))
+    public = revised(site.specs["a"].public, mtu=1400)
+    site.apply(revised(site.specs["a"], public=public, mtu=1300, nameservers=("192.0.2.53",)))
     namespace = router_namespace(ROUTERS["a"])
     devices = links.links(namespace)
     assert (devices[GUEST_DEVICE].mtu, devices[PUBLIC_DEVICE].mtu) == (1300, 1400)
@@ -170,9 +170,9 @@ def test_mtus_and_name_servers_can_change(site, addressed):
 def test_another_address_is_the_source_nat(site, addressed):
     own = site.specs["a"].public
     other = replace(own, address="198.51.100.11", mac="02:00:00:00:01:77")
-    site.apply(replace(site.specs["a"], addresses=(other.address,)))
+    site.apply(revised(site.specs["a"], addresses=(other.address,)))
     for public, further in ((other, own), (own, other)):
-        site.apply(replace(site.specs["a"], public=public, addresses=(further.address,)))
+        site.apply(revised(site.specs["a"], public=public, addresses=(further.address,)))
         assert reaches(site.guests["a1"], OUTSIDE)
         with inside(PUBLIC):
             server = socket.create_server((OUTSIDE, 0))
@@ -187,15 +187,15 @@ def test_another_address_is_the_source_nat(site, addressed):
 def test_a_bad_value_changes_nothing(site, addressed):
     before = site.daemons(ROUTERS["a"])
     with pytest.raises(InvalidViewError):
-        site.apply(replace(site.specs["a"], domain="a\nserver=192.0.2.66"))
+        site.apply(revised(site.specs["a"], domain="a\nserver=192.0.2.66"))
     assert site.daemons(ROUTERS["a"]) == before
     assert "Address: 10.1.1.12" in site.look_up("a1", "host2.a.example")
 
 
 def test_a_missing_public_bridge_is_told_and_repaired_by_the_next_apply(site):
-    elsewhere = replace(site.specs["a"].public, bridge="br-none")
+    elsewhere = revised(site.specs["a"].public, bridge="br-none")
     with pytest.raises(NetworkError, match="br-none"):
-        site.apply(replace(site.specs["a"], public=elsewhere))
+        site.apply(revised(site.specs["a"], public=elsewhere))
     site.apply(site.specs["a"])
     assert site.element.state(ROUTERS["a"]) == "running"
 
@@ -222,7 +222,7 @@ def test_removal_leaves_nothing_and_spares_the_neighbour(site, addressed):
     assert not [pid for pid in own if arguments_of(pid)]
     assert router_namespace(ROUTERS["a"]) not in sh("ip", "netns")
     devices = sh("ip", "-n", site.host.ns, "link")
-    assert router_guest_device(ROUTERS["a"]) not in devices
+    assert router_guest_device("nic-arouter") not in devices
     assert len([line for line in devices.splitlines() if ": pp-" in line]) == 1
     assert "nic-arouter" not in site.host.switch.ports()
     left = {path.name.partition(".")[0] for path in (site.lab.dir / "routers" / "routers").iterdir()}

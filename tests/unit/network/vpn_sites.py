@@ -26,6 +26,7 @@ from tests.unit.network.views import network, nic
 CLIENT = f"{PREFIX}-vpn"
 CLIENT_ADDRESS = "198.51.100.50"
 END_A, END_B = "198.51.100.10", "198.51.100.20"
+ANY = "0.0.0.0"  # noqa: S104 - asks for an address
 INNER_A, INNER_B = "10.1.1.0/24", "10.2.2.0/24"
 PROOF = prove(END_A, "VPN of a")
 
@@ -38,7 +39,8 @@ def second_site(site: Site) -> RouterSpec:
     """The router of tenant b with other addresses inside than those of tenant a; its guests are told so."""
     guests = [moved(nic("b", "1", "host-1")), moved(nic("b", "2", "host-2"))]
     own = moved(nic("b", "router", "host-3", "router"))
-    spec = replace(router("b", guests), nic=own, cidr=INNER_B)
+    plain = router("b", guests)
+    spec = replace(plain, legs=(replace(plain.legs[0], nic=own, cidr=INNER_B),))
     view = replace(network("b", 1002, [*guests, own]), cidr=INNER_B, gateway="10.2.2.1", generation=2)
     site.lab.apply([site.views[0], view])
     for name, address, gateway in (("a1", "10.1.1.11", "10.1.1.1"), ("b1", "10.2.2.11", "10.2.2.1")):
@@ -100,7 +102,7 @@ class Person:
             local = {"auth": "eap-mschapv2", "id": name, "eap_id": name}
             remote = {"auth": "pubkey", "id": END_A}
             session.load_conn({"home": {
-                "version": "2", "remote_addrs": [END_A], "vips": ["0.0.0.0"], "proposals": ["aes256-sha256-modp2048"],
+                "version": "2", "remote_addrs": [END_A], "vips": [ANY], "proposals": ["aes256-sha256-modp2048"],
                 "local": local, "remote": remote, "children": children,
             }})  # fmt: skip
             list(session.initiate({"ike": "home", "child": "inside", "timeout": "8000"}))

@@ -176,7 +176,7 @@ def test_only_the_routers_host_is_told(running):
             if message[0].startswith("agent."):
                 asked.add(hosts[message[0].removeprefix("agent.")])
             cloud.handle(*message)
-    assert asked == {router_of(cloud).nic.host_id}
+    assert asked == {router_of(cloud).legs[0].nic.host_id}
     after = cloud.get(Network, cloud.network_id)
     assert after.shared_generation == before.generation < after.generation
     assert after.rules_applied == after.rules_wanted
@@ -200,7 +200,7 @@ def test_a_host_that_is_down_fails_the_job_and_owes_what_was_taken_back(running)
     cloud, _ = running
     address = associate(cloud)
     cloud.settle()
-    host_id = router_of(cloud).nic.host_id
+    host_id = router_of(cloud).legs[0].nic.host_id
     with transaction() as s:
         s.get_one(Host, host_id).state = "Down"
         queue = f"agent.{s.get_one(Host, host_id).agent_id}"

@@ -1,0 +1,141 @@
+"""The wanted state of a VPC's router, computed whole from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Executable, Select, bindparam, select, update
+from sqlalchemy.orm import Session
+
+from agents.contract import ApplyRouter
+from manager.db import write
+from manager.models import (
+    Host,
+    Network,
+    Nic,
+    NicAddress,
+    PublicAddress,
+    Router,
+    ServiceOffering,
+    TrafficType,
+    VlanIpRange,
+    Vm,
+    Vpc,
+    Zone,
+)
+from manager.workflows.engine import Ask
+from manager.workflows.published import published_by_vpc
+from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
+from network.types import ROUTER, GuestLeg, NicView, RouterSpec
+
+
+class VpcRouter(NamedTuple):
+    """The router as it must run, on which host, and by which agent."""
+
+    spec: RouterSpec
+    host_id: str
+    agent_id: str
+
+    def ask(self) -> Ask:
+        return Ask(self.agent_id, ApplyRouter(self.spec.id, self.spec), self.spec.generation)
+
+
+def vpc_router(session: Session, vpc_id: str) -> VpcRouter | None:
+    """A new generation of the VPC's router; None while it is on no host.
+
+    The VPC's row stays locked until this transaction ends. Who locks networks as well locks all of them before it.
+    """
+    write(session, update(Vpc).where(Vpc.id == vpc_id).values(generation=Vpc.generation + 1))
+    facts: Any = session.execute(_facts_query(), {"vpc_id": vpc_id}).first()
+    if facts is None or facts.agent_id is None:
+        return None
+    tiers = session.scalars(_tiers_query(), {"vpc_id": vpc_id}).all()
+    rows = [(row[0], row) for row in session.execute(_nics_query(), {"vpc_id": vpc_id})] if tiers else []
+    has_rules = any(tier.rules_wanted for tier in tiers)
+    rules = published_by_vpc(session, vpc_id, [tier.id for tier in tiers], _guests(session, rows)) if has_rules else {}
+    vpc, router = facts.Vpc, facts.Router
+    spec = RouterSpec(
+        id=router.id,
+        generation=vpc.generation,
+        legs=_legs(facts, tiers, rows),
+        vpc_id=vpc.id,
+        inside=vpc.cidr,
+        public=public_leg(facts.PublicAddress, facts.VlanIpRange, facts.kvm_label, vpc.public_mtu),
+        **rules,
+    )
+    return VpcRouter(spec, router.host_id, facts.agent_id)
+
+
+@cache
+def _facts_query() -> Executable:
+    """The VPC with its zone, its router and the agent of that one's host, and its source NAT."""
+    return (
+        select(Vpc, Zone, Router, Host.agent_id, PublicAddress, VlanIpRange, TrafficType.kvm_label)
+        .join(Zone, Zone.id == Vpc.zone_id)
+        .join(Router, (Router.vpc_id == Vpc.id) & Router.removed.is_(None))
+        .outerjoin(Host, Host.id == Router.host_id)
+        .outerjoin(PublicAddress, (PublicAddress.vpc_id == Vpc.id) & PublicAddress.source_nat.is_(True))
+        .outerjoin(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
+        .outerjoin(TrafficType, (TrafficType.physical_network_id == VlanIpRange.physical_network_id)
+                   & (TrafficType.traffic_type == "Public") & TrafficType.removed.is_(None))
+        .where(Vpc.id == bindparam("vpc_id"))
+        .execution_options(populate_existing=True)
+    )  # fmt: skip
+
+
+@cache
+def _tiers_query() -> Any:
+    living = Network.removed.is_(None)
+    query = select(Network).where(Network.vpc_id == bindparam("vpc_id"), living).order_by(Network.id)
+    return query.execution_options(populate_existing=True)
+
+
+@cache
+def _nics_query() -> Executable:
+    return nics_query().join(Network, Network.id == Nic.network_id).where(Network.vpc_id == bindparam("vpc_id"))
+
+
+def nics_query() -> Select[Any]:
+    """NICs, each with a row of its VM, the VM's offering and its host, or None of them."""
+    columns = (
+        Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
+        Vm.user_data_details, ServiceOffering.name.label("offering"), ServiceOffering.network_rate,
+        Host.agent_id, Host.underlay_address,
+    )  # fmt: skip
+    return (
+        select(Nic, *columns)
+        .outerjoin(Vm, Vm.id == Nic.vm_id)
+        .outerjoin(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+        .outerjoin(Host, Host.id == Nic.host_id)
+        .order_by(Nic.id)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _legs(facts: Any, tiers: Sequence[Network], rows: Sequence[Any]) -> tuple[GuestLeg, ...]:
+    """Of the tiers in which the router has a NIC on its host."""
+    nameservers = resolvers_of(facts.Vpc, facts.Zone)
+    found = []
+    for tier in tiers:
+        mine = [(nic, row) for nic, row in rows if nic.network_id == tier.id]
+        own = next((nic for nic, _ in mine if nic.router_id == facts.Router.id and nic.host_id), None)
+        if own is not None:
+            nic = NicView(own.id, own.mac, own.address, own.host_id, ROUTER)
+            found.append(guest_leg(tier, nic, mine, facts.Zone, nameservers=nameservers))
+    return tuple(found)
+
+
+def _guests(session: Session, rows: Sequence[Any]) -> set[tuple[str | None, str]]:
+    """(VM, address) of the tiers' NICs."""
+    owners = {nic.id: nic.vm_id for nic, _ in rows}
+    query = select(NicAddress).where(NicAddress.nic_id.in_(owners), NicAddress.removing.is_(False))
+    more = {(owners[one.nic_id], one.address) for one in session.scalars(query)}
+    return {(nic.vm_id, nic.address) for nic, _ in rows} | more
+
+
+def tiers_of(session: Session, vpc_id: str) -> list[str]:
+    """The ids of the VPC's tiers that hosts may know, locked in the one order in which everybody locks networks."""
+    query = select(Network.id).where(Network.vpc_id == vpc_id, Network.removed.is_(None), Network.state != "Allocated")
+    return list(session.scalars(query.order_by(Network.id).with_for_update()))
