@@ -28,6 +28,7 @@ CLIENT_ADDRESS = "198.51.100.50"
 END_A, END_B = "198.51.100.10", "198.51.100.20"
 ANY = "0.0.0.0"  # noqa: S104 - asks for an address
 INNER_A, INNER_B = "10.1.1.0/24", "10.2.2.0/24"
+SOL_PACKET, ADD_MEMBERSHIP, PROMISCUOUS = 263, 1, 1
 PROOF = prove(END_A, "VPN of a")
 
 
@@ -137,6 +138,8 @@ class Ear:
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 2**20)
             self.socket.bind((device, ETH_P_ALL))
+            everything = struct.pack("IHH8x", socket.if_nametoindex(device), PROMISCUOUS, 0)
+            self.socket.setsockopt(SOL_PACKET, ADD_MEMBERSHIP, everything)
         self.socket.setblocking(False)
 
     def heard(self) -> Counter[str]:
