@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, exists, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from agents.contract import COMMANDS
@@ -33,10 +33,11 @@ from manager.models import (
     UsageSpan,
     Vm,
     Volume,
+    Vpc,
     WorkflowRow,
 )
 from manager.models.meters import RUNNING_VM, RUNS, key_of
-from manager.models.states import NETWORK_MOVES, ROUTER_MOVES, TEMPLATE_MOVES, VM_MOVES, VOLUME_MOVES
+from manager.models.states import NETWORK_MOVES, ROUTER_MOVES, TEMPLATE_MOVES, VM_MOVES, VOLUME_MOVES, VPC_MOVES
 from manager.placement import holdings
 
 OVERDUE_SECONDS = 60.0
@@ -150,7 +151,7 @@ def _places(session: Session) -> Iterator[Finding]:
         yield Finding("vm.place", "VirtualMachine", row.id, detail, wanted, found, zone_id=row.zone_id)
 
 
-def _unattended(model: Any, subject_type: str, subject_id: SQLColumnExpression[Any]) -> Select[Any]:
+def _unattended(model: Any, subject_type: Any, subject_id: SQLColumnExpression[Any]) -> Select[Any]:
     """Living rows of `model` of whose subject no workflow is open."""
     open_work = exists().where(
         WorkflowRow.subject_id == subject_id, WorkflowRow.subject_type == subject_type, WorkflowRow.status == "running"
@@ -160,13 +161,15 @@ def _unattended(model: Any, subject_type: str, subject_id: SQLColumnExpression[A
 
 
 def _passing(session: Session) -> Iterator[Finding]:
-    kinds: tuple[tuple[str, Any, Any, str, Any], ...] = (
+    kinds: tuple[tuple[str, Any, Any, Any, Any], ...] = (
         ("VirtualMachine", Vm, VM_MOVES, "vms", Vm.id),
         ("Volume", Volume, VOLUME_MOVES, "vms", Volume.vm_id),
         ("Network", Network, NETWORK_MOVES, "networks", Network.id),
-        ("Router", Router, ROUTER_MOVES, "networks", Router.network_id),
+        ("Router", Router, ROUTER_MOVES, case((Router.vpc_id.is_(None), "networks"), else_="vpcs"),
+         func.coalesce(Router.vpc_id, Router.network_id)),
+        ("VPC", Vpc, VPC_MOVES, "vpcs", Vpc.id),
         ("Template", Template, TEMPLATE_MOVES, "templates", Template.id),
-    )
+    )  # fmt: skip
     for kind, model, moves, subject_type, subject_id in kinds:
         query = _unattended(model, subject_type, subject_id).where(model.state.in_(moves.passing))
         for row in session.execute(query):

@@ -9,8 +9,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region, Router, ServiceOffering
+from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region, Router, ServiceOffering, VpcOffering
 from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
+from network import catalog
 
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 VIRTUAL_ROUTER = "VirtualRouter"
@@ -53,6 +54,27 @@ def seed(session: Session) -> None:
         "Isolated network with DHCP, DNS, user data, NAT, port forwarding, firewall and VPN by a virtual router",
         availability="Required",
     )
+    _vpc_offerings(session)
+
+
+def _vpc_offerings(session: Session) -> None:
+    """What a VPC and its tiers have by default, by CloudStack's names."""
+    services = dict.fromkeys(catalog.PROVIDERS[catalog.VPC_VIRTUAL_ROUTER].services, catalog.VPC_VIRTUAL_ROUTER)
+    name = "Default VPC offering"
+    offering_id = stable_id("vpc_offering", name)
+    if session.scalar(select(VpcOffering.id).filter_by(live=name)) is None:
+        _ensure(
+            session, VpcOffering, offering_id, id=offering_id, name=name, display_text=name, live=name, is_default=True,
+            state="Enabled", services=services, service_offering_id=DEFAULT_ROUTER_OFFERING,
+        )  # fmt: skip
+    name = "DefaultIsolatedNetworkOfferingForVpcNetworks"
+    offering_id = stable_id("network_offering", name)
+    if session.scalar(select(NetworkOffering.id).filter_by(live=name)) is None:
+        _ensure(
+            session, NetworkOffering, offering_id, id=offering_id, name=name, live=name, is_default=True,
+            display_text="Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding and ACL lists",
+            services=services, conserve_mode=False,
+        )  # fmt: skip
 
 
 def _offering(session: Session, name: str, text: str, **values: Any) -> None:

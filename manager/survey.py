@@ -70,6 +70,11 @@ class Facts:
     def network_moved(self, network_id: str, survey: Survey) -> bool:
         return since(self.networks_changed.get(network_id), survey)
 
+    def router_moved(self, router: Any, survey: Survey) -> bool:
+        if router.vpc_id is not None:
+            return self.moved("vpcs", router.vpc_id, survey)
+        return self.network_moved(router.network_id, survey)
+
     def just_gone(self, key: str, survey: Survey) -> bool:
         """Whether the thing was removed, with its job, so lately that the survey may not know."""
         row = self.gone.get(key)
@@ -119,7 +124,7 @@ def facts_of(session: Session) -> Facts:
         ),
         nics={row.id: row for row in nics},
         vms=living(Vm, Vm.name, Vm.state, Vm.host_id, Vm.generation, Vm.account_id),
-        routers=living(Router, Router.name, Router.state, Router.host_id, Router.network_id),
+        routers=living(Router, Router.name, Router.state, Router.host_id, Router.network_id, Router.vpc_id),
         volumes=living(Volume, Volume.name, Volume.state, Volume.vm_id, Volume.pool_id, Volume.zone_id, pool_host),
         templates=living(Template, Template.name, Template.state, Template.image_store_id),
     )

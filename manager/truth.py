@@ -136,7 +136,7 @@ def _routers(facts: Facts, survey: Survey) -> Iterator[Finding]:
     held = set(survey.inventory.routers)
     for router in facts.routers.values():
         wanted = router.host_id == survey.id and router.state == "Running"
-        if wanted == (router.id in held) or facts.network_moved(router.network_id, survey):
+        if wanted == (router.id in held) or facts.router_moved(router, survey):
             continue
         kind = "router.missing" if wanted else "router.unwanted"
         told = "should run" if wanted else "runs and should not"

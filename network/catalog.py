@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 VIRTUAL_ROUTER: Final = "VirtualRouter"
+VPC_VIRTUAL_ROUTER: Final = "VpcVirtualRouter"
 
 SERVICES: Final = (
     "Connectivity", "Dhcp", "Dns", "Firewall", "Gateway", "Lb", "NetworkACL", "PortForwarding", "SecurityGroup",
@@ -43,7 +44,22 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "removeaccessvpn"},
         },
     ),
+    VPC_VIRTUAL_ROUTER: Provider(
+        VPC_VIRTUAL_ROUTER,
+        {
+            "Dhcp": {},
+            "Dns": {"AllowDnsSuffixModification": "true"},
+            "NetworkACL": {"SupportedProtocols": "tcp,udp,icmp"},
+            "PortForwarding": {},
+            "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
+            "StaticNat": {},
+            "UserData": {},
+            "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "s2svpn"},
+        },
+    ),
 }
+OF_VPCS: Final = (VPC_VIRTUAL_ROUTER,)
+"""Providers of tiers of VPCs alone; all others are for other networks."""
 
 
 NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat", "Vpn")
@@ -79,7 +95,7 @@ def providers_of(service: str) -> list[str]:
     return [provider.name for provider in PROVIDERS.values() if service in provider.services]
 
 
-def check(wanted: Iterable[str], chosen: Iterable[tuple[str, str]]) -> dict[str, str]:
+def check(wanted: Iterable[str], chosen: Iterable[tuple[str, str]], *, for_vpc: bool = False) -> dict[str, str]:
     """The provider of each service of an offering; a wanted one without a choice gets the default provider.
 
     `chosen` are pairs of service and provider; when nothing is `wanted`, they say which services there are.
@@ -96,7 +112,9 @@ def check(wanted: Iterable[str], chosen: Iterable[tuple[str, str]]) -> dict[str,
             raise UnsuitableService(f"{service} has two providers, {found[service]} and {provider}; choose one.")
         if service not in PROVIDERS[provider].services:
             raise UnsuitableService(_lacking(service, provider))
-    given = {service: found.get(service) or _default(service) for service in services or found}
+        if (provider in OF_VPCS) != for_vpc:
+            raise UnsuitableService(f"The provider {provider} is for networks {'outside' if for_vpc else 'in'} VPCs.")
+    given = {service: found.get(service) or _default(service, for_vpc=for_vpc) for service in services or found}
     lame = [service for service in NEED_PUBLIC_SIDE if service in given and "SourceNat" not in given]
     if lame:
         raise UnsuitableService(f"The service {lame[0]} needs SourceNat, which is not among the services.")
@@ -108,8 +126,8 @@ def _lacking(service: str, provider: str) -> str:
     return f"The provider {provider} does not give the service {service}; it gives {given}."
 
 
-def _default(service: str) -> str:
-    providers = providers_of(service)
+def _default(service: str, *, for_vpc: bool) -> str:
+    providers = [name for name in providers_of(service) if (name in OF_VPCS) == for_vpc]
     if not providers:
-        raise UnsuitableService(f"No provider gives the service {service}.")
+        raise UnsuitableService(f"No provider gives the service {service}{' in VPCs' if for_vpc else ''}.")
     return providers[0]

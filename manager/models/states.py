@@ -92,6 +92,12 @@ ROUTER_MOVES = Moves(
     passing=frozenset({"Starting", "Stopping"}),
 )
 
+VPC_MOVES = Moves(
+    "VPC",
+    {"delete": {"Enabled": "Inactive"}, "keep": {"Inactive": "Enabled"}},
+    passing=frozenset({"Inactive"}),
+)
+
 HOST_MOVES = Moves(
     "host",
     {
@@ -161,4 +167,4 @@ VPN_CONNECTION_MOVES = Moves(
 )  # fmt: skip
 
 ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES, RULE_MOVES,
-             VPN_MOVES, VPN_USER_MOVES, VPN_CONNECTION_MOVES)  # fmt: skip
+             VPC_MOVES, VPN_MOVES, VPN_USER_MOVES, VPN_CONNECTION_MOVES)  # fmt: skip

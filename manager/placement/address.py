@@ -24,6 +24,7 @@ from manager.models import (
     PublicAddress,
     TunnelKey,
     VlanIpRange,
+    Vpc,
     new_id,
     utcnow,
 )
@@ -196,11 +197,23 @@ def source_nat_of(session: Session, network_id: str) -> PublicAddress | None:
     return session.scalar(select(PublicAddress).filter_by(network_id=network_id, source_nat=True))
 
 
-def take_public_address(session: Session, network: Network, *, source_nat: bool, wanted: str = "") -> PublicAddress:
+def source_nat_of_vpc(session: Session, vpc_id: str) -> PublicAddress | None:
+    return session.scalar(select(PublicAddress).filter_by(vpc_id=vpc_id, source_nat=True))
+
+
+def _holder(network: Network | Vpc) -> Any:
+    """The column of a public address that names who has it."""
+    return PublicAddress.vpc_id if isinstance(network, Vpc) else PublicAddress.network_id
+
+
+def take_public_address(
+    session: Session, network: Network | Vpc, *, source_nat: bool, wanted: str = ""
+) -> PublicAddress:
     """A free public address of the zone (`wanted`, when given), now the network's and counted on its account.
 
     Those that are kept for the account or its domain come first, and those that are kept for others never.
-    All addresses of a network are on the physical network of its source NAT: its router has one public interface.
+    All addresses of a network or VPC are on the physical network of its source NAT: its router has one public
+    interface.
 
     :raises NoAddress: none is free, or the wanted one is not
     :raises LimitReached: the account may hold no more
@@ -212,7 +225,7 @@ def take_public_address(session: Session, network: Network, *, source_nat: bool,
             raise NoAddress(_none_free(wanted))
         chosen, dedication_id = _random.choice(free)
         as_seen = PublicAddress.dedication_id.is_not_distinct_from(dedication_id)
-        values = {"network_id": network.id, "account_id": network.account_id, "allocated": utcnow()}
+        values = {_holder(network).key: network.id, "account_id": network.account_id, "allocated": utcnow()}
         taken = write(
             session,
             update(PublicAddress)
@@ -224,7 +237,7 @@ def take_public_address(session: Session, network: Network, *, source_nat: bool,
     raise NoAddress("Public addresses are being taken by others at this moment; try again.")
 
 
-def _free_public(session: Session, network: Network, wanted: str) -> list[tuple[str, str | None]]:
+def _free_public(session: Session, network: Network | Vpc, wanted: str) -> list[tuple[str, str | None]]:
     """Some free addresses that the network may have: (id, id of the dedication of its range)."""
     query = _beside_source_nat(network, wanted)
     rows = session.execute(query.limit(SOME)).all()
@@ -237,7 +250,7 @@ def _free_public(session: Session, network: Network, wanted: str) -> list[tuple[
     return [(row.id, row.dedication_id) for row in rows]
 
 
-def _beside_source_nat(network: Network, wanted: str) -> Select[str, str | None, str]:
+def _beside_source_nat(network: Network | Vpc, wanted: str) -> Select[str, str | None, str]:
     """Free addresses on the physical network of the network's source NAT, if it has one; dedicated ones first."""
     query = (
         select(PublicAddress.id, PublicAddress.dedication_id, PublicAddress.range_id)
@@ -247,7 +260,7 @@ def _beside_source_nat(network: Network, wanted: str) -> Select[str, str | None,
     held = (
         select(VlanIpRange.physical_network_id)
         .join(PublicAddress, PublicAddress.range_id == VlanIpRange.id)
-        .where(PublicAddress.network_id == network.id, PublicAddress.source_nat)
+        .where(_holder(network) == network.id, PublicAddress.source_nat)
         .scalar_subquery()
     )
     beside = select(VlanIpRange.id).where(

@@ -24,6 +24,7 @@ from manager.models import (
     TemplateShare,
     UserData,
     Vm,
+    Vpc,
     VpnCustomerGateway,
     VpnUser,
     Webhook,
@@ -33,9 +34,10 @@ from manager.models import (
 )
 from manager.models.states import VM_MOVES
 from manager.workflows.engine import Await, Outcome, Run, Step, StepFailed
-from manager.workflows.network import delete_network
 from manager.workflows.template import delete_template
+from manager.workflows.tier import deletion_of
 from manager.workflows.vm import destroy_vm, expunge_vm, stop_vm
+from manager.workflows.vpc import delete_vpc
 
 Begin = Callable[[Session, Any], WorkflowRow]
 """Starts the workflow that ends one thing, and is awaited."""
@@ -117,7 +119,11 @@ def _stop_vm(session: Session, vm: Vm) -> WorkflowRow:
 
 
 def _remove_network(session: Session, network: Network) -> WorkflowRow:
-    return delete_network.start(session, network)
+    return deletion_of(network).start(session, network)
+
+
+def _remove_vpc(session: Session, vpc: Vpc) -> WorkflowRow:
+    return delete_vpc.start(session, vpc)
 
 
 def _remove_template(session: Session, template: Template) -> WorkflowRow:
@@ -130,6 +136,7 @@ STOPPING = Way("stop_vms", Vm, _stop_vm, lambda: Vm.state.in_(("Starting", "Runn
 WAYS = (
     Way("remove_vms", Vm, _end_vm),
     Way("remove_networks", Network, _remove_network),
+    Way("remove_vpcs", Vpc, _remove_vpc),
     Way("remove_templates", Template, _remove_template),
 )
 """The kinds of things that end with their account by a workflow each, in this order."""

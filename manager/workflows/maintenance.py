@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from manager.models import Host, Network, Nic, Router, StoragePool, Vm, Volume, WorkflowRow
+from manager.models import Host, Nic, Router, StoragePool, Vm, Volume, WorkflowRow
 from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
-from manager.workflows.network import restart_network
+from manager.workflows.router import restart_of_router
 from manager.workflows.views import picture
 from manager.workflows.vm import start_vm, stop_vm
+from manager.workflows.vpc_view import lock_networks, vpc_router
 
 PREPARING, MAINTENANCE, FAILED = "PrepareForMaintenance", "Maintenance", "ErrorInMaintenance"
 STATES = (PREPARING, MAINTENANCE, FAILED)
@@ -75,26 +76,22 @@ def move_routers(run: Run) -> Outcome:
 
     :raises StepFailed: one could not be moved
     """
-    query = (
-        select(Network)
-        .join(Router, Router.network_id == Network.id)
-        .where(Router.host_id == run.row.subject_id, Router.removed.is_(None))
-        .order_by(Network.id)
-        .limit(1)
-    )
-    network = run.session.scalar(query)
-    if network is None:
+    query = select(Router).where(Router.host_id == run.row.subject_id, Router.removed.is_(None))
+    router = run.session.scalar(query.order_by(Router.id).limit(1))
+    if router is None:
         return None
-    job = open_job(run, f"networks:{network.id}")
+    restart, served = restart_of_router(run.session, router)
+    job = open_job(run, restart.holds(served.id))
     if job is not None:
         return Await(job)
-    tried = run.recall(f"moved:{network.id}")
+    tried = run.recall(f"moved:{served.id}")
     if tried is not None:
         ended = run.session.get_one(WorkflowRow, tried)
-        raise StepFailed(f"The router of network {network.name} could not be moved: {ended.error or 'it came back'}")
+        kind = "VPC" if router.vpc_id else "network"
+        raise StepFailed(f"The router of {kind} {served.name} could not be moved: {ended.error or 'it came back'}")
     _demand_other_host(run)
-    row = restart_network.start(run.session, network, cleanup=True)
-    run.note(**{f"moved:{network.id}": row.id})
+    row = restart.start(run.session, served, cleanup=True)
+    run.note(**{f"moved:{served.id}": row.id})
     return Await(row.id)
 
 
@@ -146,7 +143,12 @@ maintain_host = workflow(
 def tell_host(run: Run) -> list[Ask]:
     """A new generation of every network that the host holds; that it answers shows that it is there."""
     query = select(Nic.network_id).where(Nic.host_id == run.row.subject_id).distinct().order_by(Nic.network_id)
-    return [ask for network_id in run.session.scalars(query).all() for ask in picture(run.session, network_id).asks()]
+    networks = run.session.scalars(query).all()
+    lock_networks(run.session, networks)
+    asks = [ask for network_id in networks for ask in picture(run.session, network_id).asks()]
+    here = select(Router.vpc_id).where(Router.host_id == run.row.subject_id, Router.vpc_id.is_not(None))
+    found = [vpc_router(run.session, str(vpc_id)) for vpc_id in run.session.scalars(here.order_by(Router.vpc_id)).all()]
+    return [*asks, *(router.ask() for router in found if router is not None)]
 
 
 reconnect_host = workflow("host.reconnect", Host, [Step(tell_host)])

@@ -17,6 +17,7 @@ from manager.models import (
     ServiceOffering,
     ServiceProvider,
     VirtualRouterElement,
+    Vpc,
     WorkflowRow,
     Zone,
     utcnow,
@@ -26,7 +27,7 @@ from manager.placement import limits
 from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
 from manager.placement.dedication import kept
 from manager.placement.host import tags_in
-from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
+from manager.workflows.engine import WORKFLOWS, Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import forget_rules, forget_vpns
 from manager.workflows.views import picture
@@ -44,6 +45,11 @@ def router_of(run: Run) -> Router | None:
     return run.session.scalar(select(Router).filter_by(network_id=run.row.subject_id, removed=None))
 
 
+def implementation_of(network: Network) -> Workflow:
+    """A tier of a VPC gets a leg of that one's router, another network a router of its own."""
+    return WORKFLOWS["tier.implement"] if network.vpc_id is not None else implement_network
+
+
 def await_implemented(run: Run, network: Network) -> Await | None:
     """Wait for the network to be there; starts its implementation when nobody has.
 
@@ -55,13 +61,13 @@ def await_implemented(run: Run, network: Network) -> Await | None:
     waited_for = run.recall(key)
     if waited_for is not None:
         row = run.session.get_one(WorkflowRow, waited_for)
-        if row.status != "running" and row.name == implement_network.name:
+        if row.status != "running" and row.name == implementation_of(network).name:
             raise StepFailed(f"Network {network.name} could not be implemented: {row.error}", row.error_code)
     open_row = run.session.scalar(select(WorkflowRow).filter_by(holds=f"networks:{network.id}"))
     if open_row is None:
         if network.removed is not None or network.state != "Allocated":
             raise StepFailed(f"Network {network.name} is {network.state}.", 534)
-        open_row = implement_network.start(run.session, network)
+        open_row = implementation_of(network).start(run.session, network)
     run.note(**{key: open_row.id})
     return Await(open_row.id)
 
@@ -83,8 +89,8 @@ def place_router(run: Run) -> Outcome:
     services = offering.services
     if not SERVED_BY_ROUTER & set(services):
         return None
-    router = router_of(run) or _new_router(run, network, offering.service_offering_id)
-    router.host_id = _host_for_router(run, network, router)
+    router = router_of(run) or new_router(run, network, offering.service_offering_id, network_id=network.id)
+    router.host_id = host_for_router(run, network, router)
     router.state = "Starting"
     router.generation += 1
     try:
@@ -123,12 +129,13 @@ def _offering_of(run: Run, network: Network) -> NetworkOffering:
     return offering
 
 
-def _new_router(run: Run, network: Network, service_offering_id: str | None) -> Router:
+def new_router(run: Run, network: Network | Vpc, service_offering_id: str | None, **serves: str) -> Router:
+    """`serves` is its network_id or vpc_id."""
     number = next_number(run.session, "router")
     router = Router(
         number=number,
         name=f"r-{number}-VM",
-        network_id=network.id,
+        **serves,
         account_id=network.account_id,
         zone_id=network.zone_id,
         service_offering_id=service_offering_id,
@@ -139,7 +146,7 @@ def _new_router(run: Run, network: Network, service_offering_id: str | None) -> 
     return router
 
 
-def _host_for_router(run: Run, network: Network, router: Router) -> str:
+def host_for_router(run: Run, network: Network | Vpc, router: Router) -> str:
     """Of the hosts that are not dedicated to others and have the tags of its offering, the one with fewest routers.
 
     :raises StepFailed: there is none

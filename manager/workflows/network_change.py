@@ -68,7 +68,8 @@ def _mark_source_nat(run: Run, address_id: str, *, is_source_nat: bool) -> int:
 
 def place_missing_router(run: Run) -> Outcome:
     """The new offering may be the first with services of a router."""
-    if network_of(run).state != "Implemented" or router_of(run) is not None:
+    network = network_of(run)
+    if network.vpc_id is not None or network.state != "Implemented" or router_of(run) is not None:
         return None
     run.note(placed=True)
     return place_router(run)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from manager.models import Network, Nic
+from manager.models import Network, Nic, Router, Vpc
 from manager.models.states import ROUTER_MOVES
-from manager.workflows.engine import Outcome, Run, Step, workflow
+from manager.workflows.engine import Outcome, Run, Step, Workflow, workflow
 from manager.workflows.network import (
     forget_router,
     mark_restarted,
     place_router,
     put_router_back,
+    restart_network,
     router_of,
     start_router,
     stop_router,
 )
+from manager.workflows.vpc import restart_vpc
 
 
 def leave_place(run: Run) -> Outcome:
@@ -62,3 +65,10 @@ destroy_router_alone = workflow(
     [Step(begin_stopping, undo=run_on), Step(stop_router, undo=put_router_back), Step(forget_router)],
     awaited=True,
 )
+
+
+def restart_of_router(session: Session, router: Router) -> tuple[Workflow, Network | Vpc]:
+    """The workflow that makes the router anew when it has cleanup=True, and whom it serves, which that is about."""
+    if router.vpc_id is not None:
+        return restart_vpc, session.get_one(Vpc, router.vpc_id)
+    return restart_network, session.get_one(Network, router.network_id)

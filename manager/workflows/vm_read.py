@@ -30,6 +30,7 @@ from manager.placement import host as placement
 from manager.workflows.engine import Ask, Run
 from manager.workflows.rules import retire_rules_of_vm
 from manager.workflows.views import picture
+from manager.workflows.vpc_view import lock_networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,14 @@ def nics_of(run: Run) -> list[Nic]:
 
 
 def networks_of(run: Run) -> list[str]:
-    """The ids of the VM's networks, in the one order in which everybody locks them."""
-    return sorted({nic.network_id for nic in nics_of(run)})
+    """The ids of the VM's networks, in the one order in which everybody locks them.
+
+    Several with a tier of a VPC among them are locked at once: the VPC is locked after all of them.
+    """
+    found = sorted({nic.network_id for nic in nics_of(run)})
+    if len(found) > 1 and any(network.vpc_id for _, network in plugs_of(run)):
+        lock_networks(run.session, found)
+    return found
 
 
 def place_nics(run: Run, host_id: str | None) -> None:

@@ -138,6 +138,14 @@ def _guests(session: Session, rows: Sequence[Any]) -> set[tuple[str | None, str]
 
 
 def tiers_of(session: Session, vpc_id: str) -> list[str]:
-    """The ids of the VPC's tiers that hosts may know, locked in the one order in which everybody locks networks."""
+    """The ids of the VPC's tiers that hosts may know, locked."""
     query = select(Network.id).where(Network.vpc_id == vpc_id, Network.removed.is_(None), Network.state != "Allocated")
-    return list(session.scalars(query.order_by(Network.id).with_for_update()))
+    found = sorted(session.scalars(query))
+    lock_networks(session, found)
+    return found
+
+
+def lock_networks(session: Session, network_ids: Sequence[str]) -> None:
+    """In the one order in which everybody locks networks."""
+    query = select(Network.id).where(Network.id.in_(network_ids)).order_by(Network.id).with_for_update()
+    session.execute(query).all()

@@ -39,7 +39,7 @@ def forget_connections(session: Session, *which: ColumnElement[bool]) -> None:
         connection.remove()
 
 
-def forget_vpc(session: Session, vpc_id: str) -> None:
+def forget_vpns_of_vpc(session: Session, vpc_id: str) -> None:
     """The VPC goes, and no router has anything of it: with its tunnels and the gateway that they begin at."""
     forget_connections(session, VpnConnection.vpc_id == vpc_id)
     for gateway in session.scalars(select(VpnGateway).filter_by(vpc_id=vpc_id, removed=None)):

@@ -34,6 +34,7 @@ from manager.api.commands.network_traits import (
     usual_mtus,
 )
 from manager.api.commands.place import network_domain, with_keyword
+from manager.api.commands.vpc_tier import demand_fit, is_for_vpc, owner_of, refuse_shared, tier_range
 from manager.api.errors import ApiError, Denied, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.offered import demand_offered
@@ -45,6 +46,7 @@ from manager.models import (
     PhysicalNetwork,
     Tag,
     TrafficType,
+    Vpc,
     WorkflowRow,
     Zone,
     new_id,
@@ -53,9 +55,8 @@ from manager.models.states import NETWORK_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, take_key
 from manager.placement.host import tags_in
-from manager.workflows.network import delete_network as removal
-from manager.workflows.network import restart_network as restart
 from manager.workflows.network_change import change_network as change
+from manager.workflows.tier import deletion_of, restart_of
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 """RFC 1918 and RFC 6598."""
@@ -69,6 +70,7 @@ class CreateNetwork(OwnedRequest):
     displaytext = Text("what it is; the name when absent")
     zoneid = Ref(Zone, "its zone", required=True)
     networkofferingid = Ref(NetworkOffering, "its offering, which must be enabled", required=True)
+    vpcid = Ref(Vpc, "the VPC that it is a tier of")
     gateway = Text("the gateway's address; the first of the zone's guest range when absent")
     netmask = Text("the netmask, which comes with the gateway")
     networkdomain = Text("the DNS suffix of its virtual machines")
@@ -94,9 +96,11 @@ def create_network(call: Call, given: Given) -> Network:
         raise Denied(f"The zone {zone.name} is disabled.")
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
-    demand_offered(call, offering, call.owner, zone)
-    gateway, subnet = _range(given.gateway, given.netmask, zone)
-    domain = network_domain(given.networkdomain) or _default_domain(call, zone)
+    vpc: Vpc | None = given.vpcid
+    owner = owner_of(call, vpc)
+    demand_offered(call, offering, owner, zone)
+    demand_fit(call, given)
+    gateway, subnet, domain = _place(call, given, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid, offering)
     traits: dict[str, Any] = {
         **guests_range(gateway, subnet, given.startip, given.endip),
@@ -108,7 +112,7 @@ def create_network(call: Call, given: Given) -> Network:
         "hide_address_usage": given.hideipaddressusage,
     }
     try:
-        limits.claim(call.session, call.owner, networks=1)
+        limits.claim(call.session, owner, networks=1)
     except limits.LimitReached as error:
         raise ApiError(QUOTA, str(error)) from error
     network_id = new_id()
@@ -117,9 +121,10 @@ def create_network(call: Call, given: Given) -> Network:
             id=network_id,
             name=given.name,
             display_text=given.displaytext or given.name,
-            account_id=call.owner.id,
+            account_id=owner.id,
             zone_id=zone.id,
             offering_id=offering.id,
+            vpc_id=vpc.id if vpc is not None else None,
             physical_network_id=physical.id,
             key=_key(call, physical, network_id),
             cidr=str(subnet),
@@ -131,6 +136,14 @@ def create_network(call: Call, given: Given) -> Network:
     )
     take_source_nat(call, made, offering, given.sourcenatipaddress)
     return made
+
+
+def _place(call: Call, given: Given, zone: Zone) -> tuple[str, IPv4Network, str]:
+    """The gateway, the subnet and the DNS suffix."""
+    if given.vpcid is not None:
+        return *tier_range(call, given.vpcid, given.gateway, given.netmask), given.vpcid.network_domain
+    domain = network_domain(given.networkdomain) or default_domain(call, zone)
+    return *_range(given.gateway, given.netmask, zone), domain
 
 
 def _range(gateway: str | None, netmask: str | None, zone: Zone) -> tuple[str, IPv4Network]:
@@ -153,7 +166,7 @@ def _range(gateway: str | None, netmask: str | None, zone: Zone) -> tuple[str, I
     return str(router), subnet
 
 
-def _default_domain(call: Call, zone: Zone) -> str:
+def default_domain(call: Call, zone: Zone) -> str:
     """The suffix of the account, its domain or the zone; else the cloud's, with a label of the account before it."""
     owner = call.owner
     domain = (
@@ -205,7 +218,8 @@ class ListNetworks(IconListRequest, CountedListRequest, AccountListRequest):
     supportedservices = ListOf(Text("a service"), "only networks with all these services")
     canusefordeploy = Flag("only those that virtual machines can be deployed into, or only others")
     issystem = Flag("true for networks of the cloud's own, of which there are none")
-    forvpc = Flag("true for networks of VPCs, of which there are none")
+    vpcid = Ref(Vpc, "only tiers of this VPC")
+    forvpc = Flag("only tiers of VPCs, or only others")
     networkfilter = Choice("whose networks: Domain and Shared are of kinds of which there are none", FILTERS)
     vlan = Text("only the network with this tunnel key", roles=ROOT)
     displaynetwork = Flag("only those that users see, or only others", roles=ROOT)
@@ -230,11 +244,14 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     for column, value in ((Network.id, given.id), (Network.zone_id, given.zoneid), (Network.name, given.name),
                           (Network.offering_id, given.networkofferingid),
-                          (Network.physical_network_id, given.physicalnetworkid)):  # fmt: skip
+                          (Network.physical_network_id, given.physicalnetworkid),
+                          (Network.vpc_id, given.vpcid)):  # fmt: skip
         if value is not None:
             found.append(column == getattr(value, "id", value))
     if given.vlan is not None:
         found.append(Network.key == int(given.vlan) if given.vlan.isdecimal() else false())
+    if given.forvpc is not None:
+        found.append(Network.vpc_id.is_not(None) if given.forvpc else Network.vpc_id.is_(None))
     if given.displaynetwork is not None:
         found.append(Network.display.is_(given.displaynetwork))
     if given.canusefordeploy is not None:
@@ -243,11 +260,7 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
         found.append(Network.offering_id.in_(_offerings_with(call, given.supportedservices)))
     only = {"isolated": given.type, "guest": given.traffictype, "account": given.acltype}
     nowhere = (
-        given.networkfilter in ("Domain", "Shared")
-        or given.issystem
-        or given.forvpc
-        or given.specifyipranges
-        or given.restartrequired
+        given.networkfilter in ("Domain", "Shared") or given.issystem or given.specifyipranges or given.restartrequired
     )
     if nowhere or any(text and text.lower() != kind for kind, text in only.items()):
         found.append(false())
@@ -280,6 +293,8 @@ class UpdateNetwork(Request):
 def update_network(call: Call, given: Given) -> WorkflowRow:
     """Change what a network is called, what it tells its virtual machines, or its offering."""
     network: Network = given.id
+    if network.vpc_id is not None:
+        refuse_shared(call.session.get_one(Vpc, network.vpc_id), given)
     network.name = given.name or network.name
     network.display_text = given.displaytext or network.display_text
     network.display = network.display if given.displaynetwork is None else given.displaynetwork
@@ -311,6 +326,8 @@ def _check_change(call: Call, network: Network, offering: NetworkOffering) -> No
     """:raises Invalid: the offering cannot be had, or lacks a service of the network that is not just unused rules'"""
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    if is_for_vpc(offering) != (network.vpc_id is not None):
+        raise Invalid(f"The network offering {offering.name} is for networks of the other kind: tiers of VPCs, or not.")
     lost = sorted(services_needed(call, network) - set(offering.services))
     if lost:
         raise Invalid(f"The network {network.name} uses {', '.join(lost)}, which the offering {offering.name} lacks.")
@@ -326,7 +343,9 @@ def restart_network(call: Call, id: Network, cleanup: bool) -> WorkflowRow:
     """Apply all of a network again to its hosts and its router."""
     if id.state != "Implemented":
         raise Invalid(f"The network {id.name} is {id.state}; only an implemented network can be restarted.")
-    return restart.start(call.session, id, call=call, cleanup=cleanup)
+    if cleanup and id.vpc_id is not None:
+        raise Invalid(f"The network {id.name} is a tier; restartVPC with cleanup makes the router of its VPC anew.")
+    return restart_of(id).start(call.session, id, call=call, cleanup=cleanup)
 
 
 class DeleteNetwork(Request):
@@ -342,4 +361,4 @@ def delete_network(call: Call, id: Network) -> WorkflowRow:
         raise Invalid(f"The network {id.name} still has {count} NICs of virtual machines; expunge those first.")
     if id.state not in NETWORK_MOVES.passing:  # else the job that is under way is told to be in the way
         NETWORK_MOVES.demand(id, "destroy")
-    return removal.start(call.session, id, call=call)
+    return deletion_of(id).start(call.session, id, call=call)

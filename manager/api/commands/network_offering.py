@@ -20,7 +20,7 @@ from network import catalog
 
 STATES = ("Enabled", "Disabled")
 AVAILABILITIES = ("Optional", "Required")
-NEVER = ("specifyvlan", "specifyipranges", "ispersistent", "forvpc")
+NEVER = ("specifyvlan", "specifyipranges", "ispersistent")
 
 
 class ProviderResponse(Response):
@@ -80,7 +80,7 @@ class NetworkOfferingResponse(Response):
     specifyvlan = Bool("always false: networks take their tunnel keys from the zone")
     specifyipranges = Bool("always false")
     ispersistent = Bool("always false")
-    forvpc = Bool("always false")
+    forvpc = Bool("whether its networks are tiers of VPCs")
     egressdefaultpolicy = Bool("whether guests may reach what is outside unless a rule says otherwise")
     networkrate = Int("Mbit/s of a network")
     tags = Str("the tags that physical networks of its networks have, separated by commas")
@@ -124,6 +124,7 @@ def _describe(row: NetworkOffering) -> Shown:
         "internetprotocol": "IPv4",
         "service": shown_services(row.services),
         "serviceofferingid": row.service_offering_id,
+        "forvpc": catalog.VPC_VIRTUAL_ROUTER in row.services.values(),
         **dict.fromkeys(NEVER, False),
     }
 
@@ -148,7 +149,7 @@ class CreateNetworkOffering(Request):
     specifyvlan = Flag("cannot be true: networks take their tunnel keys from the zone", default=False)
     specifyipranges = Flag("cannot be true", default=False)
     ispersistent = Flag("cannot be true", default=False)
-    forvpc = Flag("cannot be true", default=False)
+    forvpc = Flag("whether its networks are tiers of VPCs", default=False)
     domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
     zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
 
@@ -166,7 +167,7 @@ def create_network_offering(call: Call, given: Given) -> NetworkOffering:
     if refused:
         raise Invalid(f"Network offerings with {' and '.join(refused)} are not possible.")
     _check_availability(call, given.availability)
-    services = _services(given.supportedservices or [], given.serviceproviderlist or [])
+    services = services_of(given.supportedservices or [], given.serviceproviderlist or [], for_vpc=given.forvpc)
     check_capabilities(services, given.servicecapabilitylist or [])
     offering = NetworkOffering(
         name=given.name,
@@ -193,13 +194,17 @@ def _taken(name: str) -> str:
     return f"A network offering named {name} exists already."
 
 
-def _services(wanted: list[str], chosen: list[dict[str, str]]) -> dict[str, str]:
-    """:raises Invalid: the catalog of services and providers does not hold that combination"""
+def services_of(wanted: list[str], chosen: list[dict[str, str]], *, for_vpc: bool) -> dict[str, str]:
+    """The provider of each service of an offering, those of VPCs or the others.
+
+    :raises Invalid: the catalog of services and providers does not hold that combination
+    """
     for entry in chosen:
         if not entry.get("service") or not entry.get("provider"):
             raise Invalid("Each entry of serviceproviderlist holds a service and a provider.")
     try:
-        return catalog.check(wanted, [(entry["service"], entry["provider"]) for entry in chosen])
+        pairs = [(entry["service"], entry["provider"]) for entry in chosen]
+        return catalog.check(wanted, pairs, for_vpc=for_vpc)
     except catalog.UnsuitableService as error:
         raise Invalid(str(error)) from error
 
@@ -254,18 +259,19 @@ class ListNetworkOfferings(ListRequest):
     istagged = Flag("only offerings with tags, or only those without")
     specifyvlan = Flag("true for offerings whose networks name a VLAN, of which there are none")
     specifyipranges = Flag("true for offerings whose networks name address ranges, of which there are none")
-    forvpc = Flag("true for offerings of networks of VPCs, of which there are none")
+    forvpc = Flag("only offerings of tiers of VPCs, or only others")
 
 
 @command("listNetworkOfferings", ListNetworkOfferings, NetworkOfferingResponse, roles=EVERYONE)
 def list_network_offerings(call: Call, given: Given) -> Page:
     """List network offerings."""
-    if given.specifyvlan or given.specifyipranges or given.forvpc:
+    if given.specifyvlan or given.specifyipranges:
         return Page([], 0)
     scope = listed(call, NetworkOffering, given)
     query = select(NetworkOffering).where(NetworkOffering.removed.is_(None), *scope, *_conditions(given))
     query = query.order_by(NetworkOffering.sort_key, NetworkOffering.name, NetworkOffering.id)
-    if given.supportedservices is None and given.sourcenatsupported is None and given.networkid is None:
+    by_services = (given.supportedservices, given.sourcenatsupported, given.networkid, given.forvpc)
+    if all(value is None for value in by_services):
         return call.paged(query)
     # no SQL reads JSON alike on all databases, and there are few offerings
     needed = services_needed(call, given.networkid) if given.networkid is not None else set()
@@ -301,6 +307,9 @@ def _conditions(given: Given) -> list[ColumnElement[bool]]:
 def _has_services(offering: NetworkOffering, given: Given) -> bool:
     has = {name.lower() for name in offering.services}
     if given.sourcenatsupported is not None and given.sourcenatsupported != ("sourcenat" in has):
+        return False
+    for_vpc = catalog.VPC_VIRTUAL_ROUTER in offering.services.values()
+    if given.forvpc is not None and given.forvpc != for_vpc:
         return False
     return {name.lower() for name in given.supportedservices or ()} <= has
 

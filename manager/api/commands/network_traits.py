@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
 from sqlalchemy import select
@@ -55,14 +56,15 @@ def resolvers(given: Given, offering: NetworkOffering, known: Network | None = N
     return found
 
 
-def mtus(call: Call, given: Given, zone: Zone) -> dict[str, int]:
-    """The columns of the MTUs that are given.
+def mtus(call: Call, given: Given, zone: Zone, only: Iterable[str] = MTUS) -> dict[str, int]:
+    """The columns of the MTUs that are given, of the parameters `only`.
 
     :raises Denied: the zone leaves them to root administrators
     :raises Invalid: larger than the zone admits, or too small for DHCP
     """
     found = {}
-    for name, (column, setting) in MTUS.items():
+    for name in only:
+        column, setting = MTUS[name]
         wanted = getattr(given, name)
         if wanted is None:
             continue

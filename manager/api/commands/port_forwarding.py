@@ -16,7 +16,7 @@ from manager.api.commands.rule import (
     addresses_of,
     begin,
     listed,
-    network_of,
+    network_for,
     networks_of,
     ports_of,
     protocol_of,
@@ -137,9 +137,9 @@ class CreatePortForwardingRule(Request):
     privateendport = Integer("the last such port; as many as of the address when absent", least=1, most=LARGEST_PORT)
     virtualmachineid = Ref(Vm, "the virtual machine", required=True)
     vmguestip = Text("its address that the ports lead to; that of its NIC when absent")
-    networkid = Ref(Network, "the network, which must be that of the public address")
+    networkid = Ref(Network, "the network, which must be that of the public address, or a tier of its VPC")
     cidrlist = ListOf(Text("a network"), "the networks that it is for; all when absent", most=MOST_NETWORKS)
-    openfirewall = Flag("open the firewall for the ports as well", default=True)
+    openfirewall = Flag("open the firewall for the ports as well; in VPCs ACL lists do that", default=True)
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)
 
 
@@ -148,9 +148,7 @@ class CreatePortForwardingRule(Request):
 def create_port_forwarding_rule(call: Call, given: Given) -> WorkflowRow:
     """Lead ports of a public address to as many ports of a virtual machine."""
     address: PublicAddress = given.ipaddressid
-    network = network_of(call, address)
-    if given.networkid is not None and given.networkid.id != network.id:
-        raise Invalid(f"The public address {address.address} belongs to network {network.name}.")
+    network = network_for(call, address, given.networkid)
     first, last = ports_of(given.publicport, given.publicendport)
     rule = PortForwardingRule(
         account_id=network.account_id,
@@ -171,7 +169,7 @@ def create_port_forwarding_rule(call: Call, given: Given) -> WorkflowRow:
     refuse_conflict(call, rule)
     if takes_key_exchange(rule):
         refuse_vpn(call, address)
-    rules = [call.add(rule), *(open_firewall(call, rule) if given.openfirewall else ())]
+    rules = [call.add(rule), *(open_firewall(call, rule) if given.openfirewall and not network.vpc_id else ())]
     return start_for(call.session, add_rules, rules, revision, call=call)
 
 

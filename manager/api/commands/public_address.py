@@ -20,7 +20,7 @@ from manager.api.command import (
     command,
 )
 from manager.api.commands import ipv4
-from manager.api.commands.place import with_keyword
+from manager.api.commands.place import hold, with_keyword
 from manager.api.commands.rule import network_of
 from manager.api.commands.tag import TagResponse
 from manager.api.commands.vpn_place import refuse_vpn
@@ -37,10 +37,17 @@ from manager.models import (
     Tag,
     VlanIpRange,
     Vm,
+    Vpc,
     WorkflowRow,
     Zone,
 )
-from manager.placement.address import NoAddress, source_nat_of, take_public_address
+from manager.placement.address import (
+    NoAddress,
+    free_public_addresses,
+    source_nat_of,
+    source_nat_of_vpc,
+    take_public_address,
+)
 from manager.workflows.rule_rows import living, move_all, next_revision
 from manager.workflows.rules import associate_address, release_address
 
@@ -71,6 +78,8 @@ class PublicAddressResponse(Response):
     vmipaddress = Str("the address of the virtual machine that it stands for")
     associatednetworkid = Str("the id of the network that has it")
     associatednetworkname = Str("the name of the network that has it")
+    vpcid = Str("the id of the VPC that has it")
+    vpcname = Str("the name of the VPC that has it")
     physicalnetworkid = Str("the id of the physical network that carries it", root_only=True)
     vlanid = Str("the id of its range", root_only=True)
     vlanname = Str("the VLAN of its range", root_only=True)
@@ -91,11 +100,13 @@ class PublicAddressResponse(Response):
         networks = by_id(call, Network, (row.network_id for row in rows))
         zones = by_id(call, Zone, (row.zone_id for row in rows))
         ranges = by_id(call, VlanIpRange, (row.range_id for row in rows))
+        vpcs = by_id(call, Vpc, (row.vpc_id for row in rows))
         uses = _uses_of(call, rows)
         return [
             {
                 **_describe(row, zones[row.zone_id], ranges[row.range_id]),
                 "associatednetworkname": networks[row.network_id].name if row.network_id else None,
+                "vpcname": vpcs[row.vpc_id].name if row.vpc_id else None,
                 **uses[row.id],
                 "tags": tags[row.id],
                 **owners[row.account_id],
@@ -109,12 +120,13 @@ def _describe(row: PublicAddress, zone: Zone, span: VlanIpRange) -> Shown:
         "id": row.id,
         "ipaddress": row.address,
         "allocated": row.allocated,
-        "state": "Free" if row.network_id is None else "Releasing" if row.releasing else "Allocated",
+        "state": "Free" if row.account_id is None else "Releasing" if row.releasing else "Allocated",
         "issourcenat": row.source_nat,
         **dict.fromkeys(("isportable", "issystem", "forprovider", "forsystemvms"), False),
         "forvirtualnetwork": True,
         "fordisplay": row.display,
         "associatednetworkid": row.network_id,
+        "vpcid": row.vpc_id,
         "physicalnetworkid": span.physical_network_id,
         "vlanid": row.range_id,
         "vlanname": span.vlan,
@@ -149,6 +161,7 @@ class ListPublicAddresses(CountedListRequest, AccountListRequest):
     id = Ref(PublicAddress, "only this address")
     ipaddress = Text("only this IPv4 address")
     associatednetworkid = Ref(Network, "only addresses of this network")
+    vpcid = Ref(Vpc, "only addresses of this VPC")
     zoneid = Ref(Zone, "only addresses of this zone")
     vlanid = Ref(VlanIpRange, "only addresses of this range")
     physicalnetworkid = Ref(PhysicalNetwork, "only addresses on this physical network")
@@ -187,7 +200,7 @@ def _conditions(given: Given) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     for column, value in ((PublicAddress.id, given.id), (PublicAddress.address, given.ipaddress),
                           (PublicAddress.network_id, given.associatednetworkid), (PublicAddress.zone_id, given.zoneid),
-                          (PublicAddress.range_id, given.vlanid),
+                          (PublicAddress.range_id, given.vlanid), (PublicAddress.vpc_id, given.vpcid),
                           (PublicAddress.source_nat, given.issourcenat)):  # fmt: skip
         if value is not None:
             found.append(column == getattr(value, "id", value))
@@ -214,6 +227,7 @@ def _in_state(state: str) -> ColumnElement[bool]:
 
 class AssociateAddress(OwnedRequest):
     networkid = Ref(Network, "the network that shall have it; the account's only one in the zone when absent")
+    vpcid = Ref(Vpc, "the VPC that shall have it, for any of its tiers")
     zoneid = Ref(Zone, "the zone, when no network is given")
     ipaddress = Text("the address; any free one when absent")
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)
@@ -223,6 +237,8 @@ class AssociateAddress(OwnedRequest):
          event="NET.IPASSIGN", object_key="ipaddress")  # fmt: skip
 def associate_ip_address(call: Call, given: Given) -> WorkflowRow:
     """Give a network a public address: as its source NAT where it has none yet."""
+    if given.vpcid is not None or (given.networkid is not None and given.networkid.vpc_id is not None):
+        return _give_to_vpc(call, given)
     network = given.networkid or _only_network(call, given.zoneid)
     services = call.session.get_one(NetworkOffering, network.offering_id).services
     if "SourceNat" not in services:
@@ -238,13 +254,34 @@ def associate_ip_address(call: Call, given: Given) -> WorkflowRow:
     return associate_address.start(call.session, address, call=call, network_id=network.id, revision=revision, rules=[])
 
 
+def _give_to_vpc(call: Call, given: Given) -> WorkflowRow:
+    """The address is the VPC's at once; its router has it with the first rule that leads from it.
+
+    :raises ApiError: none is free, or the wanted one is not
+    """
+    vpc = given.vpcid or call.session.get_one(Vpc, given.networkid.vpc_id)
+    if given.networkid is not None and given.networkid.vpc_id != vpc.id:
+        raise Invalid(f"The network {given.networkid.name} is not a tier of VPC {vpc.name}.")
+    hold(call, vpc)
+    wanted = ipv4.optional_address("ipaddress", given.ipaddress) or ""
+    if source_nat_of_vpc(call.session, vpc.id) is None:
+        raise Invalid(f"The VPC {vpc.name} has no router yet; restartVPC gives it one, with its source NAT address.")
+    try:
+        address = take_public_address(call.session, vpc, source_nat=False, wanted=wanted)
+    except NoAddress as error:
+        raise ApiError(PARAMETER if wanted else CAPACITY, str(error)) from error
+    address.display = given.fordisplay
+    return call.job_done(address)
+
+
 def _only_network(call: Call, zone: Zone | None) -> Network:
     """:raises Invalid: there is no zone, or not just one network that could have an address"""
     if zone is None:
         raise Invalid("A public address is for a network; give networkid, or zoneid where the account has only one.")
     query = select(Network).where(
-        Network.account_id == call.owner.id, Network.zone_id == zone.id, Network.removed.is_(None)
-    )
+        Network.account_id == call.owner.id, Network.zone_id == zone.id, Network.removed.is_(None),
+        Network.vpc_id.is_(None),
+    )  # fmt: skip
     found = call.session.scalars(query.order_by(Network.created, Network.id).limit(2)).all()
     if len(found) != 1:
         many = "several networks" if found else "no network"
@@ -263,6 +300,8 @@ def disassociate_ip_address(call: Call, id: PublicAddress | None, ipaddress: str
     """Take a public address from its network, with all its rules, and give it back to the zone."""
     address = id or _own_address(call, ipaddress)
     call.subject = address
+    if address.vpc_id is not None and _free_unused(call, address):
+        return call.job_done(address)
     network = network_of(call, address)
     revision = next_revision(call.session, network.id)
     call.session.refresh(address)
@@ -281,6 +320,20 @@ def disassociate_ip_address(call: Call, id: PublicAddress | None, ipaddress: str
         revision=revision,
         rules=[rule.id for rule in rules],
     )
+
+
+def _free_unused(call: Call, address: PublicAddress) -> bool:
+    """Whether the VPC's address is free now: no tier had it, so no router knows it.
+
+    :raises Invalid: it is the VPC's source NAT
+    """
+    call.session.refresh(address, with_for_update=True)
+    if address.source_nat:
+        raise Invalid(f"The public address {address.address} is the source NAT of its VPC; it goes with the VPC.")
+    if address.network_id is not None:
+        return False
+    free_public_addresses(call.session, PublicAddress.id == address.id)
+    return True
 
 
 def _own_address(call: Call, text: str | None) -> PublicAddress:
@@ -307,6 +360,7 @@ class UpdateAddress(Request):
          event="NET.IPUPDATE", object_key="ipaddress")  # fmt: skip
 def update_ip_address(call: Call, id: PublicAddress, fordisplay: bool | None) -> WorkflowRow:
     """Show a public address to users, or hide it."""
-    network_of(call, id)
+    if id.account_id is None:
+        raise Invalid(f"The public address {id.address} belongs to no network; associate it first.")
     id.display = id.display if fordisplay is None else fordisplay
     return call.job_done(id)

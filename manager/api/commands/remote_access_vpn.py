@@ -80,6 +80,8 @@ class CreateRemoteAccessVpn(Request):
 def create_remote_access_vpn(call: Call, given: Given) -> WorkflowRow:
     """Let the VPN users of an account reach the guests of a network, by IKEv2 with name and password."""
     address: PublicAddress = given.publicipid
+    if address.vpc_id is not None:
+        raise Invalid(f"The public address {address.address} is one of a VPC; remote access is for isolated networks.")
     network = network_of(call, address)
     owner = call.session.get_one(Account, network.account_id)
     # A VPN and its users are made one after the other, so that the later one knows of the earlier.

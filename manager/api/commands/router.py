@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from manager import access
 from manager.api.call import Call
@@ -15,7 +15,7 @@ from manager.api.commands.network_offering import demand_for_routers
 from manager.api.commands.nic import NicResponse, for_routers
 from manager.api.commands.place import narrowed, with_keyword
 from manager.api.errors import Invalid
-from manager.api.fields import Choice, Ref, Text
+from manager.api.fields import Choice, Flag, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of
 from manager.models import (
@@ -27,12 +27,12 @@ from manager.models import (
     Router,
     ServiceOffering,
     VlanIpRange,
+    Vpc,
     WorkflowRow,
     Zone,
 )
 from manager.models.states import ROUTER_MOVES
-from manager.workflows.network import restart_network
-from manager.workflows.router import destroy_router_alone, start_router_again, stop_router_alone
+from manager.workflows.router import destroy_router_alone, restart_of_router, start_router_again, stop_router_alone
 
 
 class RouterResponse(Response):
@@ -60,6 +60,8 @@ class RouterResponse(Response):
     gateway = Str("the gateway of the public network")
     guestnetworkid = Str("the id of the network that it serves")
     guestnetworkname = Str("the name of the network that it serves")
+    vpcid = Str("the id of the VPC that it serves")
+    vpcname = Str("the name of the VPC that it serves")
     guestipaddress = Str("its address in that network")
     guestmacaddress = Str("its MAC address in that network")
     guestnetmask = Str("that network's netmask")
@@ -84,21 +86,23 @@ class RouterResponse(Response):
         hosts = by_id(call, Host, (row.host_id for row in rows))
         pods = by_id(call, Pod, (host.pod_id for host in hosts.values()))
         offerings = by_id(call, ServiceOffering, (row.service_offering_id for row in rows))
-        public = _public_sides(call, list(networks))
+        vpcs = by_id(call, Vpc, (row.vpc_id for row in rows))
+        public = _public_sides(call, [*networks, *vpcs])
         guest = for_routers(call, [row.id for row in rows])
         return [
             {
-                **_describe(row, networks[row.network_id], zones[row.zone_id]),
+                **_describe(row, zones[row.zone_id]),
+                **_of_served(row, networks, vpcs),
                 **_of_host(hosts.get(row.host_id), pods),
                 **_of_offering(offerings.get(row.service_offering_id)),
-                **_addresses(guest[row.id], public.get(row.network_id)),
+                **_addresses(guest[row.id], public.get(str(row.vpc_id or row.network_id))),
                 **owners[row.account_id],
             }
             for row in rows
         ]
 
 
-def _describe(row: Router, network: Network, zone: Zone) -> Shown:
+def _describe(row: Router, zone: Zone) -> Shown:
     return {
         "id": row.id,
         "name": row.name,
@@ -112,6 +116,16 @@ def _describe(row: Router, network: Network, zone: Zone) -> Shown:
         "zonename": zone.name,
         "dns1": zone.dns1,
         "dns2": zone.dns2,
+    }
+
+
+def _of_served(row: Router, networks: dict[str, Network], vpcs: dict[str, Vpc]) -> Shown:
+    """The VPC that it serves, or the one network."""
+    if row.vpc_id is not None:
+        vpc = vpcs[row.vpc_id]
+        return {"vpcid": vpc.id, "vpcname": vpc.name, "networkdomain": vpc.network_domain}
+    network = networks[str(row.network_id)]
+    return {
         "networkdomain": network.network_domain,
         "guestnetworkid": network.id,
         "guestnetworkname": network.name,
@@ -135,14 +149,14 @@ def _of_offering(offering: ServiceOffering | None) -> Shown:
     return {} if offering is None else {"serviceofferingid": offering.id, "serviceofferingname": offering.name}
 
 
-def _public_sides(call: Call, network_ids: list[str]) -> dict[str, tuple[PublicAddress, VlanIpRange]]:
-    """By network id: the public address that is its source NAT, and the range of that."""
+def _public_sides(call: Call, ids: list[str]) -> dict[str, tuple[PublicAddress, VlanIpRange]]:
+    """By the id of the network or VPC: the public address that is its source NAT, and the range of that."""
     query = (
         select(PublicAddress, VlanIpRange)
         .join(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
-        .where(PublicAddress.network_id.in_(network_ids), PublicAddress.source_nat)
+        .where(or_(PublicAddress.network_id.in_(ids), PublicAddress.vpc_id.in_(ids)), PublicAddress.source_nat)
     )
-    return {address.network_id or "": (address, span) for address, span in call.session.execute(query)}
+    return {str(address.vpc_id or address.network_id): (address, span) for address, span in call.session.execute(query)}
 
 
 def _addresses(guest: list[Shown], public: tuple[PublicAddress, VlanIpRange] | None) -> Shown:
@@ -175,6 +189,8 @@ class ListRouters(AccountListRequest):
     id = Ref(Router, "only this router")
     name = Text("only the router of this name")
     networkid = Ref(Network, "only the router of this network")
+    vpcid = Ref(Vpc, "only the router of this VPC")
+    forvpc = Flag("only routers of VPCs, or only others")
     zoneid = Ref(Zone, "only routers in this zone")
     podid = Ref(Pod, "only routers on hosts of this pod")
     clusterid = Ref(Cluster, "only routers on hosts of this cluster")
@@ -187,8 +203,10 @@ def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
     """List virtual routers."""
     query = select(Router).where(access.visible(call, Router))
     columns = {"id": Router.id, "name": Router.name, "networkid": Router.network_id, "zoneid": Router.zone_id,
-               "hostid": Router.host_id, "state": Router.state}  # fmt: skip
+               "vpcid": Router.vpc_id, "hostid": Router.host_id, "state": Router.state}  # fmt: skip
     query = narrowed(query, filters, columns)
+    if filters["forvpc"] is not None:
+        query = query.where(Router.vpc_id.is_not(None) if filters["forvpc"] else Router.vpc_id.is_(None))
     for name, column in (("podid", Host.pod_id), ("clusterid", Host.cluster_id)):
         if filters[name] is not None:
             query = query.where(Router.host_id.in_(select(Host.id).where(column == filters[name].id)))
@@ -235,8 +253,10 @@ def stop_router(call: Call, id: Router) -> WorkflowRow:
 @command("rebootRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.REBOOT")
 def reboot_router(call: Call, id: Router) -> WorkflowRow:
     """Take a router down and start it anew with the same addresses, on the host that has fewest routers by then."""
-    network = _implemented(call, id)
-    return _about(id, restart_network.start(call.session, network, call=call, cleanup=True))
+    if id.vpc_id is None:
+        _implemented(call, id)
+    restart, served = restart_of_router(call.session, id)
+    return _about(id, restart.start(call.session, served, call=call, cleanup=True))
 
 
 @command("destroyRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.DESTROY")
@@ -249,8 +269,13 @@ def destroy_router(call: Call, id: Router) -> WorkflowRow:
 def _implemented(call: Call, router: Router) -> Network:
     """The router's network.
 
-    :raises Invalid: it is on its way to another state
+    :raises Invalid: it is on its way to another state, or a VPC has the router
     """
+    if router.vpc_id is not None:
+        vpc = call.session.get_one(Vpc, router.vpc_id)
+        raise Invalid(
+            f"The router {router.name} is that of VPC {vpc.name}; restartVPC makes it anew, deleteVPC ends it."
+        )
     network = call.session.get_one(Network, router.network_id)
     if network.state != "Implemented":
         raise Invalid(f"The network {network.name} of router {router.name} is {network.state}, not Implemented.")

@@ -113,10 +113,43 @@ def begin(call: Call, network: Network, service: str, address: PublicAddress | N
         raise Invalid(f"The network {network.name} has no service {service}; its offering {offering.name} lacks it.")
     revision = next_revision(call.session, network.id)
     if address is not None:
-        call.session.refresh(address)
+        call.session.refresh(address, with_for_update=address.vpc_id is not None)
+        if address.vpc_id is not None:
+            _lead_to(call, address, network)
         if address.network_id != network.id or address.releasing:
             raise Invalid(f"The public address {address.address} is being released.")
     return revision
+
+
+def network_for(call: Call, address: PublicAddress, wanted: Network | None) -> Network:
+    """Where a new rule of the address leads: a tier of its VPC, which must be named once, else the network that has it.
+
+    :raises Invalid: that is another one than `wanted`, or not known
+    """
+    if address.vpc_id is None:
+        network = network_of(call, address)
+        if wanted is not None and wanted.id != network.id:
+            raise Invalid(f"The public address {address.address} belongs to network {network.name}.")
+        return network
+    if address.source_nat:
+        raise Invalid(f"The public address {address.address} is the source NAT of its VPC; rules need another one.")
+    if wanted is None and address.network_id is None:
+        raise Invalid(f"The public address {address.address} belongs to a VPC; give networkid, the tier to lead to.")
+    network = wanted or call.session.get_one(Network, address.network_id)
+    if network.vpc_id != address.vpc_id:
+        raise Invalid(f"The network {network.name} is not a tier of the VPC that has {address.address}.")
+    return network
+
+
+def _lead_to(call: Call, address: PublicAddress, network: Network) -> None:
+    """The address, which is held, leads to that tier.
+
+    :raises Invalid: it leads to another one by rules
+    """
+    if address.network_id != network.id and living(call.session, NetworkRule.address_id == address.id):
+        other = call.session.get_one(Network, address.network_id)
+        raise Invalid(f"The public address {address.address} has rules that lead to the tier {other.name}.")
+    address.network_id = network.id
 
 
 def network_of(call: Call, address: PublicAddress) -> Network:

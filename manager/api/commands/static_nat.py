@@ -15,6 +15,7 @@ from manager.api.commands.rule import (
     MOST_NETWORKS,
     begin,
     listed,
+    network_for,
     network_of,
     networks_of,
     ports_of,
@@ -49,17 +50,15 @@ class EnableStaticNat(Request):
     ipaddressid = Ref(PublicAddress, "the public address", required=True)
     virtualmachineid = Ref(Vm, "the virtual machine that it shall stand for", required=True)
     vmguestip = Text("the VM's address; that of its NIC when absent")
-    networkid = Ref(Network, "the network, which must be that of the public address")
+    networkid = Ref(Network, "the network, which must be that of the public address, or a tier of its VPC")
 
 
 @command("enableStaticNat", EnableStaticNat, SuccessResponse, roles=EVERYONE, event="STATICNAT.ENABLE")
 def enable_static_nat(call: Call, given: Given) -> bool:
     """Let a public address stand for a virtual machine, both ways. What may come in, firewall rules say."""
     address: PublicAddress = given.ipaddressid
-    network = network_of(call, address)
+    network = network_for(call, address, given.networkid)
     call.subject = address
-    if given.networkid is not None and given.networkid.id != network.id:
-        raise Invalid(f"The public address {address.address} belongs to network {network.name}.")
     vm: Vm = given.virtualmachineid
     guest = guest_of(call, network, vm, given.vmguestip)
     revision = begin(call, network, SERVICE, address)

@@ -42,7 +42,7 @@ class Site:
         return self("queryAsyncJobResult", who, jobid=answer["jobid"])
 
     def network(self):
-        offering = self.factory.first(NetworkOffering)
+        offering = self.factory.first(NetworkOffering, availability="Required")
         return self("createNetwork", name="inner", zoneid=self.cloud.zone_id, networkofferingid=offering.id,
                     projectid=self.id)["network"]  # fmt: skip
 

@@ -129,7 +129,7 @@ def _field(factory: Factory, directory: Path, server: Server) -> Field:
     cloud, tenant = live_cloud(factory, directory)
     names = {
         "zone": cloud.zone_id, "template": cloud.template_id, "offering": cloud.offering_id,
-        "network": cloud.network_id, "networkoffering": factory.first(NetworkOffering).id,
+        "network": cloud.network_id, "networkoffering": factory.first(NetworkOffering, availability="Required").id,
     }  # fmt: skip
     found = Field(factory, server.ports, Client(server.ports[0], server.root), tenant, names)
     for key in BY_KEY:

@@ -120,7 +120,7 @@ def test_egress_rules_are_exceptions_from_the_offerings_policy(api, factory, sit
         api("deleteFirewallRule", user, id=rule["id"])
     assert done(api, cloud, api("updateEgressFirewallRule", id=rule["id"], fordisplay=False))["firewallrule"]
     assert api("listEgressFirewallRules", user, id=rule["id"]) == {}
-    factory.change(factory.first(NetworkOffering), egress_default=False)
+    factory.change(factory.first(NetworkOffering, availability="Required"), egress_default=False)
     done(api, cloud, api("deleteEgressFirewallRule", user, id=rule["id"]), user)
     assert (router_of(cloud).legs[0].egress, router_of(cloud).legs[0].egress_open) == ((), False)
 
@@ -183,7 +183,7 @@ def test_port_forwarding_that_cannot_be(api, factory, site):
     free = factory.first(PublicAddress, network_id=None)
     with pytest.raises(Refused, match=r"431 .* belongs to no network; associate it first"):
         forward(api, None, {"id": free.id}, vm)
-    factory.change(factory.first(NetworkOffering), services={"SourceNat": "VirtualRouter"})
+    factory.change(factory.first(NetworkOffering, availability="Required"), services={"SourceNat": "VirtualRouter"})
     with pytest.raises(Refused, match=r"431 The network net1 has no service PortForwarding"):
         forward(api, user, address, vm, publicport=99)
     factory.change(factory.first(Vm, id=vm["id"]), state="Destroyed")
@@ -195,7 +195,7 @@ def test_an_address_without_conserve_mode_has_one_purpose(api, factory, site):
     cloud, user, _, vm = site
     (source,) = api("listPublicIpAddresses", user, issourcenat=True)["publicipaddress"]
     done(api, cloud, forward(api, user, source, vm), user)
-    factory.change(factory.first(NetworkOffering), conserve_mode=False)
+    factory.change(factory.first(NetworkOffering, availability="Required"), conserve_mode=False)
     with pytest.raises(Refused, match=r"431 .* is that of source NAT, and the offering .* has no conserve mode"):
         forward(api, user, source, vm, publicport=99)
 

@@ -91,7 +91,7 @@ def test_network_offerings_name_that_of_their_routers(api, tenant, seeded, route
 def test_a_router_runs_where_its_offering_says(api, factory, tmp_path):
     cloud, _ = live_cloud(factory, tmp_path)
     offering = factory(ServiceOffering, name="edge", system_vm_type="domainrouter", host_tags="edge")
-    factory.change(factory.first(NetworkOffering), service_offering_id=offering.id)
+    factory.change(factory.first(NetworkOffering, availability="Required"), service_offering_id=offering.id)
     hosts = [host["id"] for host in api("listHosts", type="Routing")["host"]]
     vm = cloud.deploy()
     cloud.settle()

@@ -15,6 +15,7 @@ from manager.models import (
     Router,
     VlanIpRange,
     Vpc,
+    VpcOffering,
     VpnConnection,
     VpnCustomerGateway,
     VpnGateway,
@@ -46,7 +47,8 @@ def vpc(factory, cloud_and_user):
 def vpc_in(factory, cloud, cidr):
     """A VPC with one tier and a source NAT address, whose router is on the first host."""
     owned = {"account_id": cloud.account_id, "zone_id": cloud.zone_id}
-    vpc = factory(Vpc, cidr=cidr, **owned)
+    offering = factory(VpcOffering, services={"Vpn": "VpcVirtualRouter"})
+    vpc = factory(Vpc, cidr=cidr, offering_id=offering.id, **owned)
     plain = factory.first(Network, id=cloud.network_id)
     tier = factory(
         Network, vpc_id=vpc.id, cidr=cidr.replace("/16", "/24"), gateway=cidr.replace("0/16", "1"),
@@ -230,9 +232,18 @@ def test_a_gateway_begins_at_the_source_nat_address(api, factory, cloud_and_user
     )
     with pytest.raises(Refused, match=r"431 .*tunnels can begin at no other"):
         api("createVpnGateway", user, vpcid=vpc.id, ipaddressid=further.id)
-    bare = factory(Vpc, account_id=cloud.account_id, zone_id=cloud.zone_id)
+    bare = factory(Vpc, account_id=cloud.account_id, zone_id=cloud.zone_id, offering_id=vpc.offering_id)
     with pytest.raises(Refused, match=r"431 .*has no source NAT address"):
         api("createVpnGateway", user, vpcid=bare.id)
+    lame = factory(Vpc, account_id=cloud.account_id, zone_id=cloud.zone_id)
+    with pytest.raises(Refused, match=r"431 .*has no service Vpn"):
+        api("createVpnGateway", user, vpcid=lame.id)
+
+
+def test_a_vpc_has_no_remote_access(api, factory, cloud_and_user, vpc):
+    address = factory.first(PublicAddress, vpc_id=vpc.id)
+    with pytest.raises(Refused, match=r"431 .*is one of a VPC; remote access is for isolated networks"):
+        api("createRemoteAccessVpn", cloud_and_user[1], publicipid=address.id)
 
 
 def test_users_do_not_see_what_is_hidden(api, admin, cloud_and_user, connected):

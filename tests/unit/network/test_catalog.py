@@ -42,7 +42,7 @@ def test_what_cannot_be_had_is_refused_by_name(wanted, chosen, reason):
 def test_a_service_has_one_provider(monkeypatch):
     other = catalog.Provider("Other", {"Dhcp": {}})
     monkeypatch.setattr(catalog, "PROVIDERS", {**PROVIDERS, "Other": other})
-    assert providers_of("Dhcp") == ["VirtualRouter", "Other"]
+    assert providers_of("Dhcp") == ["VirtualRouter", "VpcVirtualRouter", "Other"]
     assert check(["Dhcp", "Dns"], [("Dhcp", "other")]) == {"Dhcp": "Other", "Dns": "VirtualRouter"}
     with pytest.raises(UnsuitableService, match="two providers, VirtualRouter and Other"):
         check([], [("Dhcp", "VirtualRouter"), ("Dhcp", "Other")])

@@ -1,0 +1,257 @@
+"""Workflows of VPCs: make, start, restart, change and delete their router, which serves all their tiers."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, select, update
+
+from agents.contract import ApplyRouter
+from manager.db import write
+from manager.models import Host, Network, Nic, PublicAddress, Router, Vpc, VpcOffering
+from manager.models.states import ROUTER_MOVES, VPC_MOVES
+from manager.placement import limits
+from manager.placement.address import NoAddress, free_public_addresses, source_nat_of_vpc, take_public_address
+from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
+from manager.workflows.network import host_for_router, new_router
+from manager.workflows.views import picture
+from manager.workflows.vpc_view import tiers_of, vpc_router
+from manager.workflows.vpn_site import forget_vpns_of_vpc
+
+
+def vpc_of(run: Run) -> Vpc:
+    vpc: Vpc = run.subject(Vpc)
+    return vpc
+
+
+def router_of_vpc(run: Run, vpc_id: str) -> Router | None:
+    """The router, locked: whoever gives it a leg knows where it is until his transaction ends."""
+    run.session.flush()
+    query = select(Router).filter_by(vpc_id=vpc_id, removed=None).with_for_update()
+    return run.session.scalar(query.execution_options(populate_existing=True))
+
+
+def _own_router(run: Run) -> Router | None:
+    return router_of_vpc(run, run.row.subject_id)
+
+
+def place_vpc_router(run: Run) -> Outcome:
+    """Give the VPC its router: a row, a public address, and the host with fewest routers. Its legs go with it."""
+    vpc, router = vpc_of(run), _own_router(run)
+    if router is None:
+        offering = run.session.get_one(VpcOffering, vpc.offering_id)
+        router = new_router(run, vpc, offering.service_offering_id, vpc_id=vpc.id)
+        run.note(made=True)
+    try:
+        if source_nat_of_vpc(run.session, vpc.id) is None:
+            run.note(taken=take_public_address(run.session, vpc, source_nat=True).id)
+    except (NoAddress, limits.LimitReached) as error:
+        raise StepFailed(str(error), error.code) from error
+    _put(run, router, host_for_router(run, vpc, router))
+    router.state = "Starting"
+    router.generation += 1
+    return None
+
+
+def _put(run: Run, router: Router, host_id: str | None) -> None:
+    """The router and all its legs are wanted there."""
+    router.host_id = host_id
+    run.session.flush()
+    write(run.session, update(Nic).where(Nic.router_id == router.id).values(host_id=host_id))
+
+
+def unplace_vpc_router(run: Run) -> Outcome:
+    """No host runs it. What this job made of it goes; what was there before stays, without a host."""
+    router = _own_router(run)
+    if router is not None:
+        _put(run, router, None)
+        router.state = "Stopped"
+        if run.recall("made"):
+            forget_vpc_router(run)
+    if run.recall("taken") is not None:
+        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"))
+    return None
+
+
+def forget_vpc_router(run: Run) -> Outcome:
+    router = _own_router(run)
+    if router is not None:
+        write(run.session, delete(Nic).where(Nic.router_id == router.id))
+        router.state, router.host_id = "Stopped", None
+        router.remove()
+    return None
+
+
+def begin_telling(_run: Run) -> Outcome:
+    """Nothing runs yet; it is the undo that ends the router, after the views that may carry it along."""
+    return None
+
+
+def tell_vpc_router(run: Run) -> list[Ask]:
+    """The router to its host, and its tiers' views to all of theirs."""
+    asks = _views(run)
+    found = vpc_router(run.session, run.row.subject_id)
+    return [*asks, found.ask()] if found is not None else asks
+
+
+def _views(run: Run, *leaving: str) -> list[Ask]:
+    run.session.flush()
+    tiers = tiers_of(run.session, run.row.subject_id)
+    return [ask for tier in tiers for ask in picture(run.session, tier, leaving=leaving).asks()]
+
+
+def take_legs_off(run: Run) -> list[Ask]:
+    """The tiers lose their gateways on every host, and no view carries the router along any more.
+
+    The router itself is ended by the step after, so that no earlier view revives it.
+    """
+    router = _own_router(run)
+    if router is None or router.host_id is None:
+        return []
+    host_id = router.host_id
+    run.note(host=host_id)
+    if router.state == "Running":
+        ROUTER_MOVES.move(router, "stop")
+    _put(run, router, None)
+    return _views(run, host_id)
+
+
+def end_vpc_router(run: Run) -> list[Ask]:
+    """On the host that it was on. One that is not there is not asked."""
+    router, host_id = _own_router(run), run.recall("host")
+    if router is None or host_id is None:
+        return []
+    agent_id = run.session.scalar(select(Host.agent_id).where(Host.id == host_id, Host.state == "Up"))
+    return [Ask(agent_id, ApplyRouter(router.id), vpc_of(run).generation)] if agent_id is not None else []
+
+
+def put_legs_back(run: Run) -> list[Ask]:
+    """The router is again where it was, or where it was placed since, with all its legs."""
+    router = _own_router(run)
+    if router is None or run.recall("host") is None:
+        return []
+    _put(run, router, router.host_id or run.recall("host"))
+    router.state = "Running"
+    return tell_vpc_router(run)
+
+
+def mark_vpc_started(run: Run) -> Outcome:
+    router = _own_router(run)
+    if router is not None:
+        ROUTER_MOVES.move(router, "started")
+    return None
+
+
+STARTING = (
+    Step(place_vpc_router, undo=unplace_vpc_router),
+    Step(begin_telling, undo=end_vpc_router),
+    Step(tell_vpc_router, undo=take_legs_off),
+    Step(mark_vpc_started),
+)
+implement_vpc = workflow("vpc.implement", Vpc, STARTING, awaited=True)
+
+
+def begin_creating(_run: Run) -> Outcome:
+    """The VPC is there since the call."""
+    return None
+
+
+def forget_vpc(run: Run) -> Outcome:
+    vpc = vpc_of(run)
+    if vpc.removed is None:
+        vpc.remove()
+        limits.release(run.session, vpc.account_id, vpcs=1)
+    return None
+
+
+create_vpc = workflow("vpc.create", Vpc, [Step(begin_creating, undo=forget_vpc), *STARTING], awaited=True)
+
+
+def clean_up_legs(run: Run) -> Outcome:
+    """With `cleanup` the router is taken down first and made anew."""
+    return take_legs_off(run) if run.arguments.get("cleanup") else None
+
+
+def clean_up_vpc_router(run: Run) -> Outcome:
+    """No undo: the legs' undo starts it again."""
+    return end_vpc_router(run) if run.arguments.get("cleanup") else None
+
+
+def place_again(run: Run) -> Outcome:
+    """With `cleanup` the place is chosen anew; else the router stays where it is, unless that host is gone."""
+    router = _own_router(run)
+    host = run.session.get(Host, router.host_id) if router is not None and router.host_id else None
+    return place_vpc_router(run) if host is None or host.state != "Up" else None
+
+
+restart_vpc = workflow(
+    "vpc.restart",
+    Vpc,
+    [
+        Step(clean_up_legs, undo=put_legs_back),
+        Step(clean_up_vpc_router),
+        Step(place_again),  # no undo: where it is placed it stays
+        Step(tell_vpc_router, undo=tell_vpc_router),
+        Step(mark_vpc_started),
+    ],
+    awaited=True,
+)
+
+
+def set_values(run: Run) -> Outcome:
+    vpc = vpc_of(run)
+    values = run.arguments["values"]
+    run.note(before={name: getattr(vpc, name) for name in values})
+    for name, value in values.items():
+        setattr(vpc, name, value)
+    return None
+
+
+def set_back(run: Run) -> list[Ask]:
+    vpc = vpc_of(run)
+    for name, value in (run.recall("before") or {}).items():
+        setattr(vpc, name, value)
+    return tell_vpc_router(run)
+
+
+change_vpc = workflow("vpc.change", Vpc, [Step(set_values, undo=set_back), Step(tell_vpc_router)], awaited=True)
+
+
+def demand_no_tiers(run: Run) -> None:
+    """:raises StepFailed: a tier is left; with the VPC locked, so that no other comes"""
+    run.session.refresh(vpc_of(run), with_for_update=True)
+    left = select(func.count()).select_from(Network).where(Network.vpc_id == run.row.subject_id)
+    count = run.session.scalar(left.where(Network.removed.is_(None)))
+    if count:
+        raise StepFailed(f"The VPC {vpc_of(run).name} still has {count} tiers; delete those first.", 431)
+
+
+def begin_deleting(run: Run) -> Outcome:
+    demand_no_tiers(run)
+    VPC_MOVES.move(vpc_of(run), "delete")
+    return None
+
+
+def keep_vpc(run: Run) -> Outcome:
+    if vpc_of(run).state == "Inactive":
+        VPC_MOVES.move(vpc_of(run), "keep")
+    return None
+
+
+def give_up_vpc(run: Run) -> Outcome:
+    """The VPC goes: its router in the database, and its public addresses."""
+    forget_vpc_router(run)
+    forget_vpns_of_vpc(run.session, run.row.subject_id)
+    free_public_addresses(run.session, PublicAddress.vpc_id == run.row.subject_id)
+    return forget_vpc(run)
+
+
+delete_vpc = workflow(
+    "vpc.delete",
+    Vpc,
+    [
+        Step(begin_deleting, undo=keep_vpc),
+        Step(take_legs_off, undo=put_legs_back),
+        Step(end_vpc_router),  # no undo: that of the legs starts it again
+        Step(give_up_vpc),
+    ],
+    awaited=True,
+)
