@@ -86,9 +86,8 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
     With `kernel_esp` the kernel encrypts, and what goes by a VPN has no device of its own.
     """
     return NFT.format(
-        answers=_lines(
-            chain(_served(spec), _answers(spec), vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp))
-        ),
+        answers=_lines(chain(_served(spec), _answers(spec))),
+        key_exchange=_lines(vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         closed=_lines(_closed(spec)),
         by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
@@ -259,7 +258,7 @@ table inet pileus {{
     type filter hook input priority filter; policy drop;
     iif lo accept
     ct state invalid drop
-    ct state established,related accept
+{key_exchange}    ct state established,related accept
 {answers}  }}
   chain forward {{
     type filter hook forward priority filter; policy drop;

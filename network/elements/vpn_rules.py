@@ -60,6 +60,9 @@ def received(spec: RouterSpec, public: str, *, kernel_esp: bool) -> Iterator[str
         yield f"{where}udp dport {port} accept"
         if kernel_esp and port == ENCAPSULATED:
             yield f"{where}meta l4proto esp accept"
+    if spec.vpn is not None:
+        # Who was let in before and is not any more does not go on.
+        yield f'iifname "{public}" udp dport {{ {", ".join(map(str, PORTS))} }} ct direction original drop'
 
 
 def _admitted(spec: RouterSpec, address: str) -> Iterator[tuple[str, int]]:

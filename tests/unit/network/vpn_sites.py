@@ -142,6 +142,9 @@ class Ear:
             self.socket.setsockopt(SOL_PACKET, ADD_MEMBERSHIP, everything)
         self.socket.setblocking(False)
 
+    def close(self) -> None:
+        self.socket.close()
+
     def heard(self) -> Counter[str]:
         """`clear` packets from or to 10.0.0.0/8, and `sealed` ones: ESP, or UDP of port 4500."""
         found: Counter[str] = Counter()
@@ -149,7 +152,6 @@ class Ear:
             try:
                 frame = self.socket.recv(65535)
             except BlockingIOError:
-                self.socket.close()
                 return found
             if frame[12:14] == b"\x08\x00":
                 ports = struct.unpack("!HH", frame[34:38]) if frame[23] == socket.IPPROTO_UDP else ()
