@@ -32,7 +32,8 @@ def check_vpn(spec: RouterSpec) -> None:
 
 def _check_remote_access(one: RemoteAccess) -> None:
     first, last = IPv4Address(one.first), IPv4Address(one.last)
-    if first > last or any(IPv4Network(guests).overlaps(IPv4Network(first)) for guests in one.guests):
+    inside = [IPv4Network(guests) for guests in one.guests]
+    if first > last or any(first <= network[-1] and network[0] <= last for network in inside):
         raise ValueError(f"the range {first}-{last} of the VPN {one.id} is empty, or among its guests")
     for text in (one.certificate, one.private_key):
         base64.b64decode(text, validate=True)
