@@ -23,6 +23,8 @@ from manager.models import (
     DiskOffering,
     Domain,
     Extension,
+    NetworkAclItem,
+    NetworkAclList,
     NetworkOffering,
     Nic,
     NicAddress,
@@ -334,10 +336,22 @@ def _extension_reach(call: Call, right: str) -> Condition:
     return Extension.id.in_(actions.correlate(None)) if right == READ else false()
 
 
+def _common_reach(model: type[Any]) -> Callable[[Call, str], Condition]:
+    """Those of nobody are everybody's to see and use, and root administrators' to manage."""
+
+    def reached(call: Call, right: str) -> Condition:
+        mine = _owned(call, model.account_id)
+        return mine if right == MANAGE else or_(mine, model.account_id.is_(None))
+
+    return reached
+
+
 _OWN_RULES: dict[type[Any], Callable[[Call, str], Condition]] = {
     CustomAction: _action_reach,
     Domain: _domain_reach,
     Extension: _extension_reach,
+    NetworkAclItem: _common_reach(NetworkAclItem),
+    NetworkAclList: _common_reach(NetworkAclList),
     Role: _role_reach,
     Project: _project_reach,
     ProjectRole: _project_role_reach,

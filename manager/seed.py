@@ -9,7 +9,19 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region, Router, ServiceOffering, VpcOffering
+from manager.models import (
+    Counter,
+    NetworkAclItem,
+    NetworkAclList,
+    NetworkOffering,
+    OsCategory,
+    OsType,
+    Region,
+    Router,
+    ServiceOffering,
+    VpcOffering,
+)
+from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
 from network import catalog
 
@@ -48,6 +60,8 @@ def seed(session: Session) -> None:
             type_id = stable_id("os_type", name)
             _ensure(session, OsType, type_id, id=type_id, name=name, category_id=category_id, live=name)
     _router_offering(session)
+    _acl_list(session, DEFAULT_DENY, "default_deny", "Default Network ACL Deny All", allow=False)
+    _acl_list(session, DEFAULT_ALLOW, "default_allow", "Default Network ACL Allow All", allow=True)
     _offering(
         session,
         "DefaultIsolatedNetworkOfferingWithSourceNatService",
@@ -85,6 +99,15 @@ def _offering(session: Session, name: str, text: str, **values: Any) -> None:
     values = {"id": offering_id, "live": name, "is_default": True, "services": services, **values}
     values["service_offering_id"] = DEFAULT_ROUTER_OFFERING
     _ensure(session, NetworkOffering, offering_id, name=name, display_text=text, **values)
+
+
+def _acl_list(session: Session, list_id: str, name: str, text: str, *, allow: bool) -> None:
+    _ensure(session, NetworkAclList, list_id, id=list_id, name=name, description=text)
+    session.flush()
+    for number, direction in enumerate(("ingress", "egress"), 1):
+        item_id = stable_id("network_acl_item", f"{name}/{number}")
+        _ensure(session, NetworkAclItem, item_id, id=item_id, list_id=list_id, number=number, direction=direction,
+                allow=allow, state="Active", live=f"{list_id}/{number}")  # fmt: skip
 
 
 def _router_offering(session: Session) -> None:

@@ -22,6 +22,7 @@ from network.flows import FlowSet, desired, diff, here, meter_id
 from network.flows import replace as replace_all
 from network.names import TAP_PREFIX, gre_port_name, tap_name
 from network.process import run
+from network.rule_counters import RULE_FLOWS, hits
 from network.switch_record import DEFAULT_MTU, Record, RecordStore
 from network.types import NetworkView
 
@@ -130,8 +131,8 @@ class Switch:
             before = record.mtus
             record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
             _resize_taps(before, record.mtus)
-            record.peers.give_back_all_but(numbers.peers)
-            record.networks.give_back_all_but(numbers.networks)
+            for kind in ("peers", "networks", "classes"):
+                getattr(record, kind).give_back_all_but(getattr(numbers, kind))
             self._give_back_nics(record)
 
     def plug(self, nic_id: str, mac: str) -> bool:
@@ -183,6 +184,9 @@ class Switch:
             *(f"-{g}" for g in sorted(wanted_groups - groups)),
             *(f"+{g}" for g in sorted(groups - wanted_groups)),
         ]
+
+    def rule_hits(self, rule_ids: Iterable[str]) -> dict[str, int]:
+        return hits(self._ofctl("dump-flows", RULE_FLOWS), rule_ids)
 
     def versions(self) -> dict[str, str]:
         """Of the tools on the host and, once vswitchd has reported it, of the datapath."""

@@ -1,6 +1,7 @@
 """The tables. Importing this package knows them all."""
 
 from manager.models import changes, measuring
+from manager.models.acl import NetworkAclItem, NetworkAclList
 from manager.models.base import Base, Entity, new_id, utcnow
 from manager.models.catalog import (
     DiskOffering,
@@ -85,13 +86,13 @@ __all__ = [
     "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
     "ExtensionResource", "ExtensionSight", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
     "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "ManagementServer", "Network",
-    "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider",
-    "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule",
-    "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress",
-    "Region", "RemoteAccessVpn", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router",
-    "ScopedSetting", "SecondFactor", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule",
-    "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord",
-    "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures",
-    "Volume", "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook",
-    "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
+    "NetworkAclItem", "NetworkAclList", "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic", "NicAddress",
+    "OauthCode", "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
+    "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
+    "PublicAddress", "Region", "RemoteAccessVpn", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role",
+    "RolePermission", "Router", "ScopedSetting", "SecondFactor", "ServiceOffering", "ServiceProvider", "SshKeyPair",
+    "StaticNatRule", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob",
+    "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm",
+    "VmFigures", "Volume", "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser",
+    "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

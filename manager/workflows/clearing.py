@@ -18,6 +18,8 @@ from manager.models import (
     InstanceGroup,
     LdapLink,
     Network,
+    NetworkAclItem,
+    NetworkAclList,
     SshKeyPair,
     Tag,
     Template,
@@ -142,7 +144,8 @@ WAYS = (
 """The kinds of things that end with their account by a workflow each, in this order."""
 
 ROWS: tuple[type[Any], ...] = (
-    SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook, VpnUser, VpnCustomerGateway,
+    SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook, VpnUser, VpnCustomerGateway, NetworkAclItem,
+    NetworkAclList,
 )  # fmt: skip
 """The kinds of things that are nothing but their row, which is removed with the account."""
 

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from manager.db import write
 from manager.models import Network, NetworkRule, PublicAddress, WorkflowRow
 from manager.placement.address import free_public_addresses
-from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
+from manager.workflows.carriers import carried_by
+from manager.workflows.engine import Ask, Outcome, Run, Step, Workflow, workflow
 from manager.workflows.rule_rows import forget_rules, living, move_all, next_revision
 from manager.workflows.views import picture
 
@@ -44,30 +45,15 @@ def _locked(session: Session, network_id: str) -> Network:
 
 
 def carry(run: Run) -> Outcome:
-    """Wait until the router was told what this job wants; starts a carrier when none is under way.
-
-    :raises StepFailed: the carrier that had it was not answered well
-    """
+    """Wait until the router was told what this job wants; starts a carrier when none is under way."""
     return carried(run, run.arguments["network_id"], run.arguments["revision"])
 
 
 def carried(run: Run, network_id: str, revision: int) -> Outcome:
     """As `carry`, for a job that concerns several networks."""
     network = _locked(run.session, network_id)
-    if network.rules_applied >= revision:
-        return None
-    known = run.recall(f"carrier:{network_id}") or {}
-    waited_for = known.get("id")
-    if waited_for is not None:
-        row = run.session.get_one(WorkflowRow, waited_for)
-        had_mine = known["started"] or row.memory.get("revision", 0) >= revision
-        if row.status not in ("running", "done") and had_mine:
-            raise StepFailed(f"The router of network {network.name} was not told: {row.error}", row.error_code)
-    query = select(WorkflowRow).filter_by(holds=carry_rules.holds(network.id))
-    open_one = run.session.scalar(query)
-    carrier = open_one or carry_rules.start(run.session, network)
-    run.note(**{f"carrier:{network_id}": {"id": carrier.id, "started": open_one is None}})
-    return Await(carrier.id)
+    failure = f"The router of network {network.name} was not told"
+    return carried_by(run, carry_rules, network, network.rules_applied, failure, revision)
 
 
 def tell_again(run: Run) -> list[Ask]:

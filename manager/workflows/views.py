@@ -24,11 +24,12 @@ from manager.models import (
     VlanIpRange,
     Zone,
 )
+from manager.workflows.acl_rows import policy_of
 from manager.workflows.engine import Ask
 from manager.workflows.published import published
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
 from manager.workflows.vpc_view import nics_query, vpc_router
-from network.types import GUEST, ROUTER, NetworkView, NicView, Peer, RouterSpec
+from network.types import GUEST, ROUTER, NetworkView, NicView, Peer, Policy, RouterSpec
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,13 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
         router, at = _of_vpc(session, facts.Network.vpc_id)
     else:
         router, at = _own(_router_spec(facts, rows, nics, published(session, facts.Network, guests)))
+    acl = policy_of(session, facts.Network.acl_id)
     commands = {}
     for host_id in places:
         if of_router and host_id != at:
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
-        view = _view(facts, nics if host_id in here else (), peers)
+        view = _view(facts, nics, peers, acl) if host_id in here else _view(facts, (), peers)
         commands[host_id] = ApplyNetwork(view, router if host_id == at else None)
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
 
@@ -159,7 +161,7 @@ def _nics_query() -> Executable:
     return nics_query().where(Nic.network_id == bindparam("network_id"))
 
 
-def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> NetworkView:
+def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...], acl: Policy | None = None) -> NetworkView:
     network = facts.Network
     return NetworkView(
         id=network.id,
@@ -173,6 +175,7 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> Net
         broadcast=facts.broadcast,
         # A router knows the exceptions, so it is the one to stop what may not leave; in a tier, its ACL list.
         egress_open=facts.egress_default or facts.Router is not None or network.vpc_id is not None,
+        acl=acl,
     )
 
 

@@ -97,6 +97,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "account_id": _account, "vpc_id": _of(m.Vpc), "gateway_id": _of(m.VpnGateway),
         "customer_gateway_id": _of(m.VpnCustomerGateway),
     },
+    m.NetworkAclList: {"name": _named("acl"), "description": "a list"},
+    m.NetworkAclItem: {
+        "list_id": _of(m.NetworkAclList), "number": lambda _factory, number: number, "state": "Active",
+    },
     m.SshKeyPair: {"account_id": _account, "name": _named("key"), "fingerprint": "aa:bb", "public_key": "ssh-rsa AAAA"},
     m.UserData: {"account_id": _account, "name": _named("user-data"), "content": "eA=="},
     m.InstanceGroup: {"account_id": _account, "name": _named("group")},

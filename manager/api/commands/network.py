@@ -34,13 +34,14 @@ from manager.api.commands.network_traits import (
     usual_mtus,
 )
 from manager.api.commands.place import network_domain, with_keyword
-from manager.api.commands.vpc_tier import demand_fit, is_for_vpc, owner_of, refuse_shared, tier_range
+from manager.api.commands.vpc_tier import acl_of, demand_fit, is_for_vpc, owner_of, refuse_shared, tier_range
 from manager.api.errors import ApiError, Denied, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.offered import demand_offered
 from manager.api.response import SuccessResponse
 from manager.models import (
     Network,
+    NetworkAclList,
     NetworkOffering,
     Nic,
     PhysicalNetwork,
@@ -71,6 +72,7 @@ class CreateNetwork(OwnedRequest):
     zoneid = Ref(Zone, "its zone", required=True)
     networkofferingid = Ref(NetworkOffering, "its offering, which must be enabled", required=True)
     vpcid = Ref(Vpc, "the VPC that it is a tier of")
+    aclid = Ref(NetworkAclList, "the ACL list that holds the tier; the one that denies all when absent")
     gateway = Text("the gateway's address; the first of the zone's guest range when absent")
     netmask = Text("the netmask, which comes with the gateway")
     networkdomain = Text("the DNS suffix of its virtual machines")
@@ -125,6 +127,7 @@ def create_network(call: Call, given: Given) -> Network:
             zone_id=zone.id,
             offering_id=offering.id,
             vpc_id=vpc.id if vpc is not None else None,
+            acl_id=acl_of(call, vpc, given.aclid),
             physical_network_id=physical.id,
             key=_key(call, physical, network_id),
             cidr=str(subnet),

@@ -11,7 +11,7 @@ from manager.api.commands.network_offering import ServiceResponse, shown_service
 from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Long, Many, Response, Shown, Str, When
 from manager.api.rows import bare_tags_of, by_id, owners_of
-from manager.models import Network, NetworkOffering, NetworkTraffic, Vpc, Zone
+from manager.models import Network, NetworkAclList, NetworkOffering, NetworkTraffic, Vpc, Zone
 from manager.placement.address import Span, guests_of, hosts_of
 from manager.workflows.router_spec import resolvers_of
 
@@ -72,6 +72,8 @@ class NetworkResponse(Response):
     related = Str("its own id")
     vpcid = Str("the id of the VPC that it is a tier of")
     vpcname = Str("that one's name")
+    aclid = Str("the id of the ACL list that holds its virtual machines")
+    aclname = Str("that one's name")
     account = Str("the account that owns it")
     projectid = Str("the id of the project that owns it, in place of the account")
     project = Str("the project that owns it")
@@ -88,9 +90,11 @@ class NetworkResponse(Response):
         offerings = by_id(call, NetworkOffering, (row.offering_id for row in rows))
         traffic = traffic_of(call, rows)
         vpcs = by_id(call, Vpc, (row.vpc_id for row in rows))
+        acls = by_id(call, NetworkAclList, (row.acl_id for row in rows))
         return [
             {
                 **_describe(row),
+                "aclname": acls[row.acl_id].name if row.acl_id else None,
                 "vpcname": vpcs[row.vpc_id].name if row.vpc_id else None,
                 **_of_zone(row, zones[row.zone_id]),
                 **traffic.get(row.id, NO_TRAFFIC),
@@ -138,6 +142,7 @@ def _describe(row: Network) -> Shown:
         "canusefordeploy": row.state in USABLE,
         "related": row.id,
         "vpcid": row.vpc_id,
+        "aclid": row.acl_id,
         **_ALWAYS,
     }
 

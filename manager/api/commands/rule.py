@@ -16,7 +16,7 @@ from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Flag, Integer, ListOf, MapOf, Text
 from manager.api.response import Shown
 from manager.api.rows import by_id
-from manager.models import Network, NetworkOffering, NetworkRule, PublicAddress, Tag, WorkflowRow
+from manager.models import Network, NetworkAclItem, NetworkOffering, NetworkRule, PublicAddress, Tag, WorkflowRow
 from manager.workflows.rule_rows import living, move_all, next_revision
 from manager.workflows.rules import remove_rules, start_for
 
@@ -221,7 +221,7 @@ def listed(call: Call, model: type[Any], given: dict[str, Any], columns: dict[st
     return call.paged(query.order_by(model.created, model.id))
 
 
-def shown_state(rule: NetworkRule) -> str:
+def shown_state(rule: NetworkRule | NetworkAclItem) -> str:
     return "Deleting" if rule.state == "Revoke" else rule.state
 
 

@@ -12,7 +12,8 @@ from manager.api.commands import ipv4
 from manager.api.commands.place import hold
 from manager.api.commands.vpc_offering import demand_services
 from manager.api.errors import Invalid
-from manager.models import Account, Network, NetworkOffering, Vpc, VpcOffering
+from manager.models import Account, Network, NetworkAclList, NetworkOffering, Vpc, VpcOffering
+from manager.models.acl import DEFAULT_DENY
 from network import catalog
 
 LONGEST_PREFIX = 29
@@ -61,6 +62,23 @@ def owner_of(call: Call, vpc: Vpc | None) -> Account:
     if call.owner.id not in (vpc.account_id, call.account.id):
         raise Invalid(f"The VPC {vpc.name} belongs to another account; its tiers belong to that.")
     return call.session.get_one(Account, vpc.account_id)
+
+
+def acl_of(call: Call, vpc: Vpc | None, wanted: NetworkAclList | None) -> str | None:
+    """The id of the ACL list that holds the network; None outside VPCs.
+
+    :raises Invalid: the list is another VPC's, or there is no VPC
+    """
+    if vpc is None:
+        if wanted is not None:
+            raise Invalid("An aclid is for tiers of VPCs, and no vpcid is given.")
+        return None
+    if wanted is not None and wanted.vpc_id not in (None, vpc.id):
+        raise Invalid(f"The ACL list {wanted.name} is not one of VPC {vpc.name}.")
+    if wanted is None:
+        return DEFAULT_DENY
+    hold(call, wanted)
+    return wanted.id
 
 
 def tier_range(call: Call, vpc: Vpc, gateway: str | None, netmask: str | None) -> tuple[str, IPv4Network]:

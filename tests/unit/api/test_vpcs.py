@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from manager.models import Account, Host, Network, NetworkOffering, PublicAddress, ResourceUse, Router, Vpc, VpcOffering
+from manager.models import (
+    Account,
+    Host,
+    Network,
+    NetworkAclList,
+    NetworkOffering,
+    PublicAddress,
+    ResourceUse,
+    Router,
+    Vpc,
+    VpcOffering,
+)
 from network.types import Forwarding, Opening, StaticNat, Traffic
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import costs, live_cloud
@@ -71,8 +82,17 @@ def test_a_new_vpc_has_a_router_with_a_public_address_and_no_leg(api, factory, s
     (router,) = api("listRouters", vpcid=vpc["id"], listall=True)["router"]
     assert (router["vpcname"], router["state"], router["publicip"]) == ("shop", "Running", address["ipaddress"])
     assert api("listVPCs", user)["vpc"] == [vpc]
+    assert api("listVPCs", user, supportedservices="Dhcp,NetworkACL", cidr="10.0.0.0/16", keyword="ho")["count"] == 1
+    assert api("listVPCs", user, supportedservices="Lb") == api("listVPCs", user, restartrequired=True) == {}
+    account = factory.first(Account, id=cloud.account_id)
+    api("updateResourceCount", account=account.name, domainid=account.domain_id)
     use = factory.first(ResourceUse, account_id=cloud.account_id)
     assert (use.vpcs, use.public_addresses) == (1, 1)
+    api(
+        "createTags", user, resourcetype="vpc", resourceids=vpc["id"], params={"tags[0].key": "k", "tags[0].value": "v"}
+    )
+    assert api("listVPCs", user, params={"tags[0].key": "k", "tags[0].value": "v"})["count"] == 1
+    assert api("listVPCs", user, params={"tags[0].key": "k", "tags[0].value": "w"}) == {}
 
 
 def test_a_vpc_may_wait_for_its_router_until_a_guest_starts(api, factory, site):
@@ -96,7 +116,11 @@ def test_tiers_are_legs_of_one_router_with_their_guests(api, factory, site):
     cloud.settle()
     spec = router_of(cloud)
     assert sorted(leg.cidr for leg in spec.legs) == ["10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"]
-    assert all(leg.closed and len(leg.leases) == 1 for leg in spec.legs)
+    assert [len(leg.leases) for leg in spec.legs] == [1, 1, 1]
+    assert not any(leg.closed for leg in spec.legs)
+    views = [view for runner in cloud.runners.values() if runner.host.routers for view in runner.host.views()]
+    assert all(view.acl is not None and not any(rule.allow for rule in view.acl.rules) for view in views)
+    assert tiers[0]["aclname"] == "default_deny"
     assert {leg.nic.host_id for leg in spec.legs} == {factory.first(Router, vpc_id=vpc["id"]).host_id}
     shown = api("listVPCs", user, id=vpc["id"])["vpc"][0]
     assert [one["state"] for one in shown["network"]] == ["Implemented"] * 3
@@ -134,6 +158,18 @@ def test_a_tier_goes_without_the_others_and_the_vpc_when_none_is_left(api, facto
     assert cloud.leftovers()["ports"] == cloud.leftovers()["routers"] == []
 
 
+def test_an_acl_list_holds_the_guests_of_a_tier_from_its_start(api, factory, site):
+    cloud, user = site
+    vpc = new_vpc(api, factory, cloud, user)
+    acl = api("listNetworkACLLists", user, name="default_allow")["networkacllist"][0]["id"]
+    tier = new_tier(api, factory, cloud, user, vpc, aclid=acl)
+    assert (tier["aclid"], tier["aclname"]) == (acl, "default_allow")
+    cloud.deploy("web", tier["id"])
+    cloud.settle()
+    views = [view for runner in cloud.runners.values() if runner.host.routers for view in runner.host.views()]
+    assert all(all(rule.allow for rule in view.acl.rules) for view in views)
+
+
 def test_several_vpcs_may_have_the_same_addresses(api, factory, site):
     cloud, user = site
     for name in ("one", "two"):
@@ -154,6 +190,7 @@ def test_several_vpcs_may_have_the_same_addresses(api, factory, site):
         ({"gateway": None}, "431 A tier needs a gateway and a netmask"),
         ({"networkdomain": "own.example"}, "431 A tier has no networkdomain of its own"),
         ({"dns1": "192.0.2.9"}, "431 A tier has no dns1 of its own"),
+        ({"aclid": "other"}, "431 The ACL list other is not one of VPC shop"),
         ({"vpcid": None}, "is for networks of VPCs; createNetwork needs a vpcid"),
         ({"networkofferingid": "isolated"}, "is for networks not of VPCs; choose one with forvpc"),
     ],
@@ -164,6 +201,10 @@ def test_bad_tiers_are_refused_and_leave_nothing(api, factory, site, given, reas
     new_tier(api, factory, cloud, user, vpc)
     if given.get("networkofferingid"):
         given = {"networkofferingid": factory.first(NetworkOffering, availability="Required").id}
+    if given.get("aclid"):
+        owner = factory.first(Account, id=cloud.account_id).id
+        other = factory(NetworkAclList, name="other", account_id=owner, vpc_id=factory(Vpc, account_id=owner).id)
+        given = {"aclid": other.id}
     with pytest.raises(Refused, match=reason):
         new_tier(api, factory, cloud, user, vpc, **{"number": 7, **given})
     assert api("listNetworks", user, vpcid=vpc["id"])["count"] == 1
