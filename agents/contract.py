@@ -14,6 +14,7 @@ import msgspec
 
 from agents.figures import GuestFigures
 from network.types import NetworkView, RouterSpec
+from network.vpn import TunnelState
 from storage.types import UNLIMITED, CacheMode, Format, ImageFacts, ImageStoreSpec, IoLimits, PoolSpec, VolumeSpec
 
 COMMANDS: dict[str, type[Command]] = {}
@@ -373,6 +374,14 @@ class RuleHits:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelFacts:
+    """How a tunnel of a router to another site is."""
+
+    tunnel_id: str
+    state: TunnelState
+
+
+@dataclass(frozen=True, slots=True)
 class HostInventory:
     """All that Pileus made on a host, as the host itself shows it; sent every so often, whole.
 
@@ -394,6 +403,7 @@ class HostInventory:
     traffic: tuple[NicTraffic, ...] = ()
     rule_hits: tuple[RuleHits, ...] = ()
     guests: tuple[GuestFigures, ...] = ()
+    tunnels: tuple[TunnelFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

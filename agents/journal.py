@@ -30,6 +30,8 @@ class Journal:
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # wanted states hold secrets; SQLite's other files are made like this one
+        path.chmod(0o600)
         self._lock = threading.Lock()
         self._decoded: dict[tuple[str, str], tuple[bytes, Any]] = {}
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)

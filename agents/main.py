@@ -101,6 +101,8 @@ class Agent:
             self._report("alive", body)
 
     def take_inventory(self) -> None:
+        if self.config.kind == "host":
+            self.host.keep_tunnels()
         self.sequence += 1
         found = replace(self.host.inventory(), incarnation=self.incarnation, sequence=self.sequence)
         self._report("inventory", found)

@@ -29,6 +29,10 @@ PACKAGES = {
     ),
     "hypervisor": "libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libxml2-utils qemu-system-x86 qemu-utils",
     "network": "dnsmasq-base ethtool iproute2 iputils-ping nftables openssh-client openvswitch-switch tcpdump",
+    "vpn": (
+        "charon-systemd libcharon-extauth-plugins libcharon-extra-plugins libstrongswan-extra-plugins "
+        "libstrongswan-standard-plugins strongswan-swanctl"
+    ),
     "services": "mariadb-server postgresql redis-server",
     "guest image": "busybox-static cpio dosfstools dropbear-bin e2fsprogs fdisk mtools syslinux syslinux-common",
     "tools": "ca-certificates fish git mount procps util-linux zsh",

@@ -25,7 +25,7 @@ from manager.alerts import Trouble
 from manager.db import epoch, transaction, write
 from manager.messages import together
 from manager.models import Agent, Host, Inventory, StoragePool, Vm, WorkflowRow
-from manager.workflows import engine
+from manager.workflows import engine, vpn_site
 from manager.workflows.vm import stop_vm
 
 GIB = 2**30
@@ -210,3 +210,4 @@ def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) ->
         traffic.note(session, agent_id, inventory.traffic)
         acl_hits.note(session, agent_id, inventory.rule_hits)
         figures.note(session, agent_id, inventory.guests)
+        vpn_site.note(session, inventory.tunnels)

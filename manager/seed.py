@@ -27,7 +27,7 @@ from network import catalog
 
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 VIRTUAL_ROUTER = "VirtualRouter"
-ROUTER_SERVICES = ("Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData")
+ROUTER_SERVICES = ("Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn")
 OS_TYPES = {
     "Debian": ["Debian GNU/Linux 11 (64-bit)", "Debian GNU/Linux 12 (64-bit)", "Debian GNU/Linux 13 (64-bit)"],
     "Ubuntu": ["Ubuntu 20.04 LTS", "Ubuntu 22.04 LTS", "Ubuntu 24.04 LTS"],
@@ -65,7 +65,7 @@ def seed(session: Session) -> None:
     _offering(
         session,
         "DefaultIsolatedNetworkOfferingWithSourceNatService",
-        "Isolated network with DHCP, DNS, user data, NAT, port forwarding and firewall by a virtual router",
+        "Isolated network with DHCP, DNS, user data, NAT, port forwarding, firewall and VPN by a virtual router",
         availability="Required",
     )
     _vpc_offerings(session)

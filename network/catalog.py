@@ -42,6 +42,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
             "StaticNat": {},
             "UserData": {},
+            "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "removeaccessvpn"},
         },
     ),
     VPC_VIRTUAL_ROUTER: Provider(
@@ -54,6 +55,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
             "StaticNat": {},
             "UserData": {},
+            "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "s2svpn"},
         },
     ),
     SECURITY_GROUPS: Provider(SECURITY_GROUPS, {"SecurityGroup": {}}),
@@ -62,7 +64,7 @@ OF_VPCS: Final = (VPC_VIRTUAL_ROUTER,)
 """Providers of tiers of VPCs alone; all others are for other networks."""
 
 
-NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat")
+NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat", "Vpn")
 """Services of public addresses: the provider has a public side by SourceNat alone."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from network.vpn import Vpn
+
 GUEST: Final = "guest"
 ROUTER: Final = "router"
 OverlayName = Literal["gre", "vxlan"]
@@ -217,3 +219,4 @@ class RouterSpec:
     openings: tuple[Opening, ...] = ()
     forwardings: tuple[Forwarding, ...] = ()
     static_nats: tuple[StaticNat, ...] = ()
+    vpn: Vpn | None = None

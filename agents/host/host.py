@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from agents.contract import (
     ApplyNetwork,
@@ -17,9 +19,11 @@ from agents.contract import (
     NetworkFacts,
     NicTraffic,
     RuleHits,
+    TunnelFacts,
     VmSpec,
 )
 from agents.journal import Journal
+from network.errors import NetworkError
 from network.flows import check_view
 from network.names import tap_name
 from network.types import NetworkView, RouterSpec
@@ -28,6 +32,7 @@ from storage.images.directory import DirectorySettings
 from storage.primary import open_pool
 from storage.types import ImageStoreSpec, PoolSpec
 
+log = structlog.get_logger()
 VIEW = "network"
 ROUTER = "router"
 VM = "vm"
@@ -103,6 +108,15 @@ class Host:
             self.routers.apply(router)
         self.switch.apply(self.views())
 
+    def keep_tunnels(self) -> None:
+        """Begin again what routers have given up, such as after a refusal by the other site."""
+        for router in self.journal.wanted(ROUTER, RouterSpec):
+            if router.vpn is not None:
+                try:
+                    self.routers.keep_tunnels(router.id)
+                except NetworkError as error:
+                    log.warning("tunnels are not kept", router=router.id, error=str(error))
+
     def resume(self) -> None:
         """After a restart of the agent or of the switch alone: plugs, routers and flows as the journal wants them."""
         self.switch.ensure_bridges()
@@ -167,12 +181,18 @@ class Host:
             traffic=_traffic(counted.taps, ports),
             rule_hits=self._rule_hits(here),
             guests=counted.guests,
+            tunnels=tuple(self._tunnels()),
         )
 
     def _rule_hits(self, views: Iterable[NetworkView]) -> tuple[RuleHits, ...]:
         """Those of ACL lists."""
         rule_ids = [rule.id for view in views if view.acl is not None for rule in view.acl.rules]
         return tuple(RuleHits(*pair) for pair in sorted(self.switch.rule_hits(rule_ids).items()))
+
+    def _tunnels(self) -> Iterator[TunnelFacts]:
+        for router in self.journal.wanted(ROUTER, RouterSpec):
+            if router.vpn is not None:
+                yield from (TunnelFacts(key, state) for key, state in self.routers.tunnels(router.id).items())
 
     def inventory_of_images(self) -> tuple[str, ...]:
         stores = self.journal.wanted(STORE, ImageStoreSpec)

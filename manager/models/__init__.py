@@ -65,6 +65,7 @@ from manager.models.topology import (
 )
 from manager.models.usage import NetworkTraffic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
 from manager.models.vpc import Vpc, VpcOffering
+from manager.models.vpn import RemoteAccessVpn, VpnConnection, VpnCustomerGateway, VpnGateway, VpnUser
 from manager.models.work import (
     AgentCommandRow,
     ClientToken,
@@ -89,10 +90,11 @@ __all__ = [
     "NetworkAclHits", "NetworkAclItem", "NetworkAclList", "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic",
     "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType",
     "PhysicalNetwork", "Pod", "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole",
-    "ProjectRolePermission", "PublicAddress", "Region", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role",
-    "RolePermission", "Router", "ScopedSetting", "SecondFactor", "SecurityGroup", "SecurityGroupRule", "SecurityMember",
-    "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
-    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "Webhook",
-    "WebhookDelivery", "WorkflowRow", "Zone", "changes", "measuring", "new_id", "utcnow",
+    "ProjectRolePermission", "PublicAddress", "Region", "RemoteAccessVpn", "ResourceIcon", "ResourceLimit",
+    "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor", "SecurityGroup",
+    "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule",
+    "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord",
+    "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume",
+    "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery",
+    "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

@@ -139,5 +139,32 @@ RULE_MOVES = Moves(
     passing=frozenset({"Add", "Revoke"}),
 )
 
+VPN_MOVES = Moves(
+    "remote access VPN",
+    {
+        "run": {"Added": "Running"},
+        "withdraw": {"Added": "Removed", "Running": "Removed"},
+        "keep": {"Removed": "Running"},
+    },
+    passing=frozenset({"Added", "Removed"}),
+)
+
+VPN_USER_MOVES = Moves("VPN user", RULE_MOVES.table, RULE_MOVES.passing)
+
+VPN_CONNECTION_MOVES = Moves(
+    "VPN connection",
+    {
+        "begin": {"Pending": "Connecting"},
+        "connect": {"Connecting": "Connected", "Disconnected": "Connected"},
+        "seek": {"Connected": "Connecting", "Disconnected": "Connecting"},
+        "lose": {"Connecting": "Disconnected", "Connected": "Disconnected"},
+        "withdraw": {
+            "Pending": "Removed", "Connecting": "Removed", "Connected": "Removed", "Disconnected": "Removed",
+        },
+        "keep": {"Removed": "Disconnected"},
+    },
+    passing=frozenset({"Pending", "Removed"}),
+)  # fmt: skip
+
 ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES, RULE_MOVES,
-             VPC_MOVES)  # fmt: skip
+             VPC_MOVES, VPN_MOVES, VPN_USER_MOVES, VPN_CONNECTION_MOVES)  # fmt: skip

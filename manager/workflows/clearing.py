@@ -29,6 +29,8 @@ from manager.models import (
     UserData,
     Vm,
     Vpc,
+    VpnCustomerGateway,
+    VpnUser,
     Webhook,
     WebhookDelivery,
     WorkflowRow,
@@ -144,7 +146,8 @@ WAYS = (
 """The kinds of things that end with their account by a workflow each, in this order."""
 
 ROWS: tuple[type[Any], ...] = (
-    SshKeyPair, UserData, InstanceGroup, AffinityGroup, SecurityGroup, SecurityGroupRule, Webhook, NetworkAclItem,
+    SshKeyPair, UserData, InstanceGroup, AffinityGroup, SecurityGroup, SecurityGroupRule, Webhook, VpnUser,
+    VpnCustomerGateway, NetworkAclItem,
     NetworkAclList,
 )  # fmt: skip
 """The kinds of things that are nothing but their row, which is removed with the account."""

@@ -12,6 +12,7 @@ from manager.models import (
     NetworkRule,
     Nic,
     PublicAddress,
+    RemoteAccessVpn,
     Router,
     ServiceOffering,
     ServiceProvider,
@@ -28,11 +29,11 @@ from manager.placement.dedication import kept
 from manager.placement.host import tags_in
 from manager.workflows.engine import WORKFLOWS, Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.numbers import next_number
-from manager.workflows.rule_rows import forget_rules
+from manager.workflows.rule_rows import forget_rules, forget_vpns
 from manager.workflows.views import picture
 from network.catalog import VIRTUAL_ROUTER
 
-SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData"}
+SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn"}
 
 
 def network_of(run: Run) -> Network:
@@ -197,6 +198,7 @@ def give_up_addresses(run: Run) -> Outcome:
     """The network goes: its router in the database, its rules, and its public addresses."""
     forget_router(run)
     forget_rules(run.session, NetworkRule.network_id == run.row.subject_id)
+    forget_vpns(run.session, RemoteAccessVpn.network_id == run.row.subject_id)
     free_public_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
     return None
 

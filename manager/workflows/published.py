@@ -17,6 +17,7 @@ from manager.models import (
     PublicAddress,
     StaticNatRule,
 )
+from manager.workflows.vpn_wanted import vpn_of
 from network.types import Forwarding, Opening, StaticNat, Traffic
 
 WANTED = ("Add", "Active")
@@ -38,6 +39,7 @@ def published(session: Session, network: Network, guests: set[tuple[str | None, 
         "openings": tuple(Opening(at[r.address_id], _traffic(r)) for r in rules if isinstance(r, FirewallRule)),
         **_leading(rules, at, guests),
         "egress": tuple(_traffic(r) for r in rules if isinstance(r, EgressRule)),
+        "vpn": vpn_of(session, network),
     }
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import Network, NetworkRule, SecurityGroupRule, utcnow
+from manager.models import Network, NetworkRule, RemoteAccessVpn, SecurityGroupRule, utcnow
 from manager.models.states import RULE_MOVES, IllegalMove
 
 
@@ -29,6 +29,12 @@ def forget_rules(session: Session, *which: ColumnElement[bool]) -> None:
     """Rules that no router has any more, or never had, are removed."""
     gone = update(NetworkRule).where(NetworkRule.removed.is_(None), *which)
     write(session, gone.values(removed=utcnow(), live=None, guest_claim=None, address_id=None))
+
+
+def forget_vpns(session: Session, *which: ColumnElement[bool]) -> None:
+    """As `forget_rules`, of remote access."""
+    gone = update(RemoteAccessVpn).where(RemoteAccessVpn.removed.is_(None), *which)
+    write(session, gone.values(removed=utcnow(), live=None, state="Removed"))
 
 
 def living(session: Session, *which: ColumnElement[bool]) -> Sequence[NetworkRule]:

@@ -46,9 +46,14 @@ def _locked(session: Session, network_id: str) -> Network:
 
 def carry(run: Run) -> Outcome:
     """Wait until the router was told what this job wants; starts a carrier when none is under way."""
-    network = _locked(run.session, run.arguments["network_id"])
+    return carried(run, run.arguments["network_id"], run.arguments["revision"])
+
+
+def carried(run: Run, network_id: str, revision: int) -> Outcome:
+    """As `carry`, for a job that concerns several networks."""
+    network = _locked(run.session, network_id)
     failure = f"The router of network {network.name} was not told"
-    return carried_by(run, carry_rules, network, network.rules_applied, failure)
+    return carried_by(run, carry_rules, network, network.rules_applied, failure, revision)
 
 
 def tell_again(run: Run) -> list[Ask]:

@@ -15,6 +15,7 @@ from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workfl
 from manager.workflows.network import host_for_router, new_router
 from manager.workflows.views import picture
 from manager.workflows.vpc_view import tiers_of, vpc_router
+from manager.workflows.vpn_site import forget_vpns_of_vpc
 
 
 def vpc_of(run: Run) -> Vpc:
@@ -240,6 +241,7 @@ def keep_vpc(run: Run) -> Outcome:
 def give_up_vpc(run: Run) -> Outcome:
     """The VPC goes: its router in the database, and its public addresses."""
     forget_vpc_router(run)
+    forget_vpns_of_vpc(run.session, run.row.subject_id)
     free_public_addresses(run.session, PublicAddress.vpc_id == run.row.subject_id)
     return forget_vpc(run)
 

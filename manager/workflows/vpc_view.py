@@ -28,6 +28,7 @@ from manager.models import (
 from manager.workflows.engine import Ask
 from manager.workflows.published import published_by_vpc
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
+from manager.workflows.vpn_wanted import vpn_of_vpc
 from network.types import ROUTER, GuestLeg, NicView, RouterSpec
 
 
@@ -55,14 +56,15 @@ def vpc_router(session: Session, vpc_id: str) -> VpcRouter | None:
     rows = [(row[0], row) for row in session.execute(_nics_query(), {"vpc_id": vpc_id})] if tiers else []
     has_rules = any(tier.rules_wanted for tier in tiers)
     rules = published_by_vpc(session, vpc_id, [tier.id for tier in tiers], _guests(session, rows)) if has_rules else {}
-    vpc, router = facts.Vpc, facts.Router
+    vpc, router, legs = facts.Vpc, facts.Router, _legs(facts, tiers, rows)
     spec = RouterSpec(
         id=router.id,
         generation=vpc.generation,
-        legs=_legs(facts, tiers, rows),
+        legs=legs,
         vpc_id=vpc.id,
         inside=vpc.cidr,
         public=public_leg(facts.PublicAddress, facts.VlanIpRange, facts.kvm_label, vpc.public_mtu),
+        vpn=vpn_of_vpc(session, vpc, legs),
         **rules,
     )
     return VpcRouter(spec, router.host_id, facts.agent_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from network.types import RouterSpec
+from network.vpn import TunnelState
 
 RouterState = Literal["running", "degraded", "absent"]
 
@@ -35,3 +36,16 @@ class RouterElement(Protocol):
         """Identifiers of the routers that this host was told to run."""
 
     def state(self, router_id: str) -> RouterState: ...
+
+
+class TunnelEnd(Protocol):
+    """A RouterElement whose routers have tunnels to other sites."""
+
+    def keep_tunnels(self, router_id: str) -> None:
+        """Begin again, after the last wanted state, what was given up or has died.
+
+        :raises RouterFailedError: the part that encrypts does not come up
+        """
+
+    def tunnels(self, router_id: str) -> dict[str, TunnelState]:
+        """How each tunnel is, by id."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
+from network.elements import vpn_rules
 from network.errors import InvalidViewError
 from network.names import tier_device
 from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
@@ -46,6 +47,7 @@ def check_rules(spec: RouterSpec) -> None:
             check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
+        vpn_rules.check_vpn(spec)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
 
@@ -59,17 +61,23 @@ def _check_forwarding(one: Forwarding) -> None:
         IPv4Network(network)
 
 
-def nft_rules(spec: RouterSpec) -> str:
-    """One file that replaces all rules at once. Nothing that comes from outside is let in but answers and openings."""
+def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
+    """One file that replaces all rules at once. Nothing that comes from outside is let in but answers and openings.
+
+    With `kernel_esp` the kernel encrypts, and what goes by a VPN has no device of its own.
+    """
     return NFT.format(
         answers=_lines(chain(_served(spec), _answers(spec))),
+        key_exchange=_lines(vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
+        hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         closed=_lines(_closed(spec)),
+        by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         leave=_lines(_leaving(spec)),
         outward="".join(_outward(spec, leg) for leg in spec.legs),
         published=_lines(_published(spec)),
         opened=_lines(_opened(spec)),
         arriving=_lines(_arriving(spec)),
-        translated=_lines(_translated(spec)),
+        translated=_lines(chain(vpn_rules.kept(spec.vpn), _translated(spec))),
     )
 
 
@@ -231,15 +239,15 @@ table inet pileus {{
     type filter hook input priority filter; policy drop;
     iif lo accept
     ct state invalid drop
-    ct state established,related accept
+{key_exchange}    ct state established,related accept
 {answers}  }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
     ct state invalid drop
     ip daddr 169.254.0.0/16 drop
-    ct state related accept
+{hidden}    ct state related accept
     ct direction reply accept
-{closed}    ct status dnat goto published
+{closed}{by_vpn}    ct status dnat goto published
 {leave}  }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;

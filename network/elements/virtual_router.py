@@ -19,12 +19,14 @@ from network import links
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
+from network.elements.ipsec import Ipsec, has_kernel_esp
 from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
 from network.errors import CommandFailedError, NetworkError
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
 from network.types import GuestLeg, RouterSpec
+from network.vpn import TunnelState
 
 SYSCTLS = (
     "net.ipv4.ip_forward=1",
@@ -72,7 +74,8 @@ class VirtualRouter:
             _write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted({*nics, *before})}))
             namespace = _ensure_namespace(spec.id)
             # Both before any leg: nothing is forwarded without rules, and devices take the defaults of their making.
-            run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=nft_rules(spec))
+            rules = nft_rules(spec, kernel_esp=spec.vpn is not None and has_kernel_esp())
+            run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=rules)
             run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
             for leg in spec.legs:
                 self._ensure_guest_leg(leg, device_of(spec, leg), namespace)
@@ -84,10 +87,12 @@ class VirtualRouter:
             _ensure_public_leg(spec, namespace)
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
+            self._ipsec(spec.id).ensure(spec.vpn)
 
     def remove(self, router_id: str) -> None:
         with self._locked(router_id):
             home, namespace = self._home(router_id), router_namespace(router_id)
+            self._ipsec(router_id).end()
             for daemon in _daemons(router_id, home, []):
                 daemon.end()
             for nic_id in _nics_of(home):
@@ -113,7 +118,18 @@ class VirtualRouter:
         served = held["served"]
         daemons = _daemons(router_id, home, list(served.values())) if served else ()
         whole = served.keys() <= devices.keys() and all(daemon.is_running() for daemon in daemons)
+        whole = whole and self._ipsec(router_id).is_whole()
         return "running" if whole else "degraded"
+
+    def keep_tunnels(self, router_id: str) -> None:
+        with self._locked(router_id):
+            self._ipsec(router_id).keep()
+
+    def tunnels(self, router_id: str) -> dict[str, TunnelState]:
+        return self._ipsec(router_id).states()
+
+    def _ipsec(self, router_id: str) -> Ipsec:
+        return Ipsec(router_namespace(router_id), self._home(router_id) / "ipsec")
 
     def _home(self, router_id: str) -> Path:
         return self._routers / router_namespace(router_id)

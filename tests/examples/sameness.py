@@ -20,6 +20,7 @@ DRAWN: dict[str, Any] = {
     "privatekey": "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----\n",
     "document": '{"agent_id": "...", "broker_url": "...", "broker_password": "...", "manager_public_key": "..."}',
     "ldapport": "389",
+    "certificate": "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n",
     "fingerprint": "43:51:43:a1:b5:fc:8b:b7:0a:3a:a9:b1:0f:66:73:a8",
 }  # fmt: skip
 """Fields whose values are drawn by chance, or measured, and what is shown for them."""

@@ -83,6 +83,20 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "name": _named("vpc"), "display_text": "a vpc", "account_id": _account, "zone_id": _of(m.Zone),
         "offering_id": _of(m.VpcOffering), "cidr": "10.0.0.0/16", "network_domain": "cs.cloud.internal",
     },
+    m.RemoteAccessVpn: {
+        "account_id": _account, "address_id": _of(m.PublicAddress), "first_address": "10.1.2.2",
+        "last_address": "10.1.2.8", "certificate": "", "authority": "", "private_key": "",
+    },
+    m.VpnUser: {"account_id": _account, "name": _named("vpn-user"), "password": "secret"},
+    m.VpnCustomerGateway: {
+        "account_id": _account, "name": _named("customer"), "gateway": "192.0.2.1", "networks": ["10.3.0.0/24"],
+        "secret": "secret", "ike_policy": "aes128-sha1;modp1536", "esp_policy": "aes128-sha1",
+    },
+    m.VpnGateway: {"account_id": _account, "vpc_id": _of(m.Vpc), "address_id": _of(m.PublicAddress)},
+    m.VpnConnection: {
+        "account_id": _account, "vpc_id": _of(m.Vpc), "gateway_id": _of(m.VpnGateway),
+        "customer_gateway_id": _of(m.VpnCustomerGateway),
+    },
     m.NetworkAclList: {"name": _named("acl"), "description": "a list"},
     m.NetworkAclItem: {
         "list_id": _of(m.NetworkAclList), "number": lambda _factory, number: number, "state": "Active",

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.errors import Invalid
-from manager.models import Network, NetworkOffering, NetworkRule
+from manager.models import Network, NetworkOffering, NetworkRule, RemoteAccessVpn
 from network import catalog
 
 CAPABILITY = {"service", "capabilitytype", "capabilityvalue"}
@@ -40,8 +40,10 @@ def tags_text(text: str | None) -> str:
 
 
 def services_needed(call: Call, network: Network) -> set[str]:
-    """The services that another offering of the network must have: its own, but of rules it has none of."""
+    """The services that another offering of the network must have: its own, but of rules and VPNs it has none of."""
     own = call.session.get_one(NetworkOffering, network.offering_id)
     query = select(NetworkRule.purpose).where(NetworkRule.network_id == network.id, NetworkRule.removed.is_(None))
     used = {RULE_SERVICES[purpose] for purpose in call.session.scalars(query)}
-    return set(own.services) - set(RULE_SERVICES.values()) | used
+    vpn = select(RemoteAccessVpn.id).where(RemoteAccessVpn.network_id == network.id, RemoteAccessVpn.removed.is_(None))
+    used |= {"Vpn"} if call.session.scalar(vpn) else set()
+    return set(own.services) - {"Vpn", *RULE_SERVICES.values()} | used

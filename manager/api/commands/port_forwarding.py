@@ -26,6 +26,7 @@ from manager.api.commands.rule import (
     shown_state,
 )
 from manager.api.commands.tag import TagResponse
+from manager.api.commands.vpn_place import refuse_vpn, takes_key_exchange
 from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Flag, Integer, ListOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
@@ -166,6 +167,8 @@ def create_port_forwarding_rule(call: Call, given: Given) -> WorkflowRow:
     revision = begin(call, network, SERVICE, address)
     _refuse_other_uses(call, network, address)
     refuse_conflict(call, rule)
+    if takes_key_exchange(rule):
+        refuse_vpn(call, address)
     rules = [call.add(rule), *(open_firewall(call, rule) if given.openfirewall and not network.vpc_id else ())]
     return start_for(call.session, add_rules, rules, revision, call=call)
 

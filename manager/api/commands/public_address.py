@@ -23,6 +23,7 @@ from manager.api.commands import ipv4
 from manager.api.commands.place import hold, with_keyword
 from manager.api.commands.rule import network_of
 from manager.api.commands.tag import TagResponse
+from manager.api.commands.vpn_place import refuse_vpn
 from manager.api.errors import CAPACITY, PARAMETER, ApiError, Invalid, missing, unknown
 from manager.api.fields import Choice, Flag, MapOf, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse, When
@@ -307,6 +308,7 @@ def disassociate_ip_address(call: Call, id: PublicAddress | None, ipaddress: str
     if address.source_nat:
         raise Invalid(f"The public address {address.address} is the source NAT of network {network.name}; it goes "
                       "with the network.")  # fmt: skip
+    refuse_vpn(call, address)
     address.releasing = True
     rules = living(call.session, NetworkRule.address_id == address.id)
     move_all(rules, "revoke")

@@ -24,6 +24,7 @@ from manager.api.commands.rule import (
     remove,
     shown_state,
 )
+from manager.api.commands.vpn_place import refuse_vpn
 from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Flag, Integer, ListOf, Ref, Text
 from manager.api.response import Int, Response, Shown, Str, SuccessResponse
@@ -63,6 +64,7 @@ def enable_static_nat(call: Call, given: Given) -> bool:
     revision = begin(call, network, SERVICE, address)
     if address.source_nat:
         raise Invalid(f"The public address {address.address} is that of source NAT; static NAT needs another one.")
+    refuse_vpn(call, address)
     if _is_so_already(call, address, vm, guest):
         return True
     nat = StaticNatRule(

@@ -41,7 +41,7 @@ def test_life_of_an_offering(api, tenant, factory):
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"supportedservices": "Vpn"}, "No provider gives the service Vpn"),
+        ({"supportedservices": "Gateway"}, "No provider gives the service Gateway"),
         ({"supportedservices": "Dhcp,Nonsense"}, "no network service Nonsense"),
         ({"params": {**CHOICE, "serviceproviderlist[0].provider": "JuniperSRX"}}, "no network provider JuniperSRX"),
         ({"params": {**CHOICE, "serviceproviderlist[0].service": "Lb"}}, "VirtualRouter does not give the service Lb"),
@@ -123,7 +123,7 @@ def test_supported_services(api, tenant):
     found = api("listSupportedNetworkServices", tenant)["networkservice"]
     assert [one["name"] for one in found] == [
         "Dhcp", "Dns", "Firewall", "NetworkACL", "PortForwarding", "SecurityGroup", "SourceNat", "StaticNat",
-        "UserData",
+        "UserData", "Vpn",
     ]  # fmt: skip
     assert found[0]["provider"] == [{"name": "VirtualRouter"}, {"name": "VpcVirtualRouter"}]
     assert api("listSupportedNetworkServices", service="dhcp", provider="virtualrouter")["count"] == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.names import router_namespace
 from network.types import NetworkView, RouterSpec
-from tests.unit.network.lab import PREFIX, Host, Lab, inside, sh
+from tests.unit.network.lab import PREFIX, ROUTERS, Host, Lab, inside, sh
 from tests.unit.network.routers import OUTSIDE, router
 from tests.unit.network.views import network, nic
 
@@ -40,12 +40,16 @@ class Site:
         with inside(self.host.ns):
             self.element.remove(router_id)
 
+    def keep(self, tenant: str) -> None:
+        with inside(self.host.ns):
+            self.element.keep_tunnels(ROUTERS[tenant])
+
     def daemons(self, router_id: str) -> dict[str, int]:
         """Process id by program."""
         found = {}
         for pid in sh("ip", "netns", "pids", router_namespace(router_id)).split():
             words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            found["dnsmasq" if words[0] == "dnsmasq" else "metadata"] = int(pid)
+            found[words[0] if words[0] in ("dnsmasq", "charon-systemd") else "metadata"] = int(pid)
         return found
 
     def ask_dhcp(self, guest: str, *options: str) -> str:

@@ -21,8 +21,12 @@ def test_services_get_the_provider_chosen_or_the_default_one():
 @pytest.mark.parametrize(
     ("wanted", "chosen", "reason"),
     [
-        (["Vpn"], [], "No provider gives the service Vpn"),
-        (["Vpn"], [("Vpn", "VirtualRouter")], "VirtualRouter does not give the service Vpn; it gives Dhcp, Dns,"),
+        (["Gateway"], [], "No provider gives the service Gateway"),
+        (
+            ["Gateway"],
+            [("Gateway", "VirtualRouter")],
+            "VirtualRouter does not give the service Gateway; it gives",
+        ),
         (["Teleport"], [], "no network service Teleport; there are Connectivity,"),
         (["Dhcp"], [("Dhcp", "JuniperSRX")], "no network provider JuniperSRX; there are VirtualRouter"),
         (["Dhcp"], [("Dns", "VirtualRouter")], "chosen for Dns, which is not among"),

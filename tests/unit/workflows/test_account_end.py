@@ -46,6 +46,9 @@ WITH_OTHERS = {
     "StaticNatRule": "its network",
     "IpForwardingRule": "its network",
     "Project": "the account that owns it",
+    "RemoteAccessVpn": "its network",
+    "VpnGateway": "its VPC",
+    "VpnConnection": "its VPC",
 }
 """What ends with something else of the account."""
 KEPT = {"EventRow", "WorkflowRow", "ClientToken", "UsageSpan", "UsageRecord", "UsageTraffic", "NetworkTraffic"}
