@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from network.balancing import Balancer
+
 GUEST: Final = "guest"
 ROUTER: Final = "router"
 
@@ -199,3 +201,4 @@ class RouterSpec:
     static_nats: tuple[StaticNat, ...] = ()
     egress: tuple[Traffic, ...] = ()
     egress_open: bool = True
+    balancers: tuple[Balancer, ...] = ()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
+from network.elements.balancer_files import check_balancers
 from network.errors import InvalidViewError
 from network.types import Forwarding, Opening, RouterSpec, Traffic
 
@@ -43,6 +44,7 @@ def check_rules(spec: RouterSpec) -> None:
             _check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
+        check_balancers(spec.balancers, own, [guests])
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
 
@@ -77,6 +79,7 @@ def nft_rules(spec: RouterSpec) -> str:
     return NFT.format(
         guest=GUEST_DEVICE,
         answers=_lines(_answers(spec)),
+        balanced=_lines(_balanced(spec)),
         leave=_lines(_leaving(spec)),
         outward=_lines(_outward(spec)),
         published=_lines(_published(spec)),
@@ -97,6 +100,13 @@ def _answers(spec: RouterSpec) -> Iterator[str]:
         if traffic.protocol in ("icmp", "all") and traffic.icmp_type in (None, ECHO_REQUEST):
             where = f'iifname "{PUBLIC_DEVICE}" ip daddr {opening.address} {_within("saddr", traffic.sources)}'
             yield f"{where}icmp type echo-request accept"
+
+
+def _balanced(spec: RouterSpec) -> Iterator[str]:
+    """What the router itself takes for its guests: to a public address and port, where an opening lets it in."""
+    for one in sorted(spec.balancers, key=repr):
+        if one.listens:
+            yield f"ip daddr {one.address} {_within('saddr', one.sources)}tcp dport {one.port} goto opened"
 
 
 def _leaving(spec: RouterSpec) -> Iterator[str]:
@@ -212,8 +222,9 @@ table inet pileus {{
     type filter hook input priority filter; policy drop;
     iif lo accept
     ct state invalid drop
-    ct state established,related accept
-    iifname "{guest}" udp dport {{ 53, 67 }} accept
+    ct state related accept
+    ct direction reply accept
+{balanced}    iifname "{guest}" udp dport {{ 53, 67 }} accept
     iifname "{guest}" tcp dport {{ 53, 80, 8080 }} accept
     iifname "{guest}" icmp type echo-request accept
 {answers}  }}

@@ -15,11 +15,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from network import links
+from network.elements import balancer
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
 from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_rules import GUEST_DEVICE, PUBLIC_DEVICE, nft_rules
+from network.elements.state_files import write as _write
 from network.errors import CommandFailedError, NetworkError
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
@@ -74,12 +76,14 @@ class VirtualRouter:
             run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=nft_rules(spec))
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
+            balancer.ensure(spec, home)
 
     def remove(self, router_id: str) -> None:
         with self._locked(router_id):
             home, namespace = self._home(router_id), router_namespace(router_id)
             for daemon in (_dnsmasq(router_id, home), _metadata(router_id, home, "")):
                 daemon.end()
+            balancer.remove(router_id, home)
             if (home / "spec.json").exists():
                 self._ports.unplug(json.loads((home / "spec.json").read_text())["nic"])
             links.remove(router_guest_device(router_id))
@@ -103,6 +107,7 @@ class VirtualRouter:
             return "degraded"
         daemons = (_dnsmasq(router_id, home), _metadata(router_id, home, held["gateway"]))
         whole = GUEST_DEVICE in devices and all(daemon.is_running() for daemon in daemons)
+        whole = whole and balancer.is_whole(router_id, home)
         return "running" if whole else "degraded"
 
     def _home(self, router_id: str) -> Path:
@@ -258,18 +263,6 @@ def _prune_leases(spec: RouterSpec, home: Path) -> None:
     kept = [line for line in lines if not _is_foreign(spec, line)]
     if kept != lines:
         _write(home / "leases", "".join(f"{line}\n" for line in kept))
-
-
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace the file as a whole, if its text differs."""
-    if path.exists() and path.read_text() == text:
-        return
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=mode)
-    fresh.chmod(mode)
-    fresh.write_text(text)
-    fresh.replace(path)
 
 
 def _read_json(path: Path) -> dict[str, str]:
