@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Algorithm = Literal["roundrobin", "leastconn", "source"]
 BalancedProtocol = Literal["tcp", "tcp-proxy", "ssl"]
 StickyMethod = Literal["LbCookie", "AppCookie", "SourceBased"]
+
+COOKIE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+COOKIE_MODES: Final = ("insert", "rewrite", "prefix")
+COOKIE_DOMAIN: Final = re.compile(
+    r"(?=.{1,255}$)\.?[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)+"
+)
+CHECK_PATH: Final = re.compile(r"/[A-Za-z0-9._~/?=&:@,;+-]{0,254}")
+LONGEST_VALUE: Final = 1024
+LARGEST_TABLE: Final = 2**20
+LONGEST_EXPIRY: Final = 24 * 86400
+LONGEST_INTERVAL: Final = 3600
+MOST_TRIES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)

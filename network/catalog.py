@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from network.balancer_catalog import LB_CAPABILITIES
+
 VIRTUAL_ROUTER: Final = "VirtualRouter"
 
 SERVICES: Final = (
@@ -36,6 +38,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
                 "SupportedTrafficDirection": "ingress, egress",
                 "TrafficStatistics": "none",
             },
+            "Lb": LB_CAPABILITIES,
             "PortForwarding": {},
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
             "StaticNat": {},
@@ -45,7 +48,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
 }
 
 
-NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat")
+NEED_PUBLIC_SIDE: Final = ("Firewall", "Lb", "PortForwarding", "StaticNat")
 """Services of public addresses: the provider has a public side by SourceNat alone."""
 
 

@@ -1,6 +1,7 @@
 """The tables. Importing this package knows them all."""
 
 from manager.models import changes, measuring
+from manager.models.balancing import BalancedMember, HealthPolicy, LoadBalancerRule, SslCert, StickinessPolicy
 from manager.models.base import Base, Entity, new_id, utcnow
 from manager.models.catalog import (
     DiskOffering,
@@ -79,16 +80,16 @@ changes.register()
 
 __all__ = [
     "Account", "ActionRun", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation",
-    "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction", "Dedication",
-    "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
-    "ExtensionResource", "ExtensionSight", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
-    "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "ManagementServer", "Network",
-    "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider",
-    "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
-    "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
-    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
-    "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
-    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "ApiKey", "BalancedMember", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction",
+    "Dedication", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
+    "ExtensionResource", "ExtensionSight", "FirewallRule", "HealthPolicy", "Host", "ImageStore", "InstanceGroup",
+    "Inventory", "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoadBalancerRule", "LoginSession",
+    "ManagementServer", "Network", "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode",
+    "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
+    "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
+    "PublicAddress", "Region", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router",
+    "ScopedSetting", "SecondFactor", "ServiceOffering", "ServiceProvider", "SshKeyPair", "SslCert", "StaticNatRule",
+    "StickinessPolicy", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob",
+    "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm",
+    "VmFigures", "Volume", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

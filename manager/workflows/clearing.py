@@ -19,6 +19,7 @@ from manager.models import (
     LdapLink,
     Network,
     SshKeyPair,
+    SslCert,
     Tag,
     Template,
     TemplateShare,
@@ -132,7 +133,7 @@ WAYS = (
 )
 """The kinds of things that end with their account by a workflow each, in this order."""
 
-ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook)
+ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook, SslCert)
 """The kinds of things that are nothing but their row, which is removed with the account."""
 
 FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink, ActionRun)

@@ -31,7 +31,7 @@ from manager.workflows.rule_rows import forget_rules
 from manager.workflows.views import picture
 from network.catalog import VIRTUAL_ROUTER
 
-SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData"}
+SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "Lb", "PortForwarding", "SourceNat", "StaticNat", "UserData"}
 
 
 def network_of(run: Run) -> Network:

@@ -16,6 +16,7 @@ from manager.models import (
     PublicAddress,
     StaticNatRule,
 )
+from manager.workflows.balancers import balancers
 from network.types import Forwarding, Opening, StaticNat, Traffic
 
 WANTED = ("Add", "Active")
@@ -41,6 +42,7 @@ def published(session: Session, network: Network, guests: set[tuple[str | None, 
             StaticNat(at[r.address_id], str(r.guest_address)) for r in leading if isinstance(r, StaticNatRule)
         ),
         "egress": tuple(_traffic(r) for r in rules if isinstance(r, EgressRule)),
+        "balancers": balancers(session, rules, leading, at),
     }
 
 

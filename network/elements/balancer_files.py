@@ -8,25 +8,32 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from network.balancing import Balancer, Certificate, HealthCheck, Stickiness
+from network.balancing import (
+    CHECK_PATH,
+    COOKIE,
+    COOKIE_DOMAIN,
+    COOKIE_MODES,
+    LARGEST_TABLE,
+    LONGEST_EXPIRY,
+    LONGEST_INTERVAL,
+    LONGEST_VALUE,
+    MOST_TRIES,
+    Balancer,
+    Certificate,
+    HealthCheck,
+    Stickiness,
+)
 from network.names import digits
 
 ALGORITHMS = {"roundrobin": "roundrobin", "leastconn": "leastconn", "source": "source"}
 PROTOCOLS = ("tcp", "tcp-proxy", "ssl")
 METHODS = ("LbCookie", "AppCookie", "SourceBased")
-COOKIE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-COOKIE_MODES = ("insert", "rewrite", "prefix")
-COOKIE_DOMAIN = re.compile(r"\.?[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)+")
 PLACES = ("cookie", "path", "query")
-PATH = re.compile(r"/[A-Za-z0-9._~/?=&:@,;+-]{0,254}")
 PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]+-----\n[A-Za-z0-9+/=\n]+-----END [A-Z0-9 ]+-----\n*)+")
 MARK = re.compile(r"^ +description ([0-9a-f]{64})$", re.MULTILINE)
 NO_STATES = "1\n"
 """A file of servers' states that has none, in its version 1."""
-LONGEST_DOMAIN = 255
 LARGEST_PORT = 65535
-LONGEST_VALUE, LARGEST_TABLE, LONGEST_EXPIRY = 1024, 2**20, 24 * 86400
-LONGEST_INTERVAL, MOST_TRIES = 3600, 100
 MOST_CONNECTIONS = 4096
 HTTP_PORT = 80
 PEER = "127.0.0.1:10000"
@@ -67,7 +74,7 @@ def _check_one(one: Balancer, guests: list[IPv4Network]) -> None:
 
 
 def _check_health(check: HealthCheck) -> None:
-    _demand("path", check.path, not check.path or bool(PATH.fullmatch(check.path)))
+    _demand("path", check.path, not check.path or bool(CHECK_PATH.fullmatch(check.path)))
     for name in ("interval", "timeout"):
         _demand(name, getattr(check, name), 1 <= getattr(check, name) <= LONGEST_INTERVAL)
     for name in ("healthy", "unhealthy"):
@@ -78,8 +85,7 @@ def _check_stickiness(sticky: Stickiness) -> None:
     _demand("stickiness", sticky.method, sticky.method in METHODS)
     _demand("cookie", sticky.cookie, not sticky.cookie or bool(COOKIE.fullmatch(sticky.cookie)))
     _demand("cookie's mode", sticky.mode, sticky.mode in COOKIE_MODES)
-    is_domain = len(sticky.domain) <= LONGEST_DOMAIN and bool(COOKIE_DOMAIN.fullmatch(sticky.domain))
-    _demand("cookie's domain", sticky.domain, not sticky.domain or is_domain)
+    _demand("cookie's domain", sticky.domain, not sticky.domain or bool(COOKIE_DOMAIN.fullmatch(sticky.domain)))
     _demand("cookie's place", sticky.place, sticky.place in PLACES)
     for name, most in (("length", LONGEST_VALUE), ("size", LARGEST_TABLE), ("expiry", LONGEST_EXPIRY)):
         _demand(f"stickiness' {name}", getattr(sticky, name), 1 <= getattr(sticky, name) <= most)

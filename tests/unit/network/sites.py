@@ -45,7 +45,7 @@ class Site:
         found = {}
         for pid in sh("ip", "netns", "pids", router_namespace(router_id)).split():
             words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            found["dnsmasq" if words[0] == "dnsmasq" else "metadata"] = int(pid)
+            found[words[0] if words[0] in ("dnsmasq", "haproxy") else "metadata"] = int(pid)
         return found
 
     def ask_dhcp(self, guest: str, *options: str) -> str:

@@ -45,6 +45,10 @@ WITH_OTHERS = {
     "PortForwardingRule": "its network",
     "StaticNatRule": "its network",
     "IpForwardingRule": "its network",
+    "LoadBalancerRule": "its network",
+    "BalancedMember": "its network",
+    "StickinessPolicy": "its network",
+    "HealthPolicy": "its network",
     "Project": "the account that owns it",
 }
 """What ends with something else of the account."""
