@@ -73,6 +73,14 @@ def test_what_ansible_builds_is_there(playbooks, root):
     assert (rule["startport"], rule["cidrlist"], rule["state"]) == (80, "198.51.100.0/24", "Active")
     (forward,) = root.listPortForwardingRules(ipaddressid=shown["id"], listall="true")["portforwardingrule"]
     assert (str(forward["privateport"]), forward["virtualmachineid"]) == ("8080", vm["id"])
+    (balancer,) = root.listLoadBalancerRules(publicipid=shown["id"], listall="true")["loadbalancerrule"]
+    assert (balancer["name"], balancer["algorithm"], balancer["cidrlist"]) == (
+        "web-balancer", "leastconn", "198.51.100.0/24",
+    )  # fmt: skip
+    assert (balancer["publicport"], balancer["privateport"], balancer["state"]) == ("8443", "8080", "Active")
+    assert balancer["tags"] == [{"key": "role", "value": "web"}]
+    (member,) = root.listLoadBalancerRuleInstances(id=balancer["id"])["loadbalancerruleinstance"]
+    assert (member["id"], believed["balancer"]["vms"]) == (vm["id"], ["web-1"])
     (team,) = root.listAccounts(name="team", listall="true")["account"]
     assert {user["username"] for user in team["user"]} == {"tina", "tom"}
     assert (team["domainpath"], team["vmlimit"]) == ("ROOT/ansible", "7")

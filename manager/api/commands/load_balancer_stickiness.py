@@ -261,10 +261,9 @@ def named(call: Call, kind: Any, given: Given) -> tuple[LoadBalancerRule, list[A
     """
     if given.lbruleid is None and given.id is None:
         raise Invalid("Give lbruleid, or the id of a policy.")
-    rule_id = given.lbruleid.id if given.lbruleid is not None else given.id.related_id
-    if given.id is not None and given.id.related_id != rule_id:
-        raise Invalid(f"The policy {given.id.id} is not one of the load balancer rule {given.lbruleid.name}.")
-    rule = given.lbruleid or call.session.get_one(LoadBalancerRule, rule_id)
+    rule = given.lbruleid or call.session.get_one(LoadBalancerRule, given.id.related_id)
+    if given.id is not None and given.id.related_id != rule.id:
+        raise Invalid(f"The policy {given.id.id} is not one of the load balancer rule {rule.name}.")
     found = [one for one in policies_of(call, kind, [rule.id]) if given.id in (None, one)]
     wanted = given.fordisplay if call.is_root_admin else True
     return rule, [one for one in found if wanted is None or one.display is wanted]

@@ -109,21 +109,21 @@ def test_round_robin_takes_turns(site, webs):
 
 def test_the_guest_with_fewest_connections_is_next(site, webs):
     changed(site, replace(TWO, algorithm="leastconn"))
-    with inside(PUBLIC):
-        held = [socket.create_connection((FIRST, PORT), 2) for _ in range(2)]
-    for one in held[:1]:
-        one.close()
-    time.sleep(0.3)
-    holder = names(4)
-    assert sorted(holder.values()) in ([4], [1, 3], [2, 2])
-    with inside(PUBLIC):
-        more = [socket.create_connection((FIRST, PORT), 2) for _ in range(4)]
-    time.sleep(0.2)
-    states = element.daemon(ROUTERS["a"], site.element._home(ROUTERS["a"])).ask("show stat").splitlines()
-    current = sorted(int(row.split(",")[4]) for row in states if ",m" in row)
-    assert current[1] - current[0] <= 1
-    for one in (*held, *more):
-        one.close()
+    with held() as (_, first):
+        with held() as (_, second):
+            assert {first, second} == {"a1", "a2"}
+        assert names(4) == {second: 4}
+    changed(site, TWO)
+    with held():
+        assert names(4) == {"a1": 2, "a2": 2}
+
+
+@contextmanager
+def held() -> Iterator[tuple[socket.socket, str]]:
+    """A connection that stays, and the name of the guest that it leads to."""
+    with inside(PUBLIC), socket.create_connection((FIRST, PORT), 3) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        yield client, client.recv(4096).partition(b"\r\n\r\n")[2].split()[0].decode()
 
 
 def test_a_source_keeps_its_guest(site, webs):
