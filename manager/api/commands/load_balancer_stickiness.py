@@ -63,7 +63,8 @@ def of_rules(
         rule_id = row.id if isinstance(row, LoadBalancerRule) else row.related_id
         owner = {k: v for k, v in owners[row.account_id].items() if k in ("account", "domainid", "domain")}
         zone_id = networks[row.network_id].zone_id
-        found.append({"lbruleid": rule_id, **owner, "zoneid": zone_id, key: policies.get(rule_id, [])})
+        shown = [{k: v for k, v in one.items() if v is not None} for one in policies.get(rule_id, [])]
+        found.append({"lbruleid": rule_id, **owner, "zoneid": zone_id, key: shown})
     return found
 
 

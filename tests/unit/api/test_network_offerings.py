@@ -44,7 +44,7 @@ def test_life_of_an_offering(api, tenant, factory):
         ({"supportedservices": "Vpn"}, "No provider gives the service Vpn"),
         ({"supportedservices": "Dhcp,Nonsense"}, "no network service Nonsense"),
         ({"params": {**CHOICE, "serviceproviderlist[0].provider": "JuniperSRX"}}, "no network provider JuniperSRX"),
-        ({"params": {**CHOICE, "serviceproviderlist[0].service": "Gateway"}}, "VirtualRouter does not give the service Gateway"),
+        ({"params": {**CHOICE, "serviceproviderlist[0].service": "Gateway"}}, "does not give the service Gateway"),
         ({"params": {"serviceproviderlist[0].service": "Dhcp"}}, "holds a service and a provider"),
         ({"supportedservices": "Dns", "params": CHOICE}, "chosen for Dhcp, which is not among"),
         ({"guestiptype": "Shared"}, "Shared is none of Isolated"),
