@@ -124,7 +124,7 @@ def _take(router_id: str, conf: str, home: Path) -> None:
     trial = home / f"{CONF}.trial"
     write(trial, conf, mode=0o600)
     try:
-        run(["haproxy", "-c", "-q", "-f", str(trial)])
+        run(["haproxy", "-c", "-f", str(trial)])
     except CommandFailedError as error:
         trial.unlink()
         raise RouterFailedError(f"The load balancer of router {router_id} is not possible: {error}") from error

@@ -21,6 +21,7 @@ from network.balancing import (
     Balancer,
     Certificate,
     HealthCheck,
+    Member,
     Stickiness,
 )
 from network.names import digits
@@ -110,8 +111,9 @@ def bundle_name(held: Certificate) -> str:
     return f"tls-{hashlib.sha256(bundle(held).encode()).hexdigest()[:32]}.pem"
 
 
-def server_name(member_id: str) -> str:
-    return f"m{digits(member_id, 16)}"
+def server_name(member: Member, port: int) -> str:
+    """Another name for another place: what haproxy holds of a server goes with its name."""
+    return f"m{digits(f'{member.id} {member.address}:{port}', 16)}"
 
 
 def section_name(balancer_id: str) -> str:
@@ -139,7 +141,7 @@ def _section(one: Balancer, home: Path) -> str:
     if one.stickiness is not None:
         lines += _sticky(one, one.stickiness)
     lines += _watch(one)
-    lines += [_server(one, member.id, member.address) for member in sorted(one.members, key=lambda member: member.id)]
+    lines += [_server(one, member) for member in sorted(one.members, key=lambda member: member.id)]
     return f"\nlisten {section_name(one.id)}\n" + "".join(f"    {line}\n" for line in lines)
 
 
@@ -181,9 +183,9 @@ def _watch(one: Balancer) -> Iterator[str]:
     yield f"default-server check inter {check.interval}s rise {check.healthy} fall {check.unhealthy}"
 
 
-def _server(one: Balancer, member_id: str, address: str) -> str:
-    name = server_name(member_id)
-    line = f"server {name} {address}:{one.member_port}"
+def _server(one: Balancer, member: Member) -> str:
+    name = server_name(member, one.member_port)
+    line = f"server {name} {member.address}:{one.member_port}"
     if one.protocol == "tcp-proxy":
         line += " send-proxy"
     if one.stickiness is not None and one.stickiness.method == "LbCookie":

@@ -77,7 +77,7 @@ def test_haproxy_takes_every_kind(tmp_path, algorithm, sticky):
 
 
 def test_a_section_says_where_how_and_to_whom():
-    server = server_name("member-1")
+    server = server_name(Member("member-1", "10.1.1.11"), 8080)
     assert section(balancer(ADDRESS, "1")) == [
         "bind 198.51.100.31:8000",
         "balance roundrobin",
@@ -107,7 +107,7 @@ def test_stickiness():
         return [line for line in section(replace(PLAIN, stickiness=STICKY[name])) if "stick" in line or "cook" in line]
 
     assert lines("made")[0] == "cookie c insert indirect nocache postonly domain .example.org"
-    assert lines("made")[1].endswith(f" cookie {server_name('member-1')}")
+    assert lines("made")[1].endswith(f" cookie {server_name(Member('member-1', '10.1.1.11'), 8080)}")
     assert lines("rewritten")[0] == "cookie c rewrite"
     assert lines("learned") == [
         "stick-table type string len 8 size 204800 expire 90s peers routers",
