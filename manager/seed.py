@@ -27,7 +27,7 @@ from network import catalog
 
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 VIRTUAL_ROUTER = "VirtualRouter"
-ROUTER_SERVICES = ("Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn")
+ROUTER_SERVICES = ("Dhcp", "Dns", "Firewall", "Lb", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn")
 OS_TYPES = {
     "Debian": ["Debian GNU/Linux 11 (64-bit)", "Debian GNU/Linux 12 (64-bit)", "Debian GNU/Linux 13 (64-bit)"],
     "Ubuntu": ["Ubuntu 20.04 LTS", "Ubuntu 22.04 LTS", "Ubuntu 24.04 LTS"],

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from network.balancer_catalog import LB_CAPABILITIES
+
 VIRTUAL_ROUTER: Final = "VirtualRouter"
 VPC_VIRTUAL_ROUTER: Final = "VpcVirtualRouter"
 SECURITY_GROUPS: Final = "SecurityGroupProvider"
@@ -38,6 +40,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
                 "SupportedTrafficDirection": "ingress, egress",
                 "TrafficStatistics": "none",
             },
+            "Lb": LB_CAPABILITIES,
             "PortForwarding": {},
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
             "StaticNat": {},
@@ -64,7 +67,7 @@ OF_VPCS: Final = (VPC_VIRTUAL_ROUTER,)
 """Providers of tiers of VPCs alone; all others are for other networks."""
 
 
-NEED_PUBLIC_SIDE: Final = ("Firewall", "PortForwarding", "StaticNat", "Vpn")
+NEED_PUBLIC_SIDE: Final = ("Firewall", "Lb", "PortForwarding", "StaticNat", "Vpn")
 """Services of public addresses: the provider has a public side by SourceNat alone."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from network.balancing import Balancer
 from network.vpn import Vpn
 
 GUEST: Final = "guest"
@@ -219,4 +220,5 @@ class RouterSpec:
     openings: tuple[Opening, ...] = ()
     forwardings: tuple[Forwarding, ...] = ()
     static_nats: tuple[StaticNat, ...] = ()
+    balancers: tuple[Balancer, ...] = ()
     vpn: Vpn | None = None

@@ -119,7 +119,7 @@ def _resolved(call: Call, name: str, value: Any) -> Any:
 
 
 def _together(call: Call, loaded: dict[str, Any]) -> dict[str, Any]:
-    """The living entities that `loaded` refers to, one of a kind, in one statement; a list of one counts as well.
+    """The living entities that `loaded` refers to, one of a table, in one statement; a list of one counts as well.
 
     Nothing where there are less than two, or where one is missing: asked for one by one, they tell which.
     """
@@ -128,8 +128,10 @@ def _together(call: Call, loaded: dict[str, Any]) -> dict[str, Any]:
         parameter = call.api.parameters.get(name)
         inner = parameter.inner if isinstance(parameter, ListOf) else parameter
         one = value[0] if isinstance(value, list) and len(value) == 1 else value
-        if isinstance(one, Reference) and isinstance(inner, Ref):
-            wanted.setdefault(inner.model, (name, one.value, _right(call, name, inner.right)))
+        if not isinstance(one, Reference) or not isinstance(inner, Ref):
+            continue
+        if inner.model.__tablename__ not in {model.__tablename__ for model in wanted}:
+            wanted[inner.model] = (name, one.value, _right(call, name, inner.right))
     if len(wanted) < FEWEST_TOGETHER or Region in wanted:
         return {}
     first, *others = wanted

@@ -2,6 +2,7 @@
 
 from manager.models import changes, measuring
 from manager.models.acl import NetworkAclHits, NetworkAclItem, NetworkAclList
+from manager.models.balancing import BalancedMember, HealthPolicy, LoadBalancerRule, SslCert, StickinessPolicy
 from manager.models.base import Base, Entity, new_id, utcnow
 from manager.models.catalog import (
     DiskOffering,
@@ -83,18 +84,19 @@ changes.register()
 
 __all__ = [
     "Account", "ActionRun", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation",
-    "ApiKey", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction", "Dedication",
-    "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
-    "ExtensionResource", "ExtensionSight", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
-    "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "ManagementServer", "Network",
-    "NetworkAclHits", "NetworkAclItem", "NetworkAclList", "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic",
-    "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType",
-    "PhysicalNetwork", "Pod", "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole",
-    "ProjectRolePermission", "PublicAddress", "Region", "RemoteAccessVpn", "ResourceIcon", "ResourceLimit",
-    "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor", "SecurityGroup",
-    "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule",
-    "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord",
-    "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume",
-    "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "ApiKey", "BalancedMember", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction",
+    "Dedication", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
+    "ExtensionResource", "ExtensionSight", "FirewallRule", "HealthPolicy", "Host", "ImageStore", "InstanceGroup",
+    "Inventory", "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoadBalancerRule", "LoginSession",
+    "ManagementServer", "Network", "NetworkAclHits", "NetworkAclItem", "NetworkAclList", "NetworkOffering",
+    "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain",
+    "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
+    "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
+    "RemoteAccessVpn", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router",
+    "ScopedSetting", "SecondFactor", "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering",
+    "ServiceProvider", "SshKeyPair", "SslCert", "StaticNatRule", "StickinessPolicy", "StoragePool", "Tag", "Template",
+    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
+    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering",
+    "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone",
+    "new_id", "utcnow",
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from manager.models import (
     SecurityGroup,
     SecurityGroupRule,
     SshKeyPair,
+    SslCert,
     Tag,
     Template,
     TemplateShare,
@@ -146,9 +147,8 @@ WAYS = (
 """The kinds of things that end with their account by a workflow each, in this order."""
 
 ROWS: tuple[type[Any], ...] = (
-    SshKeyPair, UserData, InstanceGroup, AffinityGroup, SecurityGroup, SecurityGroupRule, Webhook, VpnUser,
-    VpnCustomerGateway, NetworkAclItem,
-    NetworkAclList,
+    SshKeyPair, UserData, InstanceGroup, AffinityGroup, SecurityGroup, SecurityGroupRule, Webhook, SslCert, VpnUser,
+    VpnCustomerGateway, NetworkAclItem, NetworkAclList,
 )  # fmt: skip
 """The kinds of things that are nothing but their row, which is removed with the account."""
 

@@ -33,7 +33,7 @@ from manager.workflows.rule_rows import forget_rules, forget_vpns
 from manager.workflows.views import picture
 from network.catalog import VIRTUAL_ROUTER
 
-SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn"}
+SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "Lb", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn"}
 
 
 def network_of(run: Run) -> Network:

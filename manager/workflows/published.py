@@ -17,6 +17,7 @@ from manager.models import (
     PublicAddress,
     StaticNatRule,
 )
+from manager.workflows.balancers import balancers
 from manager.workflows.vpn_wanted import vpn_of
 from network.types import Forwarding, Opening, StaticNat, Traffic
 
@@ -37,7 +38,7 @@ def published(session: Session, network: Network, guests: set[tuple[str | None, 
     return {
         "addresses": _further(held),
         "openings": tuple(Opening(at[r.address_id], _traffic(r)) for r in rules if isinstance(r, FirewallRule)),
-        **_leading(rules, at, guests),
+        **_leading(session, rules, at, guests),
         "egress": tuple(_traffic(r) for r in rules if isinstance(r, EgressRule)),
         "vpn": vpn_of(session, network),
     }
@@ -52,11 +53,14 @@ def published_by_vpc(
     )
     held = session.scalars(query.execution_options(populate_existing=True)).all()
     at: dict[str | None, str] = {row.id: row.address for row in held}
-    found = _leading(_rules(session, tiers, at), at, guests)
+    found = _leading(session, _rules(session, tiers, at), at, guests)
     openings = [Opening(one.address, Traffic("all")) for one in found["static_nats"]]
     openings += [
         Opening(one.address, Traffic(one.protocol, one.first_port, one.last_port, sources=one.sources))
         for one in found["forwardings"]
+    ]
+    openings += [
+        Opening(one.address, Traffic("tcp", one.port, one.port, sources=one.sources)) for one in found["balancers"]
     ]
     return {"addresses": _further(held), "openings": tuple(openings), **found}
 
@@ -66,7 +70,7 @@ def _further(held: Sequence[PublicAddress]) -> tuple[str, ...]:
 
 
 def _leading(
-    rules: Sequence[NetworkRule], at: dict[str | None, str], guests: set[tuple[str | None, str]]
+    session: Session, rules: Sequence[NetworkRule], at: dict[str | None, str], guests: set[tuple[str | None, str]]
 ) -> dict[str, tuple[Any, ...]]:
     leading = [rule for rule in rules if (rule.vm_id, rule.guest_address) in guests]
     return {
@@ -74,6 +78,7 @@ def _leading(
         "static_nats": tuple(
             StaticNat(at[r.address_id], str(r.guest_address)) for r in leading if isinstance(r, StaticNatRule)
         ),
+        "balancers": balancers(session, rules, leading, at),
     }
 
 

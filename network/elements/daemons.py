@@ -120,6 +120,14 @@ def arguments_of(pid: int) -> list[str]:
         return []
 
 
+def parent_of(pid: int) -> int:
+    """0 for a process that has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def _bound(pid: int, protocol: str) -> list[tuple[str, int]]:
     """Ports that are served in the process' network namespace."""
     try:

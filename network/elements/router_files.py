@@ -22,7 +22,7 @@ DOMAIN = re.compile(rf"{LABEL}(\.{LABEL})*")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 DEVICE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 PROBLEM = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
-MAY_HAVE_LINES = "public_keys"
+MAY_HAVE_LINES = ("public_keys", "certificate", "chain", "key")
 LEASE_HOURS = 12
 INSIDE = "inside"
 """Marks guests that leave by another NIC; an option of theirs without a value is not sent."""
@@ -86,7 +86,7 @@ def _check_text(router_id: str, value: Any, name: str = "") -> None:
             for item in value:
                 _check_text(router_id, item, name)
         case str():
-            text = value.replace("\n", "") if name == MAY_HAVE_LINES else value
+            text = value.replace("\n", "") if name in MAY_HAVE_LINES else value
             if PROBLEM.search(text):
                 raise InvalidViewError(f"Field {name} of router {router_id} holds a control character.")
 

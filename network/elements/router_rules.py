@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
 from network.elements import vpn_rules
+from network.elements.balancer_files import check_balancers
 from network.errors import InvalidViewError
 from network.names import tier_device
 from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
@@ -47,6 +48,7 @@ def check_rules(spec: RouterSpec) -> None:
             check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
+        check_balancers(spec.balancers, own, guests)
         vpn_rules.check_vpn(spec)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
@@ -67,7 +69,7 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
     With `kernel_esp` the kernel encrypts, and what goes by a VPN has no device of its own.
     """
     return NFT.format(
-        answers=_lines(chain(_served(spec), _answers(spec))),
+        answers=_lines(chain(_balanced(spec), _served(spec), _answers(spec))),
         key_exchange=_lines(vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         closed=_lines(_closed(spec)),
@@ -107,6 +109,13 @@ def _closed(spec: RouterSpec) -> Iterator[str]:
     for leg in spec.legs:
         if leg.closed:
             yield f'oifname "{device_of(spec, leg)}" drop'
+
+
+def _balanced(spec: RouterSpec) -> Iterator[str]:
+    """What the router itself takes for its guests: to a public address and port, where an opening lets it in."""
+    for one in sorted(spec.balancers, key=repr):
+        if one.listens:
+            yield f"ip daddr {one.address} {_within('saddr', one.sources)}tcp dport {one.port} goto opened"
 
 
 def _leaving(spec: RouterSpec) -> Iterator[str]:
@@ -239,7 +248,8 @@ table inet pileus {{
     type filter hook input priority filter; policy drop;
     iif lo accept
     ct state invalid drop
-{key_exchange}    ct state established,related accept
+{key_exchange}    ct state related accept
+    ct direction reply accept
 {answers}  }}
   chain forward {{
     type filter hook forward priority filter; policy drop;

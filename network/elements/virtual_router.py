@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from network import links
+from network.elements import balancer
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
 from network.elements.ipsec import Ipsec, has_kernel_esp
 from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
+from network.elements.state_files import write as _write
 from network.errors import CommandFailedError, NetworkError
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
@@ -87,6 +89,7 @@ class VirtualRouter:
             _ensure_public_leg(spec, namespace)
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
+            balancer.ensure(spec, home)
             self._ipsec(spec.id).ensure(spec.vpn)
 
     def remove(self, router_id: str) -> None:
@@ -95,6 +98,7 @@ class VirtualRouter:
             self._ipsec(router_id).end()
             for daemon in _daemons(router_id, home, []):
                 daemon.end()
+            balancer.remove(router_id, home)
             for nic_id in _nics_of(home):
                 self._drop_leg(nic_id)
             links.remove(router_public_device(router_id))
@@ -118,7 +122,7 @@ class VirtualRouter:
         served = held["served"]
         daemons = _daemons(router_id, home, list(served.values())) if served else ()
         whole = served.keys() <= devices.keys() and all(daemon.is_running() for daemon in daemons)
-        whole = whole and self._ipsec(router_id).is_whole()
+        whole = whole and balancer.is_whole(router_id, home) and self._ipsec(router_id).is_whole()
         return "running" if whole else "degraded"
 
     def keep_tunnels(self, router_id: str) -> None:
@@ -303,18 +307,6 @@ def _prune_leases(spec: RouterSpec, home: Path) -> None:
     kept = [line for line in lines if not _is_foreign(spec, line)]
     if kept != lines:
         _write(home / "leases", "".join(f"{line}\n" for line in kept))
-
-
-def _write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace the file as a whole, if its text differs."""
-    if path.exists() and path.read_text() == text:
-        return
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=mode)
-    fresh.chmod(mode)
-    fresh.write_text(text)
-    fresh.replace(path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import json
 import sys
 
 from libcloud.compute.drivers.cloudstack import CloudStackNodeDriver
+from libcloud.loadbalancer.base import Algorithm, Member
+from libcloud.loadbalancer.drivers.cloudstack import CloudStackLBDriver
 
 
 def main(port, key, secret, zone):
@@ -44,11 +46,22 @@ def main(port, key, secret, zone):
     (shown,) = [one for one in driver.ex_list_security_groups() if one["id"] == group["id"]]
     believed["left"] = [one["protocol"] for one in shown["ingressrule"]]
     believed["volumes"] = [one.extra["volume_type"] for one in driver.list_volumes(node=seen)]
+    balancers = CloudStackLBDriver(key, secret, secure=False, host="127.0.0.1", port=int(port), path="/client/api")
+    member = Member(made.id, made.private_ips[0], 8080)
+    balancer = balancers.create_balancer(
+        "lc-web", [member], port=80, algorithm=Algorithm.ROUND_ROBIN, location=location, private_port=8080,
+        network_id=network.id,
+    )  # fmt: skip
+    believed["balancer"] = balancer.id
+    believed["members"] = [[one.id, one.ip] for one in balancer.list_members()]
     print(json.dumps({"vm": made.id, "network": network.id, **believed}), flush=True)
     if sys.stdin.readline().strip() == "end":
+        balancer.detach_member(member)
+        balancers.destroy_balancer(balancer)
         print(
             json.dumps(
                 {
+                    "balancers": len(balancers.list_balancers()),
                     "destroyed": driver.destroy_node(made, ex_expunge=True),
                     "nodes": len(driver.list_nodes()),
                     "group": driver.ex_delete_security_group("libcloud-web"),

@@ -76,6 +76,14 @@ def test_what_ansible_builds_is_there(playbooks, root):
     (group,) = root.listSecurityGroups(securitygroupname="ansible-web")["securitygroup"]
     assert {rule["protocol"] for rule in group["ingressrule"]} == {"tcp", "gre", "icmp"}
     assert [(rule["startport"], rule["endport"]) for rule in group["egressrule"]] == [(1, 1024)]
+    (balancer,) = root.listLoadBalancerRules(publicipid=shown["id"], listall="true")["loadbalancerrule"]
+    assert (balancer["name"], balancer["algorithm"], balancer["cidrlist"]) == (
+        "web-balancer", "leastconn", "198.51.100.0/24",
+    )  # fmt: skip
+    assert (balancer["publicport"], balancer["privateport"], balancer["state"]) == ("8443", "8080", "Active")
+    assert balancer["tags"] == [{"key": "role", "value": "web"}]
+    (member,) = root.listLoadBalancerRuleInstances(id=balancer["id"])["loadbalancerruleinstance"]
+    assert (member["id"], believed["balancer"]["vms"]) == (vm["id"], ["web-1"])
     (team,) = root.listAccounts(name="team", listall="true")["account"]
     assert {user["username"] for user in team["user"]} == {"tina", "tom"}
     assert (team["domainpath"], team["vmlimit"]) == ("ROOT/ansible", "7")

@@ -33,10 +33,13 @@ def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_ke
         )  # fmt: skip
         assert (believed["revoked"], believed["left"]) == (True, ["icmp"])
         assert network["displaytext"] == "Libcloud network"
+        (balancer,) = root.listLoadBalancerRules(id=believed["balancer"], listall="true")["loadbalancerrule"]
+        assert (balancer["name"], balancer["algorithm"], balancer["publicport"]) == ("lc-web", "roundrobin", "80")
+        assert believed["members"] == [[vm["id"], vm["nic"][0]["ipaddress"]]]
         program.stdin.write("end\n")
         program.stdin.flush()
         ended = json.loads(program.stdout.readline())
-    assert ended == {"destroyed": True, "nodes": 0, "group": True, "network": True, "keys": 0}
+    assert ended == {"balancers": 0, "destroyed": True, "nodes": 0, "group": True, "network": True, "keys": 0}
     assert root.listVirtualMachines(id=believed["vm"], listall="true") == {}
     assert root.listNetworks(id=believed["network"], listall="true") == {}
     assert program.returncode == 0

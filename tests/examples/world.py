@@ -18,6 +18,7 @@ from manager.config import settings
 from manager.models import Account, NetworkOffering, UsageJob, UsageRecord, meters
 from manager.servers import VERSION
 from tests.client import Api, Caller
+from tests.examples.certificate import fixed_certificate
 from tests.examples.runner import World
 from tests.factories import Factory
 from tests.unit.api.live_cloud import live_cloud
@@ -43,6 +44,7 @@ def make(engine: Engine, directory: Path) -> World:
         "admin": api.admin.user.id, "apikey": tenant.key, "secretkey": tenant.secret, "publickey": PUBLIC_KEY,
         "agentkey": AGENT_KEY, "program": _program(directory),
     }  # fmt: skip
+    names["tlscertificate"], names["tlskey"] = fixed_certificate("shop.example.org")
     with db.transaction(engine) as session:
         names["domain"] = session.get_one(Account, tenant.account.id).domain_id
         names["networkoffering"] = session.scalars(select(NetworkOffering.id).filter_by(availability="Required")).one()

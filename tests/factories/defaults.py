@@ -188,5 +188,27 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},
 }  # fmt: skip
 DEFAULTS[m.WorkflowRow]["subject_id"] = lambda _factory, _number: m.new_id()
-for _kind in (m.FirewallRule, m.EgressRule, m.PortForwardingRule, m.StaticNatRule, m.IpForwardingRule):
+for _kind in (
+    m.FirewallRule, m.EgressRule, m.PortForwardingRule, m.StaticNatRule, m.IpForwardingRule, m.BalancedMember,
+):  # fmt: skip
     DEFAULTS[_kind] = DEFAULTS[m.NetworkRule]
+DEFAULTS |= {
+    m.SslCert: {
+        "account_id": _account, "name": _named("certificate"), "certificate": "", "private_key": "",
+        "fingerprint": "00", "expires": lambda _factory, _number: m.utcnow() + dt.timedelta(days=1),
+    },
+    m.LoadBalancerRule: {
+        **DEFAULTS[m.NetworkRule], "name": _named("balancer"), "protocol": "tcp", "first_port": 80, "last_port": 80,
+        "guest_port": 80, "options": lambda _factory, _number: {"algorithm": "roundrobin", "protocol": "tcp"},
+    },
+    m.StickinessPolicy: {
+        **DEFAULTS[m.NetworkRule], "name": _named("sticky"), "related_id": _of(m.LoadBalancerRule),
+        "options": lambda _factory, _number: {"params": {}, "means": {"method": "SourceBased"}},
+    },
+    m.HealthPolicy: {
+        **DEFAULTS[m.NetworkRule], "related_id": _of(m.LoadBalancerRule),
+        "options": lambda _factory, _number: {
+            "path": "/", "timeout": 2, "interval": 5, "healthy": 2, "unhealthy": 10,
+        },
+    },
+}  # fmt: skip

@@ -12,7 +12,8 @@ from network import catalog
 CAPABILITY = {"service", "capabilitytype", "capabilityvalue"}
 RULE_SERVICES = {
     "Firewall": "Firewall", "Egress": "Firewall", "PortForwarding": "PortForwarding", "StaticNat": "StaticNat",
-    "IpForwarding": "StaticNat",
+    "IpForwarding": "StaticNat", "LoadBalancing": "Lb", "LoadBalancingMember": "Lb", "LoadBalancingStickiness": "Lb",
+    "LoadBalancingHealth": "Lb",
 }  # fmt: skip
 """Which service a kind of rule needs."""
 

@@ -12,6 +12,7 @@ from manager.api.command import EVERYONE, ROOT, Given, Page, Request, command
 from manager.api.commands.rule import (
     LARGEST_PORT,
     MOST_NETWORKS,
+    TAKING_PORTS,
     RuleListRequest,
     addresses_of,
     begin,
@@ -165,7 +166,7 @@ def create_port_forwarding_rule(call: Call, given: Given) -> WorkflowRow:
     )
     _check_ports(rule, given.privateendport)
     revision = begin(call, network, SERVICE, address)
-    _refuse_other_uses(call, network, address)
+    refuse_other_uses(call, network, address)
     refuse_conflict(call, rule)
     if takes_key_exchange(rule):
         refuse_vpn(call, address)
@@ -188,14 +189,20 @@ def _check_ports(rule: PortForwardingRule, inner_end: int | None) -> None:
         raise Invalid(f"A range whose ports have other numbers inside has at most {MOST_SHIFTED} ports.")
 
 
-def _refuse_other_uses(call: Call, network: Network, address: PublicAddress) -> None:
-    nats = living(call.session, NetworkRule.address_id == address.id, NetworkRule.purpose == "StaticNat")
+def refuse_other_uses(call: Call, network: Network, address: PublicAddress, purpose: str = "PortForwarding") -> None:
+    """:raises ApiError: static NAT has the address, or another use, where the offering wants one use for each"""
+    uses = living(call.session, NetworkRule.address_id == address.id, NetworkRule.purpose != purpose)
+    nats = [rule for rule in uses if rule.purpose == "StaticNat"]
     if nats:
         raise ApiError(CONFLICT, f"The public address {address.address} is in use by static NAT rule {nats[0].id}.")
     offering = call.session.get_one(NetworkOffering, network.offering_id)
-    if address.source_nat and not offering.conserve_mode:
-        raise Invalid(f"The public address {address.address} is that of source NAT, and the offering {offering.name} "
-                      "has no conserve mode; port forwarding needs an address of its own.")  # fmt: skip
+    if offering.conserve_mode:
+        return
+    others = [TAKING_PORTS[rule.purpose] for rule in uses if rule.purpose in TAKING_PORTS]
+    other = "source NAT" if address.source_nat else next(iter(others), None)
+    if other is not None:
+        raise Invalid(f"The public address {address.address} is that of {other}, and the offering {offering.name} "
+                      f"has no conserve mode; {TAKING_PORTS[purpose]} needs an address of its own.")  # fmt: skip
 
 
 def open_firewall(call: Call, rule: NetworkRule, sources: list[str] | None = None) -> list[NetworkRule]:

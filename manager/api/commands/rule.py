@@ -27,6 +27,8 @@ BY_NUMBER = {"1": "icmp", "6": "tcp", "17": "udp"}
 NAMED = ("tcp", "udp", "icmp", "all")
 CONFLICT = 537
 MOST_NETWORKS = 256
+TAKING_PORTS = {"PortForwarding": "port forwarding", "LoadBalancing": "load balancing"}
+"""Kinds of rules that share the ports of a public address: one of them has a port."""
 Rule = TypeVar("Rule", bound=NetworkRule)
 
 
@@ -160,13 +162,15 @@ def network_of(call: Call, address: PublicAddress) -> Network:
 
 
 def refuse_conflict(call: Call, new: NetworkRule, *, by_networks: bool = False) -> None:
-    """With the network locked: what of the same kind and place stands in the way of `new`.
+    """With the network locked: what of the same kind and place, or of TAKING_PORTS, stands in the way of `new`.
 
     :raises ApiError: a rule has some of its ports; with `by_networks`, for some of its networks
     """
-    kind = type(new)
-    place = kind.address_id == new.address_id if new.address_id else kind.network_id == new.network_id
-    for one in living(call.session, kind.purpose == kind.__mapper_args__["polymorphic_identity"], place):
+    whole = NetworkRule.network_id == new.network_id
+    place = NetworkRule.address_id == new.address_id if new.address_id else whole
+    purpose = str(type(new).__mapper_args__["polymorphic_identity"])
+    purposes = (*TAKING_PORTS,) if purpose in TAKING_PORTS else (purpose,)
+    for one in living(call.session, NetworkRule.purpose.in_(purposes), place):
         if one.id != new.id and _overlap(one, new) and not (by_networks and _apart(one, new)):
             text = f"The range specified, {_span(new)}, conflicts with rule {one.id} which has {_span(one)}."
             raise ApiError(CONFLICT, text)
@@ -207,9 +211,15 @@ def remove(call: Call, rule: NetworkRule, *more: ColumnElement[bool]) -> Workflo
     return start_for(call.session, remove_rules, [rule, *others], revision, call=call)
 
 
-def listed(call: Call, model: type[Any], given: dict[str, Any], columns: dict[str, Any]) -> Page:
-    """The page of rules of a kind; `columns` are those that the list's own filters are held against."""
-    query = narrowed(select(model).where(access.visible(call, model)), given, columns)
+def listed(
+    call: Call, model: type[Any], given: dict[str, Any], columns: dict[str, Any], *which: ColumnElement[bool],
+    named: Any = None,
+) -> Page:  # fmt: skip
+    """The page of rules of a kind; `columns` are those that the list's own filters are held against.
+
+    Keywords are looked for in `named`, or in the protocol.
+    """
+    query = narrowed(select(model).where(access.visible(call, model), *which), given, columns)
     if given.get("fordisplay") is not None:
         query = query.where(model.display.is_(given["fordisplay"]))
     elif not call.is_root_admin:
@@ -217,7 +227,8 @@ def listed(call: Call, model: type[Any], given: dict[str, Any], columns: dict[st
     for key, value in (given.get("tags") or {}).items():
         query = query.where(model.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
     if given.get("keyword"):
-        query = query.where(model.protocol.contains(given["keyword"], autoescape=True))
+        column = model.protocol if named is None else named
+        query = query.where(column.contains(given["keyword"], autoescape=True))
     return call.paged(query.order_by(model.created, model.id))
 
 

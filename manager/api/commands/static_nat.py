@@ -13,6 +13,7 @@ from manager.api.commands.port_forwarding import guest_of, open_firewall, shown_
 from manager.api.commands.rule import (
     LARGEST_PORT,
     MOST_NETWORKS,
+    TAKING_PORTS,
     begin,
     listed,
     network_for,
@@ -89,14 +90,14 @@ def _is_so_already(call: Call, address: PublicAddress, vm: Vm, guest: str) -> bo
     uses = living(
         call.session,
         NetworkRule.address_id == address.id,
-        NetworkRule.purpose.in_(("StaticNat", "PortForwarding")),
+        NetworkRule.purpose.in_(("StaticNat", *TAKING_PORTS)),
     )
     for rule in uses:
         if isinstance(rule, StaticNatRule) and rule.state != "Revoke" and (rule.vm_id, rule.guest_address) == (
             vm.id, guest,
         ):  # fmt: skip
             return True
-        kind = "static NAT" if isinstance(rule, StaticNatRule) else "port forwarding"
+        kind = TAKING_PORTS.get(rule.purpose, "static NAT")
         raise ApiError(CONFLICT, f"The public address {address.address} is in use by {kind} rule {rule.id}.")
     return False
 

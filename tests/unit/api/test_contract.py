@@ -60,6 +60,7 @@ DEVIATIONS = {
     "oauthlogin/domainId": "CloudStack says number, and takes a number or an identifier",
     "login/domainId": "CloudStack says number, and takes a number or an identifier",
     "virtualmachine.reason": "tells a tenant why a machine is not in the state that it wants",
+    "loadbalancerruleinstance.reason": "as above",
     "alert.resolved": "tells when the cause of an alert was gone",
     "networkacl.hits": "tells how many packets the item has decided",
     "event.changes": "shows what the call changed, as [before, after] by column",

@@ -88,10 +88,14 @@ BARE = (
         "deployVirtualMachine", "iptonetworklist", m.Network, USE, key="iptonetworklist[0].networkid", repeats=True,
         own={"zoneid": m.Zone, "serviceofferingid": m.ServiceOffering, "templateid": m.Template},
     ),
+    *(
+        Bare(name, "vmidipmap", m.Vm, USE, key="vmidipmap[0].vmid", own={"id": m.LoadBalancerRule}, repeats=True)
+        for name in ("assignToLoadBalancerRule", "removeFromLoadBalancerRule")
+    ),
 )  # fmt: skip
 MAPS: dict[str, tuple[str, ...]] = {
     "iptonetworklist": ("networkid",), "accountdetails": (), "details": (), "rules": (), "serviceproviderlist": (),
-    "servicecapabilitylist": (), "usersecuritygrouplist": (),
+    "servicecapabilitylist": (), "usersecuritygrouplist": (), "vmidipmap": ("vmid",), "param": (),
     "parameters": (), "serviceofferingdetails": (), "tags": (), "userdatadetails": (),
 }  # fmt: skip
 """By name of a parameter: which keys of its maps hold identifiers."""

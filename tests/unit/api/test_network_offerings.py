@@ -44,7 +44,7 @@ def test_life_of_an_offering(api, tenant, factory):
         ({"supportedservices": "Gateway"}, "No provider gives the service Gateway"),
         ({"supportedservices": "Dhcp,Nonsense"}, "no network service Nonsense"),
         ({"params": {**CHOICE, "serviceproviderlist[0].provider": "JuniperSRX"}}, "no network provider JuniperSRX"),
-        ({"params": {**CHOICE, "serviceproviderlist[0].service": "Lb"}}, "VirtualRouter does not give the service Lb"),
+        ({"params": {**CHOICE, "serviceproviderlist[0].service": "Gateway"}}, "does not give the service Gateway"),
         ({"params": {"serviceproviderlist[0].service": "Dhcp"}}, "holds a service and a provider"),
         ({"supportedservices": "Dns", "params": CHOICE}, "chosen for Dhcp, which is not among"),
         ({"guestiptype": "Shared"}, "Shared is none of Isolated"),
@@ -122,7 +122,7 @@ def test_filters(api, tenant, factory):
 def test_supported_services(api, tenant):
     found = api("listSupportedNetworkServices", tenant)["networkservice"]
     assert [one["name"] for one in found] == [
-        "Dhcp", "Dns", "Firewall", "NetworkACL", "PortForwarding", "SecurityGroup", "SourceNat", "StaticNat",
+        "Dhcp", "Dns", "Firewall", "Lb", "NetworkACL", "PortForwarding", "SecurityGroup", "SourceNat", "StaticNat",
         "UserData", "Vpn",
     ]  # fmt: skip
     assert found[0]["provider"] == [{"name": "VirtualRouter"}, {"name": "VpcVirtualRouter"}]

@@ -49,7 +49,8 @@ class Site:
         found = {}
         for pid in sh("ip", "netns", "pids", router_namespace(router_id)).split():
             words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            found[words[0] if words[0] in ("dnsmasq", "charon-systemd") else "metadata"] = int(pid)
+            known = ("dnsmasq", "haproxy", "charon-systemd")
+            found[words[0] if words[0] in known else "metadata"] = int(pid)
         return found
 
     def ask_dhcp(self, guest: str, *options: str) -> str:
