@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from network.flows import check_view, here
+from network.flows import FlowSet, LocalNic, LocalNumbers, check_view, desired, here
 from network.names import tap_name
 from network.ovs import Port
-from network.switch_record import NIC_PORTS, Numbers
+from network.switch_record import NIC_PORTS, PEER_PORTS, Numbers
 from network.types import NetworkView
 
 
@@ -51,6 +51,18 @@ class SimulatedSwitch:
         wanted = {view.id: view for view in here(self.host_id, views)}
         missing = [f"-{key}" for key, view in sorted(wanted.items()) if self.views.get(key) != view]
         return missing + [f"+{key}" for key in sorted(self.views.keys() - wanted.keys())]
+
+    def sets(self, views: Sequence[NetworkView]) -> tuple[FlowSet, FlowSet, LocalNumbers]:
+        """The flows that `views` make, those of what was applied, and the numbers that both are made with."""
+        wanted = {view.id: view for view in here(self.host_id, views)}
+        every = {**self.views, **wanted}.values()
+        local = (nic.id for view in every for nic in view.nics if nic.host_id == self.host_id)
+        nics = {nic_id: LocalNic(NIC_PORTS + number, number) for number, nic_id in enumerate(sorted(local), 1)}
+        others = sorted({peer.host_id for view in every for peer in view.peers} - {self.host_id})
+        peers = {host_id: PEER_PORTS + number for number, host_id in enumerate(others, 1)}
+        numbers = LocalNumbers(nics, peers, {view.id: view.key for view in every})
+        sets = (desired(self.host_id, list(held.values()), numbers) for held in (wanted, self.views))
+        return next(sets), next(sets), numbers
 
     def versions(self) -> dict[str, str]:
         return {"openvswitch": "simulator", "datapath": "simulator"}

@@ -1,0 +1,101 @@
+"""What a virtual router lets out, where it leads what comes to a public address, and what it answers itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from network.reachability.policy import METADATA_ADDRESS, Decision, is_meant, is_within
+from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, Probe, number_of
+from network.types import Forwarding, RouterSpec, StaticNat
+
+LINK_LOCAL = "169.254.0.0/16"
+SERVICES = {(UDP, 53): "DNS", (UDP, 67): "DHCP", (TCP, 53): "DNS", (TCP, 80): "metadata", (TCP, 8080): "passwords"}
+METADATA_PORTS = (80, 8080)
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """Where a public address leads: the guest's address and port, and the rule that says so."""
+
+    guest: str
+    port: int
+    rule: Forwarding | StaticNat
+
+
+def own_addresses(spec: RouterSpec) -> set[str]:
+    """Its public addresses."""
+    return {*spec.addresses, *((spec.public.address,) if spec.public else ())}
+
+
+def answers(spec: RouterSpec, probe: Probe) -> Decision:
+    """Whether the router answers a guest that asks it itself."""
+    is_ping = probe.protocol == ICMP and probe.icmp_type == ECHO_REQUEST
+    service = SERVICES.get((probe.protocol, probe.target_port))
+    if probe.target == METADATA_ADDRESS:
+        serves = is_ping or (probe.protocol == TCP and probe.target_port in METADATA_PORTS)
+    else:
+        serves = is_ping or (service is not None and probe.target == spec.nic.address)
+    if serves:
+        reason = f"The router answers {'pings' if is_ping else service} of its guests."
+        return Decision(True, "router's services", reason, "DomainRouter", spec.id)
+    reason = f"The router offers its guests nothing by {probe.told()} at {probe.target}."
+    return Decision(False, "router's services", reason, "DomainRouter", spec.id)
+
+
+def leads(spec: RouterSpec, probe: Probe) -> Led | None:
+    """Where connections to a public address go; None for the router itself."""
+    for one in sorted(spec.forwardings, key=repr):
+        is_its = (one.address, number_of(one.protocol)) == (probe.target, probe.protocol)
+        if is_its and one.first_port <= probe.target_port <= one.last_port and is_within(probe.source, one.sources):
+            return Led(one.guest, one.guest_port + probe.target_port - one.first_port, one)
+    for nat in spec.static_nats:
+        if nat.address == probe.target:
+            return Led(nat.guest, probe.target_port, nat)
+    return None
+
+
+def lets_in(spec: RouterSpec, probe: Probe) -> Decision:
+    """Whether the firewall of the public address that the probe is for lets it in."""
+    for opening in spec.openings:
+        if opening.address == probe.target and is_meant(opening.traffic, probe):
+            reason = f"The firewall of {probe.target} lets {probe.told()} in from {probe.source}."
+            return Decision(True, "firewall", reason, "PublicIpAddress", probe.target, opening)
+    reason = f"No firewall rule of {probe.target} lets {probe.told()} in from {probe.source}."
+    return Decision(False, "firewall", reason, "PublicIpAddress", probe.target)
+
+
+def pings_back(spec: RouterSpec, probe: Probe) -> Decision:
+    """Whether the router answers for a public address that leads nowhere: pings, where the firewall lets them in."""
+    if probe.protocol != ICMP or probe.icmp_type != ECHO_REQUEST:
+        reason = f"Nothing leads {probe.told()} of {probe.target} on: no port forwarding, no static NAT."
+        return Decision(False, "NAT", reason, "PublicIpAddress", probe.target)
+    return lets_in(spec, probe)
+
+
+def lets_out(spec: RouterSpec, probe: Probe) -> Decision:
+    """Whether what a guest sends to the outside leaves."""
+    if is_within(probe.target, (LINK_LOCAL,)):
+        reason = f"{probe.target} is a link-local address, which no router leads on."
+        return Decision(False, "route", reason, "DomainRouter", spec.id)
+    if spec.public is None:
+        reason = "The router has no public address, so nothing leaves by it."
+        return Decision(False, "route", reason, "Network", spec.network_id)
+    rule = next((one for one in spec.egress if is_meant(one, probe)), None)
+    allowed = spec.egress_open == (rule is None)
+    default = "allows" if spec.egress_open else "denies"
+    if rule is None:
+        reason = f"The network {default} what leaves it, and no egress rule says otherwise for {probe.told()}."
+    else:
+        reason = f"An egress rule {'allows' if allowed else 'denies'} {probe.told()} to {probe.target}."
+    return Decision(allowed, "egress rules", reason, "Network", spec.network_id, rule)
+
+
+def public_source(spec: RouterSpec, guest: str) -> str:
+    """The address that the outside sees the guest by."""
+    nat = next((nat.address for nat in spec.static_nats if nat.guest == guest), None)
+    return nat or (spec.public.address if spec.public else guest)
+
+
+def is_guest(spec: RouterSpec, address: str) -> bool:
+    return IPv4Address(address) in IPv4Network(spec.cidr)

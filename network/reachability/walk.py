@@ -1,0 +1,153 @@
+"""A probe's way through tenant networks and their routers, step by step, to the first that denies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from network.reachability import router as routers
+from network.reachability.policy import METADATA_ADDRESS, Decision, decide, is_within
+from network.reachability.values import Leg, Place, Probe, Step, Trail
+from network.types import ROUTER, NicView, RouterSpec, StaticNat
+
+
+class _Denied(Exception):  # noqa: N818 - it ends the walk and never leaves this module
+    """The last step of the trail denies the probe."""
+
+
+@dataclass
+class _Walk:
+    """`places` are the networks that the asker may see into; all others are the outside."""
+
+    places: Sequence[Place]
+    trail: Trail = field(default_factory=Trail)
+
+    def pass_by(self, where: Literal["guest", "network", "router", "outside"], one: Decision, network_id: str) -> None:
+        """Note what decides here.
+
+        :raises _Denied: it denies
+        """
+        step = Step(where, one.what, one.allowed, one.reason, one.kind, one.object_id, network_id, one.rule)
+        self.trail.steps.append(step)
+        if not one.allowed:
+            raise _Denied
+
+    def from_guest(self, place: Place, nic: NicView, probe: Probe) -> None:
+        view = place.view
+        own = (nic.address, *nic.further)
+        is_own = probe.source in own
+        reason = f"{probe.source} is {'' if is_own else 'not '}an address of the NIC {nic.mac}."
+        self.pass_by("guest", Decision(is_own, "source guard", reason, "Nic", nic.id), view.id)
+        if probe.target in own:
+            self.trail.receiver = nic
+            reason = "A guest reaches its own addresses without its network."
+            self.pass_by("guest", Decision(True, "own address", reason, "Nic", nic.id), view.id)
+        elif is_within(probe.target, (view.cidr,)) and probe.target != view.gateway:
+            self.to_address(place, nic, probe)
+        else:
+            self.by_router(place, nic, probe)
+
+    def to_address(self, place: Place, sender: NicView, probe: Probe) -> None:
+        """To the NIC of the network that has the probe's address."""
+        nics = (nic for nic in place.view.nics if probe.target in (nic.address, *nic.further))
+        receiver = next(nics, None)
+        if receiver is None:
+            reason = f"No running virtual machine of the network has the address {probe.target}."
+            self.pass_by("network", Decision(False, "addresses", reason, "Network", place.view.id), place.view.id)
+        elif receiver.role == ROUTER:
+            self.by_router(place, sender, probe)
+        else:
+            self.cross(place, sender, receiver, probe)
+            self.trail.receiver = receiver
+
+    def cross(self, place: Place, sender: NicView, receiver: NicView, probe: Probe) -> None:
+        """Through the network: what the sender may send, the way between hosts, what the receiver may be sent."""
+        view, before = place.view, len(self.trail.legs)
+        frame = probe.frame(sender.mac, receiver.mac)
+        self.trail.legs.append(Leg(view, sender, receiver, frame, allowed=False))
+        if sender.role != ROUTER:
+            self.pass_by("guest", decide(view, sender, "egress", probe), view.id)
+        if sender.host_id != receiver.host_id:
+            self.pass_by("network", _tunnel(place, sender, receiver), view.id)
+        if receiver.role != ROUTER:
+            self.pass_by("guest", decide(view, receiver, "ingress", probe), view.id)
+        self.trail.legs[before] = replace(self.trail.legs[before], allowed=True)
+
+    def by_router(self, place: Place, nic: NicView, probe: Probe) -> None:
+        view, spec = place.view, place.router
+        leg = next((one for one in view.nics if one.role == ROUTER), None)
+        if spec is None or leg is None:
+            self.pass_by("guest", decide(view, nic, "egress", probe), view.id)
+            reason = f"The network has no router that runs, so nothing leads to {probe.target}."
+            self.pass_by("network", Decision(False, "route", reason, "Network", view.id), view.id)
+            return
+        self.cross(place, nic, leg, probe)
+        if probe.target in routers.own_addresses(spec) and (led := routers.leads(spec, probe)) is not None:
+            self.to_led(place, spec, probe, led)
+        elif probe.target in (*routers.own_addresses(spec), spec.nic.address, METADATA_ADDRESS):
+            self.pass_by("router", routers.answers(spec, probe), view.id)
+            self.trail.receiver = leg
+        else:
+            self.pass_by("router", routers.lets_out(spec, probe), view.id)
+            source = routers.public_source(spec, probe.source)
+            reason = f"It leaves with the source address {source}."
+            self.pass_by("router", Decision(True, "source NAT", reason, "PublicIpAddress", source), view.id)
+            self.from_outside(replace(probe, source=source))
+
+    def from_outside(self, probe: Probe) -> None:
+        """To a public address, or to the outside if none of the networks has it."""
+        for place in self.places:
+            spec = place.router
+            if spec is not None and probe.target in routers.own_addresses(spec):
+                led = routers.leads(spec, probe)
+                if led is None:
+                    self.pass_by("router", routers.pings_back(spec, probe), place.view.id)
+                    self.trail.receiver = spec.nic
+                else:
+                    self.to_led(place, spec, probe, led)
+                return
+        reason = f"{probe.target} is outside; what happens there Pileus does not see."
+        self.pass_by("outside", Decision(True, "outside", reason), "")
+
+    def to_led(self, place: Place, spec: RouterSpec, probe: Probe, led: routers.Led) -> None:
+        """In by a public address that leads to a guest."""
+        how = "static NAT" if isinstance(led.rule, StaticNat) else "port forwarding"
+        reason = f"{probe.target} leads to {led.guest}" + (f", port {led.port}." if led.port else ".")
+        step = Decision(True, how, reason, "PublicIpAddress", probe.target, led.rule)
+        self.pass_by("router", step, place.view.id)
+        self.pass_by("router", routers.lets_in(spec, probe), place.view.id)
+        inner = probe.to(led.guest, led.port)
+        if routers.is_guest(spec, probe.source):
+            # The router puts itself in the place of a guest that reaches another by a public address.
+            inner = replace(inner, source=spec.nic.address)
+        leg = next((one for one in place.view.nics if one.role == ROUTER), spec.nic)
+        self.to_address(place, leg, inner)
+
+
+def _tunnel(place: Place, sender: NicView, receiver: NicView) -> Decision:
+    known = {peer.host_id for peer in place.view.peers}
+    is_known = not known or {sender.host_id, receiver.host_id} <= known
+    reason = "The hosts of the two NICs have a tunnel." if is_known else "The hosts of the two NICs have no tunnel."
+    return Decision(is_known, "tunnel", reason, "Host", receiver.host_id)
+
+
+def from_nic(places: Sequence[Place], nic_id: str, probe: Probe) -> Trail:
+    """The way of a probe that a guest's NIC sends; the NIC must be in one of the places."""
+    place, nic = next((place, nic) for place in places for nic in place.view.nics if nic.id == nic_id)
+    walk = _Walk(places)
+    try:
+        walk.from_guest(place, nic, probe)
+    except _Denied:
+        walk.trail.receiver = None
+    return walk.trail
+
+
+def from_outside(places: Sequence[Place], probe: Probe) -> Trail:
+    """The way of a probe that comes from outside all networks, to a public address."""
+    walk = _Walk(places)
+    try:
+        walk.from_outside(probe)
+    except _Denied:
+        walk.trail.receiver = None
+    return walk.trail
