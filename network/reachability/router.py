@@ -55,6 +55,17 @@ def leads(spec: RouterSpec, probe: Probe) -> Led | None:
     return None
 
 
+def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:
+    """The probes for public addresses that lead to the guest's address, and to the port that `probe` is for."""
+    found = [probe.to(nat.address, probe.target_port) for nat in spec.static_nats if nat.guest == guest]
+    for one in sorted(spec.forwardings, key=repr):
+        shift = probe.target_port - one.guest_port
+        is_its = (one.guest, number_of(one.protocol)) == (guest, probe.protocol)
+        if is_its and 0 <= shift <= one.last_port - one.first_port:
+            found.append(probe.to(one.address, one.first_port + shift))
+    return found
+
+
 def lets_in(spec: RouterSpec, probe: Probe) -> Decision:
     """Whether the firewall of the public address that the probe is for lets it in."""
     for opening in spec.openings:

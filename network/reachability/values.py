@@ -22,7 +22,9 @@ def number_of(protocol: str) -> int:
     return NUMBERS[protocol] if protocol in NUMBERS else int(protocol)
 
 
-Kind = Literal["", "Nic", "Network", "PublicIpAddress", "DomainRouter", "SecurityGroup", "NetworkACLList", "Host"]
+Kind = Literal[
+    "", "VirtualMachine", "Nic", "Network", "PublicIpAddress", "DomainRouter", "SecurityGroup", "NetworkACLList", "Host"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A frame's way through one network, between two of its NICs; `allowed` is whether it arrives."""
+    """A frame's way through one network, between two of its NICs.
+
+    `left` is whether the sender may send it, `allowed` whether it arrives.
+    """
 
     view: NetworkView
     sender: NicView
     receiver: NicView
     frame: Frame
-    allowed: bool
+    left: bool = False
+    allowed: bool = False
 
 
 @dataclass

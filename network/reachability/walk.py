@@ -65,9 +65,10 @@ class _Walk:
         """Through the network: what the sender may send, the way between hosts, what the receiver may be sent."""
         view, before = place.view, len(self.trail.legs)
         frame = probe.frame(sender.mac, receiver.mac)
-        self.trail.legs.append(Leg(view, sender, receiver, frame, allowed=False))
+        self.trail.legs.append(Leg(view, sender, receiver, frame))
         if sender.role != ROUTER:
             self.pass_by("guest", decide(view, sender, "egress", probe), view.id)
+        self.trail.legs[before] = replace(self.trail.legs[before], left=True)
         if sender.host_id != receiver.host_id:
             self.pass_by("network", _tunnel(place, sender, receiver), view.id)
         if receiver.role != ROUTER:
@@ -151,3 +152,17 @@ def from_outside(places: Sequence[Place], probe: Probe) -> Trail:
     except _Denied:
         walk.trail.receiver = None
     return walk.trail
+
+
+def from_outside_to(places: Sequence[Place], nic_id: str, probe: Probe) -> Trail:
+    """The way of a probe from outside to a guest's NIC, by the first public address that lets it in, or else by one
+    that leads to it; the probe's port is the guest's.
+    """
+    place, nic = next((place, nic) for place in places for nic in place.view.nics if nic.id == nic_id)
+    ways = routers.ways_to(place.router, nic.address, probe) if place.router else []
+    trails = [from_outside(places, way) for way in ways]
+    found = next((trail for trail in trails if trail.reachable), trails[0] if trails else None)
+    if found is not None:
+        return found
+    reason = f"No public address leads {probe.told()} to {nic.address}: no static NAT and no port forwarding."
+    return Trail([Step("router", "NAT", False, reason, "Network", place.view.id, place.view.id)])

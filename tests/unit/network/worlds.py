@@ -17,7 +17,6 @@ from network.types import (
     NicView,
     Opening,
     Peer,
-    Policy,
     PolicyRule,
     PublicLeg,
     RouterSpec,
