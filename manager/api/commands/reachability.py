@@ -24,7 +24,7 @@ OPERATORS = frozenset({"Host", "DomainRouter"})
 """Kinds of things that are shown to root administrators alone."""
 
 
-class StepResponse(Response):
+class ReachabilityStepResponse(Response):
     where = Str("guest, network, router or outside")
     what = Str("what decides there, such as firewall, static NAT, egress rules, network ACL, tunnel")
     verdict = Str("allow or deny; nothing follows what denies")
@@ -35,7 +35,7 @@ class StepResponse(Response):
     reason = Str("why, as a sentence")
 
 
-class StopResponse(Response):
+class ReachabilityHostResponse(Response):
     role = Str("sender or receiver: whose host it is")
     networkid = Str("the network that the packet is in there")
     agrees = Bool("whether the host does what it should")
@@ -55,8 +55,8 @@ class ReachabilityResponse(Response):
     reachable = Bool("whether the rules allow it")
     reason = Str("the reason of the first step that denies")
     agrees = Bool("whether all hosts on the way do what they should; absent when none was asked")
-    steps = Many("what decides, in the order of the way", StepResponse)
-    stops = Many("the hosts on the way: what their installed flows do with the packet", StopResponse)
+    steps = Many("what decides, in the order of the way", ReachabilityStepResponse)
+    stops = Many("the hosts on the way: what their installed flows do with the packet", ReachabilityHostResponse)
     stopcount = Int("how many hosts are on the way")
 
     @classmethod

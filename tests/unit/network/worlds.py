@@ -50,27 +50,34 @@ class World:
             site.connections = Connections()
 
 
-def world(chance: Random, hosts: tuple[str, ...] = HOSTS) -> World:
-    return World([place(chance, tenant, hosts) for tenant in TENANTS[: chance.randint(1, 3)]])
+def world(chance: Random) -> World:
+    return World([place(chance, tenant, *nics(chance, tenant)) for tenant in TENANTS[: chance.randint(1, 3)]])
 
 
-def place(chance: Random, tenant: str, hosts: tuple[str, ...] = HOSTS, router_host: str = "") -> Place:
-    number = TENANTS.index(tenant) + 1
-    guests = [guest(tenant, last, chance.choice(hosts)) for last in range(1, chance.randint(1, 4) + 1)]
+def nics(chance: Random, tenant: str) -> tuple[list[NicView], NicView | None]:
+    """Guests and, of most networks, a router's NIC, anywhere."""
+    guests = [guest(tenant, last, chance.choice(HOSTS)) for last in range(1, chance.randint(1, 4) + 1)]
     if chance.random() < 0.3:
         guests[0] = replace(guests[0], further=("10.1.1.50",))
+    return guests, leg(tenant, chance.choice(HOSTS)) if chance.random() < 0.8 else None
+
+
+def place(chance: Random, tenant: str, guests: list[NicView], own: NicView | None) -> Place:
+    """A network with random rules; `own` is its router's NIC."""
     policies = policy(chance, guests)
     guests = [replace(one, groups=groups(chance, policies)) for one in guests]
-    is_routed = bool(router_host) or chance.random() < 0.8
-    leg = NicView(f"nic-{tenant}r", "02:00:00:00:00:ff", "10.1.1.1", router_host or chance.choice(hosts), "router")
-    nics = (*guests, leg) if is_routed else tuple(guests)
-    held = sorted({one.host_id for one in nics})
-    open_ = chance.random() < 0.6
+    every = (*guests, own) if own else tuple(guests)
+    is_open = chance.random() < 0.6
     view = NetworkView(
-        f"net-{tenant}", 1000 + number, 1, "10.1.1.0/24", "10.1.1.1", 1458, nics,
-        tuple(Peer(host, f"192.0.2.{host[-1]}") for host in held), egress_open=is_routed or open_, **policies,
+        f"net-{tenant}", 1001 + TENANTS.index(tenant), 1, "10.1.1.0/24", "10.1.1.1", 1458, every,
+        tuple(Peer(host, f"192.0.2.{host[-1]}") for host in sorted({one.host_id for one in every})),
+        egress_open=own is not None or is_open, **policies,
     )  # fmt: skip
-    return Place(view, router(chance, tenant, leg, guests, open_=open_) if is_routed else None)
+    return Place(view, router(chance, tenant, own, guests, is_open=is_open) if own else None)
+
+
+def leg(tenant: str, host: str) -> NicView:
+    return NicView(f"nic-{tenant}r", "02:00:00:00:00:ff", "10.1.1.1", host, "router")
 
 
 def guest(tenant: str, last: int, host: str) -> NicView:
@@ -115,7 +122,7 @@ def some(chance: Random, choices: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(chance.sample(choices, chance.choice((0, 0, 1, 2))))
 
 
-def router(chance: Random, tenant: str, leg: NicView, guests: list[NicView], *, open_: bool) -> RouterSpec:
+def router(chance: Random, tenant: str, leg: NicView, guests: list[NicView], *, is_open: bool) -> RouterSpec:
     number = TENANTS.index(tenant) + 1
     public = PublicLeg(f"198.51.100.{10 * number}", 24, OUTSIDE[0], f"02:00:00:00:01:{number:02x}", "br-public")
     more = [f"198.51.100.{10 * number + further}" for further in range(1, chance.randint(1, 4))]
@@ -123,7 +130,7 @@ def router(chance: Random, tenant: str, leg: NicView, guests: list[NicView], *, 
     own = [public.address, *more]
     spec = RouterSpec(
         id=f"router-{tenant}", network_id=f"net-{tenant}", generation=1, nic=leg, cidr="10.1.1.0/24", mtu=1458,
-        domain=f"{tenant}.example", public=public, egress_open=open_, static_nats=tuple(nats),
+        domain=f"{tenant}.example", public=public, egress_open=is_open, static_nats=tuple(nats),
         addresses=tuple(sorted([*more, *(nat.address for nat in nats)])),
     )  # fmt: skip
     every = [*own, *(nat.address for nat in nats)]

@@ -1,0 +1,142 @@
+"""Model and interpreter held against Open vSwitch itself: its own trace of flows, and real packets.
+
+PILEUS_REAL_CASES is how many questions are put to real packets.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from network.flow_trace.connections import Connections
+from network.flow_trace.fabric import Site, packet_of
+from network.probe import Frame
+from network.reachability.values import Leg
+from tests.unit.network.fabric import frames_of
+from tests.unit.network.lab import Wire, inside, reaches, sh
+from tests.unit.network.packets import wire_form
+from tests.unit.network.test_reachability import ask
+from tests.unit.network.worlds import World, guest, leg, place
+
+CASES = int(os.environ.get("PILEUS_REAL_CASES", "60"))
+TOGETHER = 20
+"""Questions that are put to one set of rules."""
+ROW = re.compile(r"^\s*(\d+)\. (?:.*, )?priority (\d+)(?:, cookie 0x([0-9a-f]+))?", re.MULTILINE)
+MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03", "02:00:00:00:00:ff", "02:00:00:00:00:77"]
+ADDRESSES = ["10.1.1.11", "10.1.1.12", "10.1.1.13", "10.1.1.1", "203.0.113.9", "169.254.169.254"]
+
+
+@pytest.fixture(scope="module")
+def cast(lab):
+    """Two tenants with the same addresses; a NIC of each of their three guests and routers is a namespace."""
+    hosts = {"a": ("host-1", "host-2", "host-1", "host-3"), "b": ("host-2", "host-2", "host-3", "host-1")}
+    found = {t: ([guest(t, n, hosts[t][n - 1]) for n in (1, 2, 3)], leg(t, hosts[t][3])) for t in hosts}
+    guests = {one.id: lab.add_guest(one.id[4:], one) for own, way in found.values() for one in (*own, way)}
+    cloud = cloud_of(Random(1), found)
+    lab.apply(cloud.views)
+    assert reaches(guests["nic-a1"], "10.1.1.13")
+    return found, guests
+
+
+def cloud_of(chance: Random, found) -> World:
+    return World([place(chance, tenant, *nics) for tenant, nics in found.items()])
+
+
+def random_frame(chance: Random) -> Frame:
+    protocol = chance.choice((6, 17, 1, 47))
+    return Frame(
+        chance.choice(MACS), chance.choice(MACS), chance.choice(ADDRESSES), chance.choice(ADDRESSES), protocol,
+        chance.choice((67, 68, 5000)), chance.choice((67, 68, 22, 80)), chance.choice((8, 13)),
+    )  # fmt: skip
+
+
+def matched(host, packet) -> list[tuple[int, int, int]]:
+    """Table, priority and cookie of the flows that the packet meets, as ovs-appctl tells."""
+    names = {"dl_src": 12, "dl_dst": 12}
+    text = ",".join(
+        f"{name}={':'.join(f'{value:012x}'[i : i + 2] for i in range(0, 12, 2))}"
+        if name in names
+        else f"{name}={value}"
+        for name, value in packet.items()
+    )
+    shown = sh("ovs-appctl", "-t", f"{host.dir}/vsw.ctl", "ofproto/trace", "br-int", text)
+    return sorted((int(t), int(p), int(c or "0", 16)) for t, p, c in ROW.findall(shown))
+
+
+def test_open_vswitch_traces_as_the_interpreter_does(lab, cast):
+    found, _ = cast
+    chance, compared = Random(11), 0
+    for _ in range(max(1, CASES // TOGETHER)):
+        cloud = cloud_of(chance, found)
+        lab.apply(cloud.views)
+        for host in lab.hosts:
+            with inside(host.ns):
+                wanted, there, numbers = host.switch.sets(cloud.views)
+            site = Site.of(there, numbers)
+            assert {row[:4] for row in site.bridge.rows.values()} == {
+                row[:4] for row in Site.of(wanted, numbers).bridge.rows.values()
+            }
+            for _ in range(TOGETHER // 2):
+                packet = packet_of(random_frame(chance))
+                port = chance.choice([*site.nics, *site.peers])
+                packet |= {"in_port": port}
+                if port in site.peers:
+                    packet |= {"tun_id": chance.choice((1001, 1002, 1003))}
+                site.connections = Connections()
+                mine = sorted((row.table, row.priority, row.cookie) for row in site.enter(packet, port).rows)
+                assert mine == matched(host, packet), packet
+                compared += 1
+    assert compared >= CASES
+
+
+def test_real_packets_go_where_the_model_says(lab, cast):
+    found, guests = cast
+    chance, checked, passed = Random(12), 0, 0
+    wires = {name: Wire(ns) for name, ns in guests.items()}
+    try:
+        while checked < CASES:
+            cloud = cloud_of(chance, found)
+            lab.apply(cloud.views)
+            legs = [one for _ in range(TOGETHER) for one in ask(chance, cloud).trail.legs]
+            heard = delivered(wires, [fresh(one, checked + number) for number, one in enumerate(legs)])
+            for one, hearers in zip(legs, heard, strict=True):
+                assert hearers == ({one.receiver.id} if one.allowed else set()), one
+            checked += len(legs)
+            passed += sum(one.allowed for one in legs)
+    finally:
+        for wire in wires.values():
+            wire.close()
+    assert CASES / 10 < passed < checked
+
+
+def fresh(one: Leg, number: int) -> Leg:
+    """The same question as a connection of its own, so that no other one's answers belong to it."""
+    return replace(one, frame=replace(one.frame, source_port=10000 + number % 50000))
+
+
+def delivered(wires: dict[str, Wire], legs: list[Leg]) -> list[set[str]]:
+    """Which NICs hear each frame. They are sent slowly: a raw socket's buffer holds few."""
+    for wire in wires.values():
+        frames_of(wire, b"", 0.02)
+    heard: dict[str, list[bytes]] = {name: [] for name in wires}
+    for number, one in enumerate(legs):
+        wires[one.sender.id].send(wire_form(one.frame, b"question %06d end" % number))
+        time.sleep(0.005)
+    for name, wire in wires.items():
+        heard[name] = frames_of(wire, b"", 0.3)
+    marks = [b"question %06d end" % number for number in range(len(legs))]
+    found = []
+    for number, mark in enumerate(marks):
+        hearers = {name for name, frames in heard.items() if any(mark in frame for frame in frames)}
+        found.append(hearers - {legs[number].sender.id} if _is_echoed(legs[number]) else hearers)
+    return found
+
+
+def _is_echoed(one: Leg) -> bool:
+    """A receiver that answers a ping sends its content back."""
+    return one.frame.protocol == 1
