@@ -27,7 +27,8 @@ from network.flow_tables.layout import (
     Place,
 )
 from network.flow_tables.meters import meter_lines
-from network.flow_tables.policy import class_of, network_flows, policy_flows
+from network.flow_tables.policy import network_flows, policy_flows
+from network.policy_check import check_policies
 from network.types import NetworkView
 
 __all__ = [
@@ -94,8 +95,7 @@ def _flows(places: list[Place]) -> Iterator[Flow]:
     yield output_flow()
     peers = {host_id: port for place in places for host_id, port in place.tunnels.items()}
     yield from tunnel_flows(peers)
-    classes = {class_of(place.view, nic).id: class_of(place.view, nic) for place in places for nic in place.local}
-    yield from policy_flows(classes[number] for number in sorted(classes))
+    yield from policy_flows(places)
     for place in places:
         check_view(place.view)
         yield from guard_flows(place)
@@ -128,6 +128,7 @@ def check_view(view: NetworkView) -> None:
     for field, values in every.items():
         if len(set(values)) != len(values):
             raise InvalidViewError(f"Two NICs of network {view.id} have the same {field}.")
+    check_policies(view)
 
 
 @lru_cache(maxsize=65536)

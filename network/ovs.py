@@ -132,6 +132,7 @@ class Switch:
             links.resize_taps(before, record.mtus)
             record.peers.give_back_all_but(numbers.peers)
             record.networks.give_back_all_but(numbers.networks)
+            record.classes.give_back_all_but(numbers.classes)
             self._give_back_nics(record)
 
     def plug(self, nic_id: str, mac: str) -> bool:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from network.errors import NumbersExhaustedError
+from network.flow_tables.classes import class_names
 from network.flows import FlowSet, LocalNic, LocalNumbers
 from network.types import NetworkView
 
 PEER_PORTS = 1000
 NIC_PORTS = 10000
+KINDS = ("nics", "peers", "networks", "classes")
 DEFAULT_MTU = 1458
 
 
@@ -54,6 +56,7 @@ class Record:
     nics: Numbers = field(default_factory=lambda: Numbers(50000))
     peers: Numbers = field(default_factory=lambda: Numbers(8999))
     networks: Numbers = field(default_factory=lambda: Numbers(2**30))
+    classes: Numbers = field(default_factory=lambda: Numbers(2**30))
     mtus: dict[str, int] = field(default_factory=dict)
 
     def nic(self, nic_id: str) -> LocalNic:
@@ -62,13 +65,14 @@ class Record:
 
     def number(self, host_id: str, views: Iterable[NetworkView]) -> LocalNumbers:
         """Numbers for all that the views bring to this host."""
-        nics, peers, networks = {}, {}, {}
+        nics, peers, networks, classes = {}, {}, {}, {}
         for view in views:
             networks[view.id] = self.networks.take(view.id)
             nics.update({nic.id: self.nic(nic.id) for nic in view.nics if nic.host_id == host_id})
             others = (peer.host_id for peer in view.peers if peer.host_id != host_id)
             peers.update({other: PEER_PORTS + self.peers.take(other) for other in others})
-        return LocalNumbers(nics, peers, networks)
+            classes.update({name: self.classes.take(name) for name in class_names(view)})
+        return LocalNumbers(nics, peers, networks, classes)
 
 
 class RecordStore:
@@ -86,7 +90,7 @@ class RecordStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = self._read()
             record = Record()
-            for kind in ("nics", "peers", "networks"):
+            for kind in KINDS:
                 numbers = getattr(record, kind)
                 numbers.given, numbers.last = before.get(kind, ({}, 0))
             record.mtus = before.get("mtus", {})
@@ -127,5 +131,5 @@ class RecordStore:
 
 
 def _plain(record: Record) -> str:
-    kinds = {kind: (getattr(record, kind).given, getattr(record, kind).last) for kind in ("nics", "peers", "networks")}
+    kinds = {kind: (getattr(record, kind).given, getattr(record, kind).last) for kind in KINDS}
     return json.dumps({**kinds, "mtus": record.mtus})

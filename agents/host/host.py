@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.contract import ApplyNetwork, HostFacts, HostInventory, NetworkFacts, NicTraffic, VmSpec
 from agents.journal import Journal
+from network.flows import check_view
 from network.names import tap_name
 from network.types import NetworkView, RouterSpec
 from storage.images import open_store
@@ -58,7 +59,12 @@ class Host:
         return [view for view in held if any(nic.host_id == self.id for nic in view.nics)]
 
     def hold(self, commands: tuple[ApplyNetwork, ...]) -> None:
-        """Take newer views and routers, and make the host so: routers first, since flows name their ports."""
+        """Take newer views and routers, and make the host so: routers first, since flows name their ports.
+
+        A view that is refused is not taken up: it would stand in the way of all other networks of the host.
+        """
+        for command in commands:
+            check_view(command.view)
         for command in commands:
             view = command.view
             if not self.journal.want(VIEW, view.id, view.generation, view):

@@ -6,19 +6,16 @@ by packet: a connection that is still allowed survives every change, one that is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
 from network.errors import InvalidViewError
+from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
 from network.types import Forwarding, Opening, RouterSpec, Traffic
 
 GUEST_DEVICE = "eth0"
 PUBLIC_DEVICE = "eth1"
-PROTOCOL = re.compile(r"tcp|udp|icmp|all|[0-9]{1,3}")
-LARGEST_PORT, LARGEST_BYTE = 65535, 255
-HAS_PORTS = ("tcp", "udp")
 ECHO_REQUEST = 8
 
 
@@ -40,36 +37,20 @@ def check_rules(spec: RouterSpec) -> None:
         if strange:
             raise ValueError(f"{strange[0]} is not one of its addresses, or no guest of it")
         for traffic in chain(spec.egress, (opening.traffic for opening in spec.openings)):
-            _check_traffic(traffic)
+            check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
 
 
-def _check_traffic(traffic: Traffic) -> None:
-    if not PROTOCOL.fullmatch(traffic.protocol):
-        raise ValueError(f"the protocol {traffic.protocol!r}")
-    _check_range("port", LARGEST_PORT, traffic.first_port, traffic.last_port)
-    _check_range("ICMP type", LARGEST_BYTE, traffic.icmp_type)
-    _check_range("ICMP code", LARGEST_BYTE, traffic.icmp_code)
-    for network in (*traffic.sources, *traffic.destinations):
-        IPv4Network(network)
-
-
 def _check_forwarding(one: Forwarding) -> None:
     if one.protocol not in HAS_PORTS:
         raise ValueError(f"ports of the protocol {one.protocol!r}")
-    _check_range("port", LARGEST_PORT, one.first_port, one.last_port)
-    _check_range("port", LARGEST_PORT, one.guest_port, one.guest_port + one.last_port - one.first_port)
+    check_range("port", LARGEST_PORT, one.first_port, one.last_port)
+    check_range("port", LARGEST_PORT, one.guest_port, one.guest_port + one.last_port - one.first_port)
     for network in one.sources:
         IPv4Network(network)
-
-
-def _check_range(what: str, most: int, *values: int | None) -> None:
-    numbers = [value for value in values if value is not None]
-    if numbers != sorted(numbers) or any(not 0 <= number <= most for number in numbers):
-        raise ValueError(f"the {what} {'-'.join(map(str, numbers))}")
 
 
 def nft_rules(spec: RouterSpec) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from network.flow_tables.classes import class_number
 from network.flow_tables.layout import (
     DHCP_REPLY,
     FORWARD,
     INGRESS,
+    INGRESS_PEER,
     NETWORK_KIND,
     NIC_KIND,
     OUTPUT,
@@ -16,8 +18,7 @@ from network.flow_tables.layout import (
     cookie,
 )
 from network.flow_tables.meters import RECEIVED, metered
-from network.flow_tables.policy import class_of
-from network.types import NicView
+from network.types import ROUTER, NicView
 
 BROADCAST = "dl_dst=ff:ff:ff:ff:ff:ff"
 
@@ -35,7 +36,7 @@ def forward_flows(place: Place) -> Iterator[Flow]:
     for nic in place.view.nics:
         match = f"metadata={place.key},dl_dst={nic.mac}"
         if nic.host_id == place.host_id:
-            actions = f"{_toward(place, nic)},goto_table:{INGRESS}"
+            actions = f"{_toward(place, nic)},goto_table:{_inward(place, nic)}"
             yield Flow(FORWARD, 100, match, actions, cookie(NIC_KIND, nic.id))
         elif nic.host_id in place.tunnels:
             # reg0=0: what came from a tunnel never enters another one.
@@ -47,7 +48,7 @@ def group_lines(place: Place) -> Iterator[str]:
     """Copies to the members on this host; and to those plus one copy for each other host that holds the network."""
     if not _has_broadcast(place):
         return
-    here = [f"bucket=actions={_toward(place, nic)},resubmit(,{INGRESS})" for nic in place.local]
+    here = [f"bucket=actions={_toward(place, nic)},resubmit(,{_inward(place, nic)})" for nic in place.local]
     away = [f"bucket=actions={_through(place, host_id)}" for host_id in sorted(place.tunnels)]
     yield ",".join([f"group_id={place.local_group},type=all", *here])
     yield ",".join([f"group_id={place.whole_group},type=all", *here, *away])
@@ -70,8 +71,12 @@ def _has_broadcast(place: Place) -> bool:
 
 def _toward(place: Place, nic: NicView) -> str:
     number = place.numbers.nics[nic.id]
-    policy = class_of(place.view, nic)
-    return f"set_field:{number.zone:#x}->reg3,set_field:{policy.id:#x}->reg4,set_field:{number.ofport:#x}->reg7"
+    policy = class_number(place, nic)
+    return f"set_field:{number.zone:#x}->reg3,set_field:{policy:#x}->reg4,set_field:{number.ofport:#x}->reg7"
+
+
+def _inward(place: Place, nic: NicView) -> int:
+    return INGRESS_PEER if place.view.has_groups and nic.role != ROUTER else INGRESS
 
 
 def _through(place: Place, host_id: str) -> str:

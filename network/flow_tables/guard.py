@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from network.flow_tables.classes import class_number
 from network.flow_tables.layout import (
     ARP_ANSWER,
     CLASSIFY,
@@ -11,6 +12,7 @@ from network.flow_tables.layout import (
     DHCP_REPLY,
     DHCP_REQUEST,
     EGRESS,
+    EGRESS_PEER,
     FORWARD,
     HOST_KIND,
     NETWORK_KIND,
@@ -22,7 +24,6 @@ from network.flow_tables.layout import (
     cookie,
 )
 from network.flow_tables.meters import SENT, metered
-from network.flow_tables.policy import class_of
 from network.types import ROUTER, NicView
 
 # `ip` also matches tagged frames; only this keeps a guest's own 802.1Q tag out.
@@ -40,14 +41,15 @@ def guard_flows(place: Place) -> Iterator[Flow]:
     """Tables CLASSIFY, TUNNEL_IN and SOURCE_GUARD of one network."""
     known = f"set_field:{place.key}->metadata,goto_table:{FORWARD}"
     yield Flow(TUNNEL_IN, 90, f"tun_id={place.key}", known, cookie(NETWORK_KIND, place.view.id))
+    onward = EGRESS_PEER if place.view.has_groups else EGRESS
     for nic in place.local:
         number = place.numbers.nics[nic.id]
         actions = (
             f"{metered(place, nic, SENT)}set_field:{place.key}->metadata,set_field:{number.zone:#x}->reg1,"
-            f"set_field:{class_of(place.view, nic).id:#x}->reg2,goto_table:{SOURCE_GUARD}"
+            f"set_field:{class_number(place, nic):#x}->reg2,goto_table:{SOURCE_GUARD}"
         )
         yield Flow(CLASSIFY, 100, f"in_port={number.ofport},{UNTAGGED}", actions, cookie(NIC_KIND, nic.id))
-        rows = _router_rows(nic) if nic.role == ROUTER else _guest_rows(nic)
+        rows = _router_rows(nic) if nic.role == ROUTER else _guest_rows(nic, onward)
         for priority, match, table in rows:
             here = f"{match},in_port={number.ofport}"
             if table:
@@ -56,7 +58,7 @@ def guard_flows(place: Place) -> Iterator[Flow]:
                 yield Flow(SOURCE_GUARD, priority, here, "drop")
 
 
-def _guest_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:
+def _guest_rows(nic: NicView, onward: int) -> Iterator[tuple[int, str, int]]:
     """Priority, match, next table (0: drop)."""
     yield 110, DHCP_REPLY, 0
     yield 105, f"{DHCP_REQUEST},dl_src={nic.mac},nw_src=0.0.0.0,nw_dst=255.255.255.255", DHCP
@@ -65,7 +67,7 @@ def _guest_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:
         yield 100, _own_arp(nic, address), ARP_ANSWER
         # Silence is the answer that the guest's own address is free.
         yield 100, f"arp,dl_src={nic.mac},arp_sha={nic.mac},arp_spa=0.0.0.0,arp_tpa={address}", 0
-        yield 90, f"ip,dl_src={nic.mac},nw_src={address}", EGRESS
+        yield 90, f"ip,dl_src={nic.mac},nw_src={address}", onward
 
 
 def _router_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:

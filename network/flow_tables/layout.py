@@ -1,13 +1,14 @@
 """Table numbers, registers, cookies, and the values that the flow builders share.
 
 metadata = network key; reg0 = 1 when the packet came from a tunnel; reg1, reg3 = conntrack zone of the source and of
-the destination NIC; reg2, reg4 = their policy classes; reg7 = output port; ct_mark bit 0 = connection cut.
+the destination NIC; reg2, reg4 = their policy classes; reg5 = class of the NIC that a guest sends to, reg6 = class of
+the NIC that a guest hears, where rules name security groups; reg7 = output port; ct_mark bit 0 = connection cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,9 +20,11 @@ TUNNEL_IN = 1
 SOURCE_GUARD = 5
 ARP_ANSWER = 10
 DHCP = 15
+EGRESS_PEER = 19
 EGRESS = 20
 EGRESS_RULES = 21
 FORWARD = 40
+INGRESS_PEER = 49
 INGRESS = 50
 INGRESS_RULES = 51
 OUTPUT = 60
@@ -32,9 +35,11 @@ STAGES = (
     SOURCE_GUARD,
     ARP_ANSWER,
     DHCP,
+    EGRESS_PEER,
     EGRESS,
     EGRESS_RULES,
     FORWARD,
+    INGRESS_PEER,
     INGRESS,
     INGRESS_RULES,
     OUTPUT,
@@ -46,9 +51,12 @@ NETWORK_KIND = 0x02
 HOST_KIND = 0x07
 ARP_KIND = 0x0A
 CANARY_KIND = 0xCA
+RULE_KIND = 0x0B
 POLICY_KIND = 0x0C
 DHCP_KIND = 0x0D
 COOKIE_ID_DIGITS = 14
+CLASS_NUMBERS = 16
+"""Numbers of policy classes up to this one are the same on all hosts."""
 
 DHCP_REPLY = "udp,tp_src=67,tp_dst=68"
 DHCP_REQUEST = "udp,tp_src=68,tp_dst=67"
@@ -85,12 +93,13 @@ class LocalNumbers:
     """Numbers that mean something on one host only.
 
     `nics` by NIC id, `peers` gives the GRE port by host id, `networks` a number by network id of which the group
-    numbers are made.
+    numbers are made, `classes` one by the name of a policy class.
     """
 
     nics: Mapping[str, LocalNic]
     peers: Mapping[str, int]
     networks: Mapping[str, int]
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,12 @@ class Place:
         }
 
     @cached_property
+    def routers(self) -> tuple[NicView, ...]:
+        return tuple(nic for nic in self.view.nics if nic.role == ROUTER)
+
+    @property
     def router(self) -> NicView | None:
-        return next((nic for nic in self.view.nics if nic.role == ROUTER), None)
+        return self.routers[0] if self.routers else None
 
     @property
     def key(self) -> str:

@@ -17,11 +17,23 @@ from hypothesis import strategies as st
 from network.errors import InvalidViewError
 from network.flows import FlowSet, check_view, desired, diff
 from network.flows import replace as replace_all
-from network.types import NetworkView, NicView
+from network.types import NetworkView, NicView, Policy, PolicyRule, Traffic
 from tests.unit.network.views import network, nic, numbers
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "network"
 ROUTED = [nic("a", "1", "host-1"), nic("a", "2", "host-2"), nic("a", "router", "host-3", "router")]
+ITEMS = (
+    PolicyRule(
+        "no-ssh", "ingress", Traffic("tcp", 22, 22, sources=("203.0.113.0/25", "203.0.113.128/25")), allow=False
+    ),
+    PolicyRule("high", "ingress", Traffic("tcp", 1024, 65535)),
+    PolicyRule("pings", "egress", Traffic("icmp", icmp_type=8, icmp_code=0)),
+)
+RULES = (
+    PolicyRule("each-other", "ingress", Traffic("all"), group="g1"),
+    PolicyRule("web", "ingress", Traffic("tcp", 80, 81)),
+    PolicyRule("out", "egress", Traffic("all")),
+)
 CASES = {
     "empty": ("host-1", []),
     "guests": ("host-1", [network("a", 1001, ROUTED)]),
@@ -33,6 +45,19 @@ CASES = {
     "two-tenants": (
         "host-2",
         [network("a", 1001, ROUTED), network("b", 2**32 - 1, [nic("b", "1", "host-2"), nic("b", "2", "host-2")])],
+    ),
+    "listed": ("host-1", [network("a", 1001, ROUTED, acl=Policy("list", ITEMS))]),
+    "grouped": (
+        "host-1",
+        [
+            network(
+                "a",
+                1001,
+                [replace(one, groups=("g1",)) for one in ROUTED[:2]] + ROUTED[2:],
+                has_groups=True,
+                groups=(Policy("g1", RULES),),
+            )
+        ],
     ),
     "elsewhere": ("host-4", [network("a", 1001, ROUTED)]),
 }

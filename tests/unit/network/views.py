@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from network.flow_tables.classes import class_names
 from network.flows import LocalNic, LocalNumbers
 from network.types import NetworkView, NicView, Peer
 
@@ -28,4 +29,5 @@ def numbers(host: str, views: list[NetworkView]) -> LocalNumbers:
         {nic.id: LocalNic(10001 + position, 1 + position) for position, nic in enumerate(nics)},
         {peer: 1001 + position for position, peer in enumerate(sorted(peers))},
         {view.id: 1 + position for position, view in enumerate(views)},
+        {name: 1 + position for position, name in enumerate(name for view in views for name in class_names(view))},
     )
