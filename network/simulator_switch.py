@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from network.flow_tables.classes import class_names
 from network.flows import FlowSet, LocalNic, LocalNumbers, check_view, desired, here
 from network.names import tap_name
 from network.ovs import Port
@@ -60,7 +61,8 @@ class SimulatedSwitch:
         nics = {nic_id: LocalNic(NIC_PORTS + number, number) for number, nic_id in enumerate(sorted(local), 1)}
         others = sorted({peer.host_id for view in every for peer in view.peers} - {self.host_id})
         peers = {host_id: PEER_PORTS + number for number, host_id in enumerate(others, 1)}
-        numbers = LocalNumbers(nics, peers, {view.id: view.key for view in every})
+        classes = {name: number for number, name in enumerate((n for view in every for n in class_names(view)), 1)}
+        numbers = LocalNumbers(nics, peers, {view.id: view.key for view in every}, classes)
         sets = (desired(self.host_id, list(held.values()), numbers) for held in (wanted, self.views))
         return next(sets), next(sets), numbers
 

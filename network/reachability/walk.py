@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from network.reachability import router as routers
-from network.reachability.policy import METADATA_ADDRESS, Decision, decide, is_within
+from network.reachability.policy import METADATA_ADDRESS, Decision, Meeting, decide, is_within
 from network.reachability.values import Leg, Place, Probe, Step, Trail
 from network.types import ROUTER, NicView, RouterSpec, StaticNat
 
@@ -67,19 +67,18 @@ class _Walk:
         frame = probe.frame(sender.mac, receiver.mac)
         self.trail.legs.append(Leg(view, sender, receiver, frame))
         if sender.role != ROUTER:
-            self.pass_by("guest", decide(view, sender, "egress", probe), view.id)
+            self.pass_by("guest", decide(Meeting(view, sender, receiver, "egress", probe)), view.id)
         self.trail.legs[before] = replace(self.trail.legs[before], left=True)
         if sender.host_id != receiver.host_id:
             self.pass_by("network", _tunnel(place, sender, receiver), view.id)
         if receiver.role != ROUTER:
-            self.pass_by("guest", decide(view, receiver, "ingress", probe), view.id)
+            self.pass_by("guest", decide(Meeting(view, receiver, sender, "ingress", probe)), view.id)
         self.trail.legs[before] = replace(self.trail.legs[before], allowed=True)
 
     def by_router(self, place: Place, nic: NicView, probe: Probe) -> None:
         view, spec = place.view, place.router
         leg = next((one for one in view.nics if one.role == ROUTER), None)
         if spec is None or leg is None:
-            self.pass_by("guest", decide(view, nic, "egress", probe), view.id)
             reason = f"The network has no router that runs, so nothing leads to {probe.target}."
             self.pass_by("network", Decision(False, "route", reason, "Network", view.id), view.id)
             return

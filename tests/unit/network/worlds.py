@@ -17,6 +17,7 @@ from network.types import (
     NicView,
     Opening,
     Peer,
+    Policy,
     PolicyRule,
     PublicLeg,
     RouterSpec,
@@ -64,7 +65,7 @@ def nics(chance: Random, tenant: str) -> tuple[list[NicView], NicView | None]:
 
 def place(chance: Random, tenant: str, guests: list[NicView], own: NicView | None) -> Place:
     """A network with random rules; `own` is its router's NIC."""
-    policies = policy(chance, guests)
+    policies = policy(chance)
     guests = [replace(one, groups=groups(chance, policies)) for one in guests]
     every = (*guests, own) if own else tuple(guests)
     is_open = chance.random() < 0.6
@@ -85,7 +86,14 @@ def guest(tenant: str, last: int, host: str) -> NicView:
     return NicView(f"nic-{tenant}{last}", f"02:00:00:00:00:{last:02x}", f"10.1.1.{10 + last}", host)
 
 
-def policy(_chance: Random, _guests: list[NicView]) -> dict[str, object]:
+def policy(chance: Random) -> dict[str, object]:
+    """No policy, an ACL list, or security groups."""
+    match chance.choice(("none", "list", "groups")):
+        case "list":
+            return {"acl": Policy("list", rules(chance, denies=True))}
+        case "groups":
+            known = tuple(f"group-{number}" for number in range(chance.randint(1, 3)))
+            return {"has_groups": True, "groups": tuple(Policy(one, rules(chance, known)) for one in known)}
     return {}
 
 
@@ -97,13 +105,13 @@ def groups(chance: Random, policies: dict[str, object]) -> tuple[str, ...]:
 def rules(chance: Random, group_ids: tuple[str, ...] = (), *, denies: bool = False) -> tuple[PolicyRule, ...]:
     """Some rules for both directions; with `denies`, also such that deny."""
     found = []
-    for number in range(chance.randint(0, 6)):
+    for _ in range(chance.randint(0, 6)):
         direction = chance.choice(("ingress", "egress"))
         remote = {"sources" if direction == "ingress" else "destinations": some(chance, BROAD)}
         group = chance.choice(group_ids) if group_ids and chance.random() < 0.4 else ""
         wanted = traffic(chance, **({} if group else remote))
         allow = not denies or chance.random() < 0.6
-        found.append(PolicyRule(f"rule-{number}-{chance.random()}", direction, wanted, allow, group))
+        found.append(PolicyRule(f"rule-{chance.random()}", direction, wanted, allow, group))
     return tuple(found)
 
 
