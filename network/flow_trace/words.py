@@ -33,6 +33,8 @@ ALIASES = {
     "NXM_NX_ARP_THA": "arp_tha", "NXM_OF_ARP_SPA": "arp_spa", "NXM_OF_ARP_TPA": "arp_tpa",
     **{f"NXM_NX_REG{number}": f"reg{number}" for number in range(8)},
 }  # fmt: skip
+FULL = {"nw_src": 2**32 - 1, "nw_dst": 2**32 - 1, "tp_src": 2**16 - 1, "tp_dst": 2**16 - 1}
+"""Masks that leave nothing out; Open vSwitch does not show them."""
 STATES = {"new": 1, "est": 2, "rel": 4, "rpl": 8, "inv": 16, "trk": 32}
 PART = re.compile(r"([A-Za-z0-9_]+)\[(?:(\d+)\.\.(\d+))?\]")
 
@@ -116,10 +118,10 @@ def matches_of(word: str) -> tuple[Match, ...]:
     field = field_of(name)
     if not has_mask:
         return (Match(field, number(value)),)
-    if "." in value and "." not in mask:
-        network = IPv4Network(text)
-        return (Match(field, int(network.network_address), int(network.netmask)),)
-    return (Match(field, number(value) & number(mask), number(mask)),)
+    bits = int(IPv4Network(text).netmask) if "." in value and "." not in mask else number(mask)
+    if not bits:
+        return ()
+    return (Match(field, number(value) & bits, WHOLE if bits == FULL.get(field) else bits),)
 
 
 def _state(text: str) -> Match:

@@ -120,7 +120,10 @@ def fresh(one: Leg, number: int) -> Leg:
 
 
 def delivered(wires: dict[str, Wire], legs: list[Leg]) -> list[set[str]]:
-    """Which NICs hear each frame. They are sent slowly: a raw socket's buffer holds few."""
+    """Which NICs hear each frame, besides who sent it: answers bring it what it said.
+
+    They are sent slowly, since a raw socket's buffer holds few.
+    """
     for wire in wires.values():
         frames_of(wire, b"", 0.02)
     heard: dict[str, list[bytes]] = {name: [] for name in wires}
@@ -130,13 +133,7 @@ def delivered(wires: dict[str, Wire], legs: list[Leg]) -> list[set[str]]:
     for name, wire in wires.items():
         heard[name] = frames_of(wire, b"", 0.3)
     marks = [b"question %06d end" % number for number in range(len(legs))]
-    found = []
-    for number, mark in enumerate(marks):
-        hearers = {name for name, frames in heard.items() if any(mark in frame for frame in frames)}
-        found.append(hearers - {legs[number].sender.id} if _is_echoed(legs[number]) else hearers)
-    return found
-
-
-def _is_echoed(one: Leg) -> bool:
-    """A receiver that answers a ping sends its content back."""
-    return one.frame.protocol == 1
+    return [
+        {name for name, frames in heard.items() if any(mark in frame for frame in frames)} - {one.sender.id}
+        for one, mark in zip(legs, marks, strict=True)
+    ]
