@@ -51,7 +51,8 @@ def ask(chance: Random, cloud: World) -> Case:
 def forwarded(chance: Random, place: Place) -> Case:
     """What a router sends to a guest, from whatever address: it forwards what comes."""
     receiver = chance.choice([nic for nic in place.view.nics if nic.role == "guest"])
-    one = probe(chance, chance.choice((*OUTSIDE, *(nic.address for nic in place.view.nics))), receiver.address)
+    others = (nic.address for nic in place.view.nics if nic is not receiver)
+    one = probe(chance, chance.choice((*OUTSIDE, *others)), receiver.address)
     walk = _Walk([place])
     with suppress(_Denied):
         walk.cross(place, place.router.nic, receiver, one)
