@@ -112,6 +112,9 @@ def rules(chance: Random, group_ids: tuple[str, ...] = (), *, denies: bool = Fal
         wanted = traffic(chance, **({} if group else remote))
         allow = not denies or chance.random() < 0.6
         found.append(PolicyRule(f"rule-{chance.random()}", direction, wanted, allow, group))
+    if denies:  # as lists often end: what nobody denied is allowed
+        ways = [way for way in ("ingress", "egress") if chance.random() < 0.6]
+        found += [PolicyRule(f"rest-{way}-{chance.random()}", way, Traffic("all")) for way in ways]
     return tuple(found)
 
 
