@@ -9,6 +9,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from ipaddress import IPv4Address
 from random import Random
 
 import pytest
@@ -55,15 +56,18 @@ def random_frame(chance: Random) -> Frame:
     )  # fmt: skip
 
 
+def mac_text(value: int) -> str:
+    return ":".join(f"{value:012x}"[position : position + 2] for position in range(0, 12, 2))
+
+
+def address_text(value: int) -> str:
+    return str(IPv4Address(value))
+
+
 def matched(host, packet) -> list[tuple[int, int, int]]:
     """Table, priority and cookie of the flows that the packet meets, as ovs-appctl tells."""
-    names = {"dl_src": 12, "dl_dst": 12}
-    text = ",".join(
-        f"{name}={':'.join(f'{value:012x}'[i : i + 2] for i in range(0, 12, 2))}"
-        if name in names
-        else f"{name}={value}"
-        for name, value in packet.items()
-    )
+    forms = {"dl_src": mac_text, "dl_dst": mac_text, "nw_src": address_text, "nw_dst": address_text}
+    text = ",".join(f"{name}={forms.get(name, str)(value)}" for name, value in packet.items())
     shown = sh("ovs-appctl", "-t", f"{host.dir}/vsw.ctl", "ofproto/trace", "br-int", text)
     return sorted((int(t), int(p), int(c or "0", 16)) for t, p, c in ROW.findall(shown))
 
@@ -102,7 +106,7 @@ def test_real_packets_go_where_the_model_says(lab, cast):
         while checked < CASES:
             cloud = cloud_of(chance, found)
             lab.apply(cloud.views)
-            legs = [one for _ in range(TOGETHER) for one in ask(chance, cloud).trail.legs]
+            legs = [one for _ in range(TOGETHER) for one in ask(chance, cloud).trail.legs if is_told_apart(one)]
             heard = delivered(wires, [fresh(one, checked + number) for number, one in enumerate(legs)])
             for one, hearers in zip(legs, heard, strict=True):
                 assert hearers == ({one.receiver.id} if one.allowed else set()), one
@@ -112,6 +116,11 @@ def test_real_packets_go_where_the_model_says(lab, cast):
         for wire in wires.values():
             wire.close()
     assert CASES / 10 < passed < checked
+
+
+def is_told_apart(one: Leg) -> bool:
+    """A protocol without ports or identifiers has one connection for each pair, and earlier questions opened it."""
+    return one.frame.protocol in (1, 6, 17)
 
 
 def fresh(one: Leg, number: int) -> Leg:
