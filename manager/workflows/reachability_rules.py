@@ -14,6 +14,7 @@ from network.reachability.values import Step
 from network.types import Forwarding, Opening, PolicyRule, StaticNat, Traffic
 
 PURPOSES = {Opening: "Firewall", Traffic: "Egress", Forwarding: "PortForwarding", StaticNat: "StaticNat"}
+STORED = ("where", "what", "allowed", "reason", "kind", "object_id", "nic_id")
 KINDS = {
     "Firewall": "FirewallRule", "Egress": "EgressFirewallRule", "PortForwarding": "PortForwardingRule",
     "StaticNat": "StaticNat",
@@ -32,7 +33,7 @@ def named_rules(session: Session, steps: Sequence[Step]) -> list[dict[str, Any]]
 
 
 def _plain(step: Step, addresses: dict[str, str], rows: Sequence[NetworkRule]) -> dict[str, Any]:
-    plain = {name: getattr(step, name) for name in ("where", "what", "allowed", "reason", "kind", "object_id")}
+    plain = {name: getattr(step, name) for name in STORED}
     if step.kind == "PublicIpAddress":
         plain["object_id"] = addresses.get(step.object_id, "")
     rule = step.rule

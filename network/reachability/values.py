@@ -67,7 +67,8 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Step:
     """What decides on the way. `rule` is the value of the rule that decided, if one did: a Traffic, Opening,
-    Forwarding, StaticNat or PolicyRule of the view or router. `network_id` is that of the network it is in.
+    Forwarding, StaticNat or PolicyRule of the view or router. `network_id` is that of the network it is in, `nic_id`
+    that of the guest's NIC whose own rules these are.
     """
 
     where: Literal["guest", "network", "router", "outside"]
@@ -78,6 +79,7 @@ class Step:
     object_id: str = ""
     network_id: str = ""
     rule: object = None
+    nic_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

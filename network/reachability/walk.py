@@ -23,12 +23,21 @@ class _Walk:
     places: Sequence[Place]
     trail: Trail = field(default_factory=Trail)
 
-    def pass_by(self, where: Literal["guest", "network", "router", "outside"], one: Decision, network_id: str) -> None:
+    def pass_guest(self, one: Meeting) -> None:
+        """Note what a guest's own rules decide.
+
+        :raises _Denied: they deny
+        """
+        self.pass_by("guest", decide(one), one.view.id, one.nic.id)
+
+    def pass_by(
+        self, where: Literal["guest", "network", "router", "outside"], one: Decision, network_id: str, nic_id: str = ""
+    ) -> None:
         """Note what decides here.
 
         :raises _Denied: it denies
         """
-        step = Step(where, one.what, one.allowed, one.reason, one.kind, one.object_id, network_id, one.rule)
+        step = Step(where, one.what, one.allowed, one.reason, one.kind, one.object_id, network_id, one.rule, nic_id)
         self.trail.steps.append(step)
         if not one.allowed:
             raise _Denied
@@ -67,12 +76,12 @@ class _Walk:
         frame = probe.frame(sender.mac, receiver.mac)
         self.trail.legs.append(Leg(view, sender, receiver, frame))
         if sender.role != ROUTER:
-            self.pass_by("guest", decide(Meeting(view, sender, receiver, "egress", probe)), view.id)
+            self.pass_guest(Meeting(view, sender, receiver, "egress", probe))
         self.trail.legs[before] = replace(self.trail.legs[before], left=True)
         if sender.host_id != receiver.host_id:
             self.pass_by("network", _tunnel(place, sender, receiver), view.id)
         if receiver.role != ROUTER:
-            self.pass_by("guest", decide(Meeting(view, receiver, sender, "ingress", probe)), view.id)
+            self.pass_guest(Meeting(view, receiver, sender, "ingress", probe))
         self.trail.legs[before] = replace(self.trail.legs[before], allowed=True)
 
     def by_router(self, place: Place, nic: NicView, probe: Probe) -> None:

@@ -23,6 +23,12 @@ from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, number_of
 OPERATORS = frozenset({"Host", "DomainRouter"})
 """Kinds of things that are shown to root administrators alone."""
 
+_FOREIGN = {
+    allowed: {"kind": "", "object_id": "", "rule_kind": None, "rule_id": None, "what": "its own rules", "reason":
+              f"The rules of the other end, which are not yours, {'allow' if allowed else 'deny'} it."}
+    for allowed in (True, False)
+}  # fmt: skip
+
 
 class ReachabilityStepResponse(Response):
     where = Str("guest, network, router or outside")
@@ -178,7 +184,7 @@ def _reached(call: Call, network_ids: list[str]) -> list[str]:
 
 
 def _describe(call: Call, memory: dict[str, Any]) -> Shown:
-    steps, stops = memory.get("steps", []), [_stop(stop) for stop in memory.get("stops", [])]
+    steps, stops = _seen(call, memory.get("steps", [])), [_stop(stop) for stop in memory.get("stops", [])]
     known = [stop["agrees"] for stop in stops if "agrees" in stop]
     return {
         "reachable": memory.get("reachable"),
@@ -188,6 +194,15 @@ def _describe(call: Call, memory: dict[str, Any]) -> Shown:
         "stops": stops,
         "stopcount": len(stops),
     }
+
+
+def _seen(call: Call, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps without what the rules of others' NICs say: in a shared network both ends may be of two accounts."""
+    if call.is_root_admin:
+        return steps
+    query = select(Nic.id).where(Nic.id.in_({step["nic_id"] for step in steps}), access.reach(call, Nic, access.READ))
+    own = {"", *call.session.scalars(query)}
+    return [step if step["nic_id"] in own else step | _FOREIGN[step["allowed"]] for step in steps]
 
 
 def _step(call: Call, step: dict[str, Any]) -> Shown:

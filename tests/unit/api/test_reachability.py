@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from manager.models import Host, Nic
+from manager.models import Host, Nic, Vm
 from network.simulator_switch import SimulatedSwitch
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import change, rows, run
@@ -141,3 +141,17 @@ def test_others_are_not_looked_into(api, engine, factory, site):
         api("explainReachability", stranger, virtualmachineid=one["id"], toipaddress=OUTSIDE, protocol="icmp")
     with pytest.raises(Refused, match=r"431 .*of no network that you may look into"):
         api("explainReachability", stranger, sourceipaddress=OUTSIDE, toipaddress=address["ipaddress"], protocol="icmp")
+
+
+def test_in_a_shared_network_the_rules_of_others_are_not_told(api, engine, factory, site):
+    """One VM is another account's by now, as in a network that both may use."""
+    cloud, user, one, other = site
+    stranger = factory.user("stranger")
+    change(factory, Vm, other["id"], account_id=stranger.account_id)
+    ask = {"virtualmachineid": one["id"], "toipaddress": other["nic"][0]["ipaddress"], "protocol": "tcp", "port": 22}
+    last = explained(api, cloud, user, **ask)["steps"][-1]
+    assert last == {
+        "where": "guest", "what": "its own rules", "verdict": "allow",
+        "reason": "The rules of the other end, which are not yours, allow it.",
+    }  # fmt: skip
+    assert explained(api, cloud, None, **ask)["steps"][-1]["what"] == "network policy"
