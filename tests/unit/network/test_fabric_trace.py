@@ -130,7 +130,7 @@ def fresh(one: Leg, number: int) -> Leg:
 
 
 def delivered(wires: dict[str, Wire], legs: list[Leg]) -> list[set[str]]:
-    """Which NICs hear each frame, besides who sent it: answers bring it what it said.
+    """Which NICs hear each frame, besides who sent it and whose source it bears: answers bring them what it said.
 
     They are sent slowly, since a raw socket's buffer holds few.
     """
@@ -144,6 +144,10 @@ def delivered(wires: dict[str, Wire], legs: list[Leg]) -> list[set[str]]:
         heard[name] = frames_of(wire, b"", 0.3)
     marks = [b"question %06d end" % number for number in range(len(legs))]
     return [
-        {name for name, frames in heard.items() if any(mark in frame for frame in frames)} - {one.sender.id}
+        {name for name, frames in heard.items() if any(mark in frame for frame in frames)} - speakers(one)
         for one, mark in zip(legs, marks, strict=True)
     ]
+
+
+def speakers(one: Leg) -> set[str]:
+    return {one.sender.id, *(nic.id for nic in one.view.nics if nic.address == one.frame.source)}
