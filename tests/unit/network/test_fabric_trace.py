@@ -68,7 +68,10 @@ def address_text(value: int) -> str:
 def matched(host, packet) -> list[tuple[int, int, int]]:
     """Table, priority and cookie of the flows that the packet meets, as ovs-appctl tells."""
     forms = {"dl_src": mac_text, "dl_dst": mac_text, "nw_src": address_text, "nw_dst": address_text}
-    text = ",".join(f"{name}={forms.get(name, str)(value)}" for name, value in packet.items())
+    kind = {6: "tcp", 17: "udp"}.get(packet["nw_proto"], "")
+    text = ",".join(
+        f"{name.replace('tp_', f'{kind}_')}={forms.get(name, str)(value)}" for name, value in packet.items()
+    )
     shown = sh("ovs-appctl", "-t", f"{host.dir}/vsw.ctl", "ofproto/trace", "br-int", text)
     return sorted((int(t), int(p), int(c, 16)) for t, p, c in ROW.findall(shown))
 
