@@ -24,7 +24,7 @@ from tests.unit.network.packets import wire_form
 from tests.unit.network.test_reachability import ask
 from tests.unit.network.worlds import World, guest, leg, place
 
-CASES = int(os.environ.get("PILEUS_REAL_CASES", "60"))
+CASES = int(os.environ.get("PILEUS_REAL_CASES", "40"))
 TOGETHER = 20
 """Questions that are put to one set of rules."""
 ROW = re.compile(r"^\s*(\d+)\. (?:.*, )?priority (\d+), cookie 0x([0-9a-f]+)", re.MULTILINE)
