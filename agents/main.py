@@ -30,6 +30,7 @@ HANDLER_MODULES = (
     "agents.host.vm",
     "agents.host.nic",
     "agents.host.network",
+    "agents.host.inquiry",
     "agents.host.volume",
     "agents.images.handlers",
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from network.errors import CommandFailedError
+from network.names import tap_name
 from network.process import run
 
 
@@ -87,6 +88,18 @@ def move_addresses(source: str, target: str) -> None:
         f"route replace {route['dst']} via {route['gateway']} dev {target}" for route in kept if "gateway" in route
     ]
     change(lines)
+
+
+def resize_taps(before: dict[str, int], now: dict[str, int]) -> None:
+    """Give the taps of NICs whose network has another MTU by now that one; guests learn it when they ask for it.
+
+    Both are MTUs by NIC id.
+    """
+    changed = {tap_name(nic_id): mtu for nic_id, mtu in now.items() if before.get(nic_id, mtu) != mtu}
+    there = links() if changed else {}
+    lines = [f"link set dev {name} mtu {mtu}" for name, mtu in changed.items() if name in there]
+    if lines:
+        change(lines)
 
 
 def _ip(*arguments: str, namespace: str = "") -> list[dict[str, Any]]:

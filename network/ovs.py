@@ -19,7 +19,7 @@ from typing import Any, Literal
 from network import host_stack, links
 from network.errors import CommandFailedError, CommandTimeoutError, SwitchRefusedError, SwitchUnreachableError
 from network.flow_tables.layout import tunnel_id
-from network.flows import FlowSet, desired, diff, here, meter_id
+from network.flows import FlowSet, LocalNumbers, desired, diff, here, meter_id
 from network.flows import replace as replace_all
 from network.names import TAP_PREFIX, tap_name, tunnel_name
 from network.process import run
@@ -132,7 +132,7 @@ class Switch:
             self._remove_tunnels(tunnels)
             before = record.mtus
             record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
-            _resize_taps(before, record.mtus)
+            links.resize_taps(before, record.mtus)
             record.peers.give_back_all_but(numbers.tunnels)
             for kind in ("networks", "classes"):
                 getattr(record, kind).give_back_all_but(getattr(numbers, kind))
@@ -190,6 +190,15 @@ class Switch:
 
     def rule_hits(self, rule_ids: Sequence[str]) -> dict[str, int]:
         return hits(self._ofctl("dump-flows", RULE_FLOWS), rule_ids) if rule_ids else {}
+
+    def sets(self, views: Sequence[NetworkView]) -> tuple[FlowSet, FlowSet, LocalNumbers]:
+        """What the switch should hold of `views`, what it holds, and the numbers of this host."""
+        held = here(self.settings.host_id, views)
+        with self._store.locked() as record:
+            numbers = record.number(self.settings.host_id, held)
+            lines = self._ofctl("dump-flows", options=("--no-stats", "--no-names")).splitlines()
+            found = FlowSet(tuple(line.strip() for line in lines if "actions=" in line), tuple(self._groups()))
+        return desired(self.settings.host_id, held, numbers), found, numbers
 
     def versions(self) -> dict[str, str]:
         """Of the tools on the host and, once vswitchd has reported it, of the datapath."""
@@ -396,12 +405,3 @@ def _plain(value: Any) -> Any:
             return items or None
         case _:
             return value
-
-
-def _resize_taps(before: dict[str, int], now: dict[str, int]) -> None:
-    """Give the taps of NICs whose network has another MTU by now that one; guests learn it when they ask for it."""
-    changed = {tap_name(nic_id): mtu for nic_id, mtu in now.items() if before.get(nic_id, mtu) != mtu}
-    there = links.links() if changed else {}
-    lines = [f"link set dev {name} mtu {mtu}" for name, mtu in changed.items() if name in there]
-    if lines:
-        links.change(lines)

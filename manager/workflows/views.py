@@ -62,6 +62,11 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     if not of_router:
         values.insert(0, (Network.shared_generation, next_one))
     write(session, update(Network).where(Network.id == network_id).ordered_values(*values))
+    return present(session, network_id, leaving=leaving, of_router=of_router)
+
+
+def present(session: Session, network_id: str, *, leaving: Iterable[str] = (), of_router: bool = False) -> Picture:
+    """As `picture`, of the generation that the network has: to be looked at."""
     facts = _facts(session, network_id)
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)

@@ -19,6 +19,8 @@ SENT = (contract.HostReport, contract.HostInventory, contract.Answer)
 
 def described() -> dict:
     """Every command and message by name: its JSON schema, timeout and answer."""
+    for module in HANDLER_MODULES:
+        importlib.import_module(module)
     commands = {
         name: {
             "schema": msgspec.json.schema(command),
@@ -40,6 +42,5 @@ def test_the_contract_is_the_stored_one():
 
 
 def test_every_command_has_one_handler():
-    for module in HANDLER_MODULES:
-        importlib.import_module(module)
+    described()
     assert set(HANDLERS) == set(contract.COMMANDS.values())

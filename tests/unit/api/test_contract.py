@@ -13,6 +13,7 @@ from tests.contract.report import figures, known
 DEVIATIONS = {
     "listJobSteps": "shows the steps of a job, which CloudStack's jobs do not have",
     "explainPlacement": "tells why a host was chosen or not",
+    "explainReachability": "tells why one can reach another or not",
     "getConsoleOutput": "gives the text that a guest wrote to its serial console",
     "listDrift": "shows where hosts differ from the database",
     "listOrphans": "shows what hosts hold and the database does not know",

@@ -1,0 +1,29 @@
+"""Commands that look at a host and change nothing of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from agents.contract import Command
+from network.probe import Frame, TraceFacts
+from network.types import NetworkView
+
+
+@dataclass(frozen=True)
+class TraceFlows(Command):
+    """What the host's switch does with `frame`, which the NIC sends here or on a peer.
+
+    `view` is the network as it is wanted: what its flows would do is told beside. Answers TraceFacts.
+    """
+
+    name: ClassVar[str] = "network.trace"
+    timeout: ClassVar[int] = 30
+    answer: ClassVar[Any] = TraceFacts
+    view: NetworkView
+    frame: Frame
+    nic_id: str
+
+    @property
+    def subject(self) -> str:
+        return f"trace:{self.nic_id}"

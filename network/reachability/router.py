@@ -1,0 +1,141 @@
+"""What a virtual router lets out, where it leads what comes to a public address, and what it answers itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from network.reachability.policy import METADATA_ADDRESS, Decision, is_meant, is_within
+from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, Probe, number_of
+from network.types import Forwarding, GuestLeg, RouterSpec, StaticNat
+
+LINK_LOCAL = "169.254.0.0/16"
+SERVICES = {(UDP, 53): "DNS", (UDP, 67): "DHCP", (TCP, 53): "DNS", (TCP, 80): "metadata", (TCP, 8080): "passwords"}
+METADATA_PORTS = (80, 8080)
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """Where a public address leads: the guest's address and port, and the rule that says so."""
+
+    guest: str
+    port: int
+    rule: Forwarding | StaticNat
+
+
+def own_addresses(spec: RouterSpec) -> set[str]:
+    """Its public addresses."""
+    return {*spec.addresses, *((spec.public.address,) if spec.public else ())}
+
+
+def leg_in(spec: RouterSpec, network_id: str) -> GuestLeg | None:
+    """The router's interface in the network; a router that is just being told of it has none."""
+    return next((leg for leg in spec.legs if leg.network_id == network_id), None)
+
+
+def leg_of(spec: RouterSpec, address: str) -> GuestLeg | None:
+    """The interface behind which the address is, if it is one of the router's guests."""
+    return next((leg for leg in spec.legs if is_within(address, (leg.cidr,))), None)
+
+
+def answers(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
+    """Whether the router answers a guest behind the leg that asks it itself."""
+    is_ping = probe.protocol == ICMP and probe.icmp_type == ECHO_REQUEST
+    service = SERVICES.get((probe.protocol, probe.target_port))
+    if probe.target == METADATA_ADDRESS:
+        serves = is_ping or (probe.protocol == TCP and probe.target_port in METADATA_PORTS)
+    else:
+        serves = is_ping or (service is not None and probe.target == leg.nic.address)
+    if serves:
+        reason = f"The router answers {'pings' if is_ping else service} of its guests."
+        return Decision(True, "router's services", reason, "DomainRouter", spec.id)
+    reason = f"The router offers its guests nothing by {probe.told()} at {probe.target}."
+    return Decision(False, "router's services", reason, "DomainRouter", spec.id)
+
+
+def leads(spec: RouterSpec, probe: Probe) -> Led | None:
+    """Where connections to a public address go; None for the router itself."""
+    for one in sorted(spec.forwardings, key=repr):
+        is_its = (one.address, number_of(one.protocol)) == (probe.target, probe.protocol)
+        if is_its and one.first_port <= probe.target_port <= one.last_port and is_within(probe.source, one.sources):
+            return Led(one.guest, one.guest_port + probe.target_port - one.first_port, one)
+    for nat in spec.static_nats:
+        if nat.address == probe.target:
+            return Led(nat.guest, probe.target_port, nat)
+    return None
+
+
+def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:
+    """The probes for public addresses that lead to the guest's address, and to the port that `probe` is for."""
+    found = [probe.to(nat.address, probe.target_port) for nat in spec.static_nats if nat.guest == guest]
+    for one in sorted(spec.forwardings, key=repr):
+        shift = probe.target_port - one.guest_port
+        is_its = (one.guest, number_of(one.protocol)) == (guest, probe.protocol)
+        if is_its and 0 <= shift <= one.last_port - one.first_port:
+            found.append(probe.to(one.address, one.first_port + shift))
+    return found
+
+
+def lets_in(spec: RouterSpec, probe: Probe) -> Decision:
+    """Whether the firewall of the public address that the probe is for lets it in."""
+    for opening in spec.openings:
+        if opening.address == probe.target and is_meant(opening.traffic, probe):
+            reason = f"The firewall of {probe.target} lets {probe.told()} in from {probe.source}."
+            return Decision(True, "firewall", reason, "PublicIpAddress", probe.target, opening)
+    reason = f"No firewall rule of {probe.target} lets {probe.told()} in from {probe.source}."
+    return Decision(False, "firewall", reason, "PublicIpAddress", probe.target)
+
+
+def pings_back(spec: RouterSpec, probe: Probe) -> Decision:
+    """Whether the router answers for a public address that leads nowhere: pings, where the firewall lets them in."""
+    if probe.protocol != ICMP or probe.icmp_type != ECHO_REQUEST:
+        reason = f"Nothing leads {probe.told()} of {probe.target} on: no port forwarding, no static NAT."
+        return Decision(False, "NAT", reason, "PublicIpAddress", probe.target)
+    return lets_in(spec, probe)
+
+
+def balances(spec: RouterSpec, probe: Probe) -> bool:
+    """Whether the router's load balancer takes what comes to the public address and port."""
+    return probe.protocol == TCP and any(
+        (one.address, one.port) == (probe.target, probe.target_port) and is_within(probe.source, one.sources)
+        for one in spec.balancers
+        if one.listens
+    )
+
+
+def leads_on(leg: GuestLeg, other: GuestLeg, probe: Probe) -> Decision:
+    """Whether the router leads what a guest behind one leg sends to another one behind the other."""
+    is_own = is_within(probe.source, (leg.cidr,))
+    if is_own and not other.closed:
+        reason = f"The router leads from {leg.cidr} to {other.cidr}; their ACL lists say what may pass."
+        return Decision(True, "route", reason, "Network", other.network_id)
+    reason = f"The router leads nothing to {other.cidr}, whose network has no ACL list."
+    if not is_own:
+        reason = f"{probe.source} is not an address of {leg.cidr}, so the router leads it nowhere."
+    return Decision(False, "route", reason, "Network", other.network_id)
+
+
+def lets_out(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
+    """Whether what a guest behind the leg sends to the outside leaves."""
+    if is_within(probe.target, (LINK_LOCAL,)):
+        reason = f"{probe.target} is a link-local address, which no router leads on."
+        return Decision(False, "route", reason, "DomainRouter", spec.id)
+    if spec.inside and is_within(probe.target, (spec.inside,)):
+        reason = f"{probe.target} is inside the VPC's range {spec.inside}, and in none of its networks."
+        return Decision(False, "route", reason, "Network", leg.network_id)
+    if spec.public is None:
+        reason = "The router has no public address, so nothing leaves by it."
+        return Decision(False, "route", reason, "Network", leg.network_id)
+    rule = next((one for one in leg.egress if is_meant(one, probe)), None)
+    allowed = leg.egress_open == (rule is None)
+    default = "allows" if leg.egress_open else "denies"
+    if rule is None:
+        reason = f"The network {default} what leaves it, and no egress rule says otherwise for {probe.told()}."
+    else:
+        reason = f"An egress rule {'allows' if allowed else 'denies'} {probe.told()} to {probe.target}."
+    return Decision(allowed, "egress rules", reason, "Network", leg.network_id, rule)
+
+
+def public_source(spec: RouterSpec, guest: str) -> str:
+    """The address that the outside sees the guest by."""
+    nat = next((nat.address for nat in spec.static_nats if nat.guest == guest), None)
+    return nat or (spec.public.address if spec.public else guest)
