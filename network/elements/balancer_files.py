@@ -38,7 +38,10 @@ LARGEST_PORT = 65535
 MOST_CONNECTIONS = 4096
 HTTP_PORT = 80
 PEER = "127.0.0.1:10000"
-"""Where the worker that goes tells the one that comes what it has learned; nothing but the router itself gets there."""
+"""Where the worker that goes tells the one that comes what it has learned; nothing but the router itself gets there.
+
+haproxy 2.6 tells nothing in the first 5 seconds after its start, in which it waits to be told itself.
+"""
 
 
 def check_balancers(balancers: Iterable[Balancer], own: set[IPv4Address], guests: list[IPv4Network]) -> None:

@@ -31,6 +31,8 @@ pytestmark = pytest.mark.usefixtures("running")
 FIRST, SECOND = "198.51.100.31", "198.51.100.32"
 PORT = 8000
 SOON = 0.6
+UNTIL_IT_TELLS = 6.0
+"""A process of haproxy tells its successor nothing in its first 5 seconds."""
 TWO = balancer(FIRST)
 
 
@@ -163,6 +165,7 @@ def test_a_guests_own_cookie_leads_back_also_after_a_change(site, webs, tmp_path
     jars = [str(tmp_path / name) for name in "xy"]
     made = [ask(FIRST, PORT, "-c", jar, path="/login")[0] for jar in jars]
     assert sorted(made) == ["a1", "a2"]
+    time.sleep(UNTIL_IT_TELLS)
     for others in ((), (balancer(SECOND, id="balancer-2"),)):
         changed(site, sticky, *others)
         time.sleep(1.0)
@@ -180,6 +183,7 @@ def table(site: Site) -> str:
 def test_an_address_comes_back_to_its_guest(site, webs):
     changed(site, replace(TWO, stickiness=Stickiness("SourceBased")))
     (first,) = names(4)
+    time.sleep(UNTIL_IT_TELLS)
     changed(site, replace(TWO, stickiness=Stickiness("SourceBased")), balancer(SECOND, id="balancer-2"))
     time.sleep(1.0)
     assert names(3) == {first: 3}
