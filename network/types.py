@@ -179,7 +179,8 @@ class RouterSpec:
     """The whole wanted state of one virtual router; replaces every older one. `nameservers` are its upstreams.
 
     `addresses` are the public addresses that it has besides that of `public`. Guests may reach all that is outside
-    but `egress` when `egress_open`, else nothing but that.
+    but `egress` when `egress_open`, else nothing but that. `vlan` leads from a hardware device into the network; 0
+    for a virtual router, which needs none.
     """
 
     id: str
@@ -199,3 +200,4 @@ class RouterSpec:
     static_nats: tuple[StaticNat, ...] = ()
     egress: tuple[Traffic, ...] = ()
     egress_open: bool = True
+    vlan: int = 0
