@@ -12,10 +12,10 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
-from itertools import chain
 
 from lxml import etree
 
+from network.elements.address_sets import canonical, common, is_everywhere
 from network.elements.junos_tree import Entries, Place, below, key_of, leaves, node, place, texts
 from network.elements.router_files import check_spec
 from network.errors import InvalidViewError
@@ -327,7 +327,7 @@ def _ways(spec: RouterSpec) -> Iterator[_Way]:
 
 
 def _static_way(nat: StaticNat, opening: Opening) -> _Way:
-    sources = () if _is_everywhere(opening.traffic.sources) else _canonical(opening.traffic.sources)
+    sources = () if is_everywhere(opening.traffic.sources) else canonical(opening.traffic.sources)
     found = opening.traffic
     traffic = Traffic(found.protocol, found.first_port, found.last_port, found.icmp_type, found.icmp_code, sources)
     return _Way(nat.address, nat.guest, traffic)
@@ -336,7 +336,7 @@ def _static_way(nat: StaticNat, opening: Opening) -> _Way:
 def _forwarded_ways(one: Forwarding, opening: Opening) -> Iterator[_Way]:
     """The ports and sources that both let in; each port by itself when it becomes another one."""
     traffic = opening.traffic
-    sources = _common(one.sources, traffic.sources)
+    sources = common(one.sources, traffic.sources)
     first, last = one.first_port, one.last_port
     if traffic.protocol in HAS_PORTS and traffic.first_port is not None:
         opened = _ports(traffic)
@@ -349,25 +349,6 @@ def _forwarded_ways(one: Forwarding, opening: Opening) -> Iterator[_Way]:
     for port in range(first, last + 1):
         shifted = one.guest_port + port - one.first_port
         yield _Way(one.address, one.guest, Traffic(one.protocol, port, port, sources=sources), shifted)
-
-
-def _common(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The networks that lie in both; () for everywhere, None for nowhere."""
-    if _is_everywhere(some) or _is_everywhere(others):
-        inner = others if _is_everywhere(some) else some
-        return () if _is_everywhere(inner) else _canonical(inner)
-    pairs = [(IPv4Network(one), IPv4Network(other)) for one in some for other in others]
-    inside = [a for a, b in pairs if a.subnet_of(b)]
-    found = chain(inside, (b for a, b in pairs if b.subnet_of(a)))
-    return _canonical(map(str, found)) or None
-
-
-def _is_everywhere(networks: tuple[str, ...]) -> bool:
-    return not networks or any(IPv4Network(one).prefixlen == 0 for one in networks)
-
-
-def _canonical(networks: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(str, sorted({IPv4Network(one) for one in networks})))
 
 
 def _ports(traffic: Traffic) -> tuple[int, int]:

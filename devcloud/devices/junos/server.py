@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import hmac
 import itertools
+import traceback
 from pathlib import Path
 
 import asyncssh
@@ -64,6 +65,10 @@ class Netconf:
             await self._talk(process, session)
         except (asyncssh.Error, OSError, etree.XMLSyntaxError):
             pass
+        except Exception:
+            # The SSH library would end the session without a word.
+            traceback.print_exc()
+            raise
         finally:
             session.end()
             process.exit(0)

@@ -78,6 +78,8 @@ class Nitro:
             resource = _resource(kind)
             if name and not resource.is_binding:
                 self._store.one(kind, name)
+            if resource.is_binding and not name and request.args.get("bulkbindings") != "yes":
+                raise NitroError(schema.MISSING_ARGUMENT, f"Required argument missing [{resource.needs[0]}]")
             found = [_shown(entry) for entry in self._store.every(kind, name)]
             special = found or None
         return {} if special is None else {kind: special}
@@ -119,10 +121,9 @@ class Nitro:
         found = []
         for one in names:
             entry = self._store.one("lbvserver", one)
-            shown = {field: entry[field] for field in ("name", "ipv46", "port") if field in entry}
-            found.append(
-                {**shown, **{field: _text(value) for field, value in self._store.plane.statistics(one).items()}}
-            )
+            shown: dict[str, Any] = {field: entry[field] for field in ("name", "ipv46", "port") if field in entry}
+            counted = self._store.plane.statistics(one).items()
+            found.append(shown | {field: _text(value) for field, value in counted})
         return {"lbvserver": found}
 
 

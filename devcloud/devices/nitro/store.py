@@ -94,7 +94,7 @@ class Store:
         entry = schema.check(resource, given, is_update=True)
         with self._lock:
             there = self.one(kind, str(entry[resource.needs[0]]))
-            fixed = [name for name in entry if name in resource.fixed and entry[name] != there.get(name)]
+            fixed = [name for name in entry if name in resource.fixed]
             if fixed:
                 raise NitroError(schema.UNKNOWN_ARGUMENT, f"Invalid argument [{fixed[0]}]")
             changed = copy.deepcopy(self.running)

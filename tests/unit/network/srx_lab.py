@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import PIPE, STDOUT, Popen
+from subprocess import PIPE, Popen
 
 from lxml import etree
 
@@ -50,17 +50,23 @@ class EmulatedSrx:
         line += ["--password-file", str(self.home_password), "--port", "0", "--minute", str(self._minute)]
         inside = ["ip", "netns", "exec", self._namespace] if self._namespace else []
         packets = [] if self._namespace else ["--without-packets"]
-        self.process = Popen([*inside, *line, *packets], stdout=PIPE, stderr=STDOUT, text=True)
+        self._log = (self._home / "log").open("a")
+        self.process = Popen([*inside, *line, *packets], stdout=PIPE, stderr=self._log, text=True)
         said = self.process.stdout.readline()
-        assert said.startswith("NETCONF"), said + self.process.stdout.read()
+        assert said.startswith("NETCONF"), self.log()
         port = int(said.rsplit(maxsplit=1)[1])
         self.settings = SrxSettings("127.0.0.1", "pileus", PASSWORD, port=port, timeout=10)
         self.element = Srx(self.settings)
+
+    def log(self) -> str:
+        """What it complained about; pytest shows it with a failure."""
+        return (self._home / "log").read_text()
 
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+        self._log.close()
 
     def configured(self) -> etree._Element:
         with conversation(self.settings) as session:
@@ -88,3 +94,4 @@ def emulated(namespace: str = "", minute: float = 60.0) -> Iterator[EmulatedSrx]
             yield device
         finally:
             device.stop()
+            sys.stderr.write(device.log())
