@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from network.hardware import BalancedNetwork
 from network.types import RouterSpec
 
 RouterState = Literal["running", "degraded", "absent"]
@@ -35,3 +36,24 @@ class RouterElement(Protocol):
         """Identifiers of the routers that this host was told to run."""
 
     def state(self, router_id: str) -> RouterState: ...
+
+
+class BalancerElement(Protocol):
+    """A device that balances connections to public addresses over the guests of tenant networks.
+
+    Applying twice, or removing what is gone, is no error, and neither touches what others configured on the device.
+    """
+
+    def apply(self, network: BalancedNetwork) -> None:
+        """Make what the device does for the network as said.
+
+        :raises InvalidViewError: the device cannot do it
+        """
+
+    def remove(self, network_id: str) -> None: ...
+
+    def list(self) -> list[str]:
+        """Names that stand for the networks that the device has a leg in."""
+
+    def statistics(self, network_id: str, balancer_id: str) -> dict[str, Any]:
+        """Counters and state of one balancer."""

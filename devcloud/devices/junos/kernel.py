@@ -35,7 +35,7 @@ INSTANCE_TABLES = 1000
 """Routing table of an instance: its number on top of this."""
 INSTANCE_RULES = 100
 LOCAL_RULE = 200
-PROTOCOL = 186
+PROTOCOL = 240
 """Marks our routes; a number that iproute2 gives to nobody."""
 
 

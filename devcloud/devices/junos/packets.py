@@ -110,10 +110,11 @@ def _named(devices: Iterable[str]) -> str:
 
 
 def _classify(layout: Layout) -> Iterator[str]:
+    """The mark of a packet is the routing instance that it, or the device's own answer to it, is routed in."""
     outer = [unit.device for unit in layout.units if not unit.instance]
     for unit in layout.units:
         if unit.instance:
-            yield f'iifname "{unit.device}" ct zone set {unit.instance} accept'
+            yield f'iifname "{unit.device}" meta mark set {unit.instance} ct zone set {unit.instance} accept'
     if outer:
         for address, instance in sorted(layout.owners.items()):
             yield f"iifname {_named(outer)} ip daddr {address} meta mark set {instance} ct zone set {instance}"

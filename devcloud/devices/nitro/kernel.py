@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -21,7 +23,8 @@ from devcloud.devices.nitro.store import Configuration
 
 PUBLIC, VLAN = "public", "vlan"
 READY_SECONDS = 10.0
-PROTOCOL = "187"
+PID = "haproxy.pid"
+PROTOCOL = "241"
 COUNTED = {"tothits": "stot", "totalrequestbytes": "bin", "totalresponsebytes": "bout", "curclntconnections": "scur"}
 
 
@@ -33,6 +36,7 @@ class Kernel:
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving: list[subprocess.Popen[bytes]] = []
         (home / "ssl").mkdir(mode=0o700, exist_ok=True)
+        self._end_leftover()
         for setting in ("rp_filter", "send_redirects"):
             Path(f"/proc/sys/net/ipv4/conf/all/{setting}").write_text("0")
 
@@ -77,11 +81,21 @@ class Kernel:
         )
         self._leaving = [one for one in [*self._leaving, self._process] if one is not None and one.poll() is None]
         self._process, self._number = started, number
+        (self._home / PID).write_text(str(started.pid))
         deadline = time.monotonic() + READY_SECONDS
         while not self._ask("show info"):
             if started.poll() is not None or time.monotonic() > deadline:
                 raise PlaneError("haproxy did not come up")
             time.sleep(0.02)
+
+    def _end_leftover(self) -> None:
+        """One that outlived its device would go on taking connections beside the new one."""
+        try:
+            pid = int((self._home / PID).read_text())
+            if str(self._home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            return
 
     def _ask(self, command: str) -> str:
         """'' from one that does not answer yet."""

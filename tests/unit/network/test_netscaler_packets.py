@@ -6,8 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,27 +80,35 @@ class Named(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def web(name: str) -> Iterator[None]:
-    with inside(f"{PREFIX}-ns{name}"):
-        server = ThreadingHTTPServer(("", 8080), Named)
-    server.guest = name
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield
-    finally:
+class Webs:
+    """A web server in each guest."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, tuple[ThreadingHTTPServer, threading.Thread]] = {}
+
+    def start(self, name: str) -> None:
+        with inside(f"{PREFIX}-ns{name}"):
+            server = ThreadingHTTPServer(("", 8080), Named)
+        server.guest = name
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        self.running[name] = server, thread
+
+    def stop(self, name: str) -> None:
+        server, thread = self.running.pop(name)
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-@pytest.fixture
-def guests():
-    with ExitStack() as stack:
-        for name in GUESTS:
-            stack.enter_context(web(name))
-        yield
+@pytest.fixture(scope="module")
+def guests(device):
+    webs = Webs()
+    for name in GUESTS:
+        webs.start(name)
+    yield webs
+    for name in list(webs.running):
+        webs.stop(name)
 
 
 def apply(device, network: BalancedNetwork) -> None:
@@ -165,17 +172,19 @@ def test_a_client_comes_back_by_the_applications_cookie(device, guests, tmp_path
     assert spread(f"http://{VIP}/", "-b", jar) == {first: 6}
 
 
-def test_a_dead_member_gets_nothing_until_it_answers_again(device):
+def test_a_dead_member_gets_nothing_until_it_answers_again(device, guests):
     apply(device, NETWORK)
-    with web("1"):
-        with web("2"):
-            assert becomes({"1", "2"}, f"http://{VIP}/")
-        assert becomes({"1"}, f"http://{VIP}/")
-        with inside(DEVICE):
-            counted = device.element.statistics(NETWORK.id, WEB.id)
-        assert (counted["state"], counted["vslbhealth"]) == ("UP", "50")
-        with web("2"):
-            assert becomes({"1", "2"}, f"http://{VIP}/")
+    assert becomes({"1", "2"}, f"http://{VIP}/")
+    guests.stop("2")
+    assert becomes({"1"}, f"http://{VIP}/")
+    with inside(DEVICE):
+        counted = device.element.statistics(NETWORK.id, WEB.id)
+    assert (counted["state"], counted["vslbhealth"]) == ("UP", "50")
+    # A change must not bring the dead one back.
+    apply(device, replace(NETWORK, balancers=(WEB, replace(WEB, id="lb-2", port=81))))
+    assert set(spread(f"http://{VIP}/")) == {"1"}
+    guests.start("2")
+    assert becomes({"1", "2"}, f"http://{VIP}/")
 
 
 def test_a_connection_outlives_changes_of_others(device, guests):
