@@ -52,6 +52,9 @@ class Kernel:
         layout = layout_of(configuration)
         rules = nft(configuration, layout, self.counters())
         there = addresses(PORTS)
+        for device in there:
+            # A machine's own default may look for the sender in the default instance.
+            Path(f"/proc/sys/net/ipv4/conf/{device}/rp_filter").write_text("0")
         batch(_address_lines(configuration, layout, there))
         batch(_route_lines(configuration, layout, set(there)))
         batch(_rule_lines(layout))

@@ -58,6 +58,10 @@ class EmulatedSrx:
         self.settings = SrxSettings("127.0.0.1", "pileus", PASSWORD, port=port, timeout=10)
         self.element = Srx(self.settings)
 
+    @property
+    def key_file(self) -> Path:
+        return self._home / "state" / "host_key"
+
     def log(self) -> str:
         """What it complained about; pytest shows it with a failure."""
         return (self._home / "log").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import asyncssh
 import pytest
 from lxml import etree
 
@@ -197,11 +198,12 @@ def test_a_wrong_login_and_a_device_that_is_away(running):
     assert caught.value.retryable
 
 
-def test_another_host_key_than_the_pinned_one_is_refused(running):
+def test_a_pinned_host_key_is_the_only_one_believed(running):
+    own, other = asyncssh.read_private_key(str(running.key_file)), asyncssh.generate_private_key("ssh-ed25519")
+    pinned = [replace(running.settings, host_key=key.export_public_key().decode().split()[1]) for key in (own, other)]
+    assert Srx(pinned[0]).system()["os-name"] == "junos"
     with pytest.raises(DeviceUnreachableError):
-        Srx(
-            replace(running.settings, host_key="AAAAC3NzaC1lZDI1NTE5AAAAIKqP3zW1k0m0QJ9m8eQ1Xo6w1m0b1o1d0d0d0d0d0d0d")
-        ).list()
+        Srx(pinned[1]).system()
 
 
 def test_names_fit_the_device():
