@@ -34,17 +34,17 @@ class Netscaler:
         resources = wanted(network, self._settings.interface)
         with conversation(self._settings) as nitro:
             _check_neighbours(nitro, network)
-            before = _held(nitro, network.id)
+            before = _held(nitro, network.id, network.address)
             if _differences(before, resources):
                 nitro.act("nsfeature", "enable", {"feature": ["LB", "SSL"]})
-                _make_or_put_back(nitro, before, resources, network.id)
+                _make_or_put_back(nitro, before, resources, (network.id, network.address))
                 nitro.act("nsconfig", "save", {})
 
     def remove(self, network_id: str) -> None:
         with conversation(self._settings) as nitro:
             before = _held(nitro, network_id)
             if before:
-                _make_or_put_back(nitro, before, {}, network_id)
+                _make_or_put_back(nitro, before, {}, (network_id, ""))
                 nitro.act("nsconfig", "save", {})
 
     def list(self) -> list[str]:
@@ -73,15 +73,20 @@ def _check_neighbours(nitro: Nitro, network: BalancedNetwork) -> None:
     taken = {str(one["id"]): one.get("aliasname", "") for one in nitro.every("vlan")}
     if taken.get(str(network.vlan), own) != own:
         raise InvalidViewError(f"VLAN {network.vlan} of network {network.id} is already used on the device.")
-    ours = {str(one["ipaddress"]) for one in nitro.every("vlan_nsip_binding") if taken.get(str(one["id"])) == own}
+    bound = {str(one["ipaddress"]): taken.get(str(one["id"])) for one in nitro.every("vlan_nsip_binding")}
     for one in nitro.every("nsip"):
         other = IPv4Network(f"{one['ipaddress']}/{one['netmask']}", strict=False)
-        if one["ipaddress"] not in ours and other.overlaps(IPv4Network(network.cidr)):
+        # Our address in no VLAN yet is what a driver left that was ended half way.
+        owner = bound.get(one["ipaddress"], own if one["ipaddress"] == network.address else "")
+        if owner != own and other.overlaps(IPv4Network(network.cidr)):
             raise InvalidViewError(f"The network {network.cidr} overlaps {other}, which the device already has.")
 
 
-def _held(nitro: Nitro, network_id: str) -> Resources:
-    """What the device has for the network; files without what is in them, which their names stand for."""
+def _held(nitro: Nitro, network_id: str, address: str = "") -> Resources:
+    """What the device has for the network; files without what is in them, which their names stand for.
+
+    `address` is the network's own also while it is in no VLAN.
+    """
     name = name_of(network_id)
     there = {
         kind.name: nitro.every(kind.name)
@@ -90,7 +95,8 @@ def _held(nitro: Nitro, network_id: str) -> Resources:
         for kind in KINDS
     }
     vlans = {str(one["id"]) for one in there["vlan"] if one.get("aliasname") == name}
-    addresses = {str(one["ipaddress"]) for one in there["vlan_nsip_binding"] if str(one["id"]) in vlans}
+    bound = {str(one["ipaddress"]): str(one["id"]) for one in there["vlan_nsip_binding"]}
+    addresses = {one for one, vlan in bound.items() if vlan in vlans} | ({address} - bound.keys())
     chosen = {"vlan": vlans, "nsip": addresses, "vlan_interface_binding": vlans, "vlan_nsip_binding": vlans}
     found: dict[tuple[str, tuple[str, ...]], Content] = {}
     for kind in KINDS:
@@ -125,13 +131,14 @@ LAST = ("sslcertkey", "systemfile")
 """What a device does not tell the content of: removed when nothing can make it needed again."""
 
 
-def _make_or_put_back(nitro: Nitro, before: Resources, resources: Resources, network_id: str) -> None:
+def _make_or_put_back(nitro: Nitro, before: Resources, resources: Resources, whose: tuple[str, str]) -> None:
+    """`whose` is the network, and its address on the device."""
     kept = {key: content for key, content in before.items() if key[0] in LAST}
     try:
         _make(nitro, before, {**kept, **resources})
     except NetworkError as error:
         if not error.retryable:
-            _make(nitro, _held(nitro, network_id), before)
+            _make(nitro, _held(nitro, *whose), before)
         raise
     _delete(nitro, kept.keys() - resources.keys())
 

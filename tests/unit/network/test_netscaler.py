@@ -10,7 +10,7 @@ import pytest
 from network.balancing import Balancer, Certificate, HealthCheck, Member, Stickiness
 from network.elements import netscaler
 from network.elements.netscaler import Netscaler
-from network.elements.netscaler_config import server_of, wanted
+from network.elements.netscaler_config import KINDS, server_of, wanted
 from network.elements.nitro import Nitro, NitroRefusedError, conversation
 from network.errors import DeviceRefusedError, DeviceUnreachableError, InvalidViewError
 from network.hardware import BalancedNetwork
@@ -142,12 +142,12 @@ def test_a_refused_change_of_a_certificate_keeps_the_old_one(device, recorded):
     assert resources(device) == before
 
 
-def test_what_a_killed_driver_left_is_completed(device, monkeypatch):
-    whole = netscaler._make
+@pytest.mark.parametrize("kinds", [2, 5, 12])
+def test_what_a_killed_driver_left_is_completed(device, monkeypatch, kinds):
+    whole, reached = netscaler._make, {kind.name for kind in KINDS[:kinds]}
 
     def killed(nitro, held, resources):
-        some = dict(list(resources.items())[:7])
-        whole(nitro, held, some)
+        whole(nitro, held, {key: content for key, content in resources.items() if key[0] in reached})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(netscaler, "_make", killed)
