@@ -37,3 +37,19 @@ class RouterFailedError(NetworkError):
     """A part of a router did not come up; applying the same wanted state again repairs it."""
 
     retryable = True
+
+
+class DeviceUnreachableError(NetworkError):
+    """A hardware device does not answer, or ended the conversation."""
+
+    retryable = True
+
+
+class DeviceBusyError(NetworkError):
+    """Somebody else holds the configuration of a hardware device."""
+
+    retryable = True
+
+
+class DeviceRefusedError(NetworkError):
+    """A hardware device refused a login or a change, of which nothing was applied; the message ends with its reason."""

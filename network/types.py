@@ -186,6 +186,7 @@ class GuestLeg:
 
     `nameservers` are the upstreams of those guests' names. Guests may reach all that is outside but `egress` when
     `egress_open`, else nothing but that. Nobody opens a connection through the router to guests of a `closed` leg.
+    `vlan` leads from a hardware device into the network; 0 for a virtual router, which needs none.
     """
 
     network_id: str
@@ -198,6 +199,7 @@ class GuestLeg:
     egress: tuple[Traffic, ...] = ()
     egress_open: bool = True
     closed: bool = False
+    vlan: int = 0
 
 
 @dataclass(frozen=True, slots=True)

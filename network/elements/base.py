@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from network.hardware import BalancedNetwork
 from network.types import RouterSpec
 from network.vpn import TunnelState
 
@@ -49,3 +50,24 @@ class TunnelEnd(Protocol):
 
     def tunnels(self, router_id: str) -> dict[str, TunnelState]:
         """How each tunnel is, by id."""
+
+
+class BalancerElement(Protocol):
+    """A device that balances connections to public addresses over the guests of tenant networks.
+
+    Applying twice, or removing what is gone, is no error, and neither touches what others configured on the device.
+    """
+
+    def apply(self, network: BalancedNetwork) -> None:
+        """Make what the device does for the network as said.
+
+        :raises InvalidViewError: the device cannot do it
+        """
+
+    def remove(self, network_id: str) -> None: ...
+
+    def list(self) -> list[str]:
+        """Names that stand for the networks that the device has a leg in."""
+
+    def statistics(self, network_id: str, balancer_id: str) -> dict[str, Any]:
+        """Counters and state of one balancer."""

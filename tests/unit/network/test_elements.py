@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from network import elements
-from network.elements.base import RouterElement
+from network.elements.base import BalancerElement, RouterElement
 from network.elements.simulator import MemoryRouter
 from network.errors import InvalidViewError
 from network.ovs import Switch
@@ -23,6 +23,13 @@ GUESTS = [nic("a", "1", "host-1"), nic("a", "2", "host-2")]
 def test_every_driver_has_the_methods_of_the_protocol(name):
     for method in ("apply", "remove", "list", "state"):
         wanted = inspect.signature(getattr(RouterElement, method)).parameters
+        assert list(inspect.signature(getattr(elements.driver(name), method)).parameters) == list(wanted)
+
+
+@pytest.mark.parametrize("name", elements.BALANCERS)
+def test_every_balancer_has_the_methods_of_the_protocol(name):
+    for method in ("apply", "remove", "list", "statistics"):
+        wanted = inspect.signature(getattr(BalancerElement, method)).parameters
         assert list(inspect.signature(getattr(elements.driver(name), method)).parameters) == list(wanted)
 
 

@@ -1,0 +1,144 @@
+"""Brings a configuration into force in the network namespace that the device runs in.
+
+The kernel has no 802.1Q: each logical interface is a device of its own, named as the interface with dashes for slashes
+(ge-0-0-1.100), which whoever cables the device makes. One without its device is down, as without a cable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from devcloud.devices.junos import load
+from devcloud.devices.junos.layout import Layout, Unit, device_of, layout_of, plain_address
+from devcloud.devices.junos.packets import counter_name, counters_of, nft
+from devcloud.devices.junos.references import texts
+from devcloud.devices.linux import address_lines, addresses, batch, run, show
+
+PORTS = ("ge-", "xe-", "reth")
+SETTINGS = {
+    "net/ipv4/ip_forward": "1",
+    # Answers of the device itself, such as those to pings, leave by the routing instance that asked.
+    "net/ipv4/fwmark_reflect": "1",
+    "net/ipv4/conf/all/arp_ignore": "1",
+    "net/ipv4/conf/all/arp_announce": "2",
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/default/send_redirects": "0",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+}
+INSTANCE_TABLES = 1000
+"""Routing table of an instance: its number on top of this."""
+INSTANCE_RULES = 100
+LOCAL_RULE = 200
+PROTOCOL = 240
+"""Marks our routes; a number that iproute2 gives to nobody."""
+
+
+class Kernel:
+    """The plane of `device.Device`."""
+
+    def __init__(self) -> None:
+        for setting, value in SETTINGS.items():
+            Path("/proc/sys", setting).write_text(value)
+        batch([f"rule add pref {LOCAL_RULE} lookup local", "rule del pref 0"], force=True)
+        self._configuration = load.empty()
+
+    def apply(self, configuration: etree._Element) -> None:
+        layout = layout_of(configuration)
+        rules = nft(configuration, layout, self.counters())
+        there = addresses(PORTS)
+        for device in there:
+            # A machine's own default may look for the sender in the default instance.
+            Path(f"/proc/sys/net/ipv4/conf/{device}/rp_filter").write_text("0")
+        batch(_address_lines(configuration, layout, there))
+        batch(_route_lines(configuration, layout, set(there)))
+        batch(_rule_lines(layout))
+        run(["nft", "-f", "-"], rules)
+        self._configuration = configuration
+
+    def counters(self) -> dict[tuple[str, str], tuple[int, int]]:
+        wanted = {counter_name(*one): one for one in counters_of(self._configuration)}
+        if not wanted:
+            return {}
+        found = json.loads(run(["nft", "-j", "list", "counters", "table", "ip", "junos"]))["nftables"]
+        counted = [entry["counter"] for entry in found if "counter" in entry]
+        return {wanted[one["name"]]: (one["packets"], one["bytes"]) for one in counted if one["name"] in wanted}
+
+
+def _address_lines(configuration: etree._Element, layout: Layout, there: dict[str, set[str]]) -> Iterable[str]:
+    """Proxied addresses are the device's own ones: the kernel proxies none that lie in a connected network."""
+    wanted: dict[str, dict[str, str]] = {device: {} for device in there}
+    for unit in layout.units:
+        for address in unit.addresses if unit.device in there else ():
+            wanted[unit.device][str(address)] = "noprefixroute" if unit.instance else ""
+    for entry in configuration.findall("security/nat/proxy-arp/interface"):
+        own = wanted.get(device_of(entry.findtext("name") or ""), {})
+        held = {address.partition("/")[0] for address in own}
+        own.update(
+            {f"{plain_address(one)}/32": "" for one in texts(entry, "address/name") if plain_address(one) not in held}
+        )
+    lines = [f"link set dev {unit.device} addrgenmode none up" for unit in layout.units if unit.device in there]
+    return [*lines, *address_lines(there, wanted)]
+
+
+def _route_lines(configuration: etree._Element, layout: Layout, there: set[str]) -> Iterable[str]:
+    """Those that are there and not wanted go last."""
+    wanted = {
+        f"{route.findtext('name')} via {hop} table main"
+        for route in configuration.findall("routing-options/static/route")
+        for hop in texts(route, "next-hop")
+    }
+    for unit in layout.units:
+        if unit.instance and unit.device in there:
+            wanted |= set(_instance_routes(unit))
+    for instance in configuration.findall("routing-instances/instance"):
+        table = INSTANCE_TABLES + layout.instances[instance.findtext("name") or ""]
+        # Without a way into the default instance the search ends here.
+        if not texts(instance, "routing-options/static/route/next-table"):
+            wanted.add(f"unreachable default table {table}")
+    held = {_spelled(route) for route in show("-4", "route", "show", "table", "all") if _is_ours(route)}
+    yield from (f"route add {line} protocol {PROTOCOL}" for line in sorted(wanted - held))
+    yield from (f"route del {line} protocol {PROTOCOL}" for line in sorted(held - wanted))
+
+
+def _instance_routes(unit: Unit) -> Iterable[str]:
+    table = INSTANCE_TABLES + unit.instance
+    for address in unit.addresses:
+        yield f"{address.network} dev {unit.device} table {table}"
+        yield f"local {address.ip} dev {unit.device} table {table}"
+
+
+def _is_ours(route: dict[str, Any]) -> bool:
+    return str(route.get("protocol")) == str(PROTOCOL)
+
+
+def _spelled(route: dict[str, Any]) -> str:
+    kind = route.get("type", "unicast")
+    start = route["dst"] if kind == "unicast" else f"{kind} {route['dst']}"
+    start = start.replace("default", "0.0.0.0/0") if kind == "unicast" else start
+    way = f" via {route['gateway']}" if "gateway" in route else f" dev {route['dev']}"
+    return f"{start}{'' if kind == 'unreachable' else way} table {route.get('table', 'main')}"
+
+
+def _rule_lines(layout: Layout) -> Iterable[str]:
+    """Packets from an instance's interfaces, and marked ones to it, are routed by its table before any other."""
+    wanted = {
+        f"pref {INSTANCE_RULES} iif {unit.device} lookup {INSTANCE_TABLES + unit.instance}"
+        for unit in layout.units
+        if unit.instance
+    }
+    wanted |= {
+        f"pref {INSTANCE_RULES} fwmark {one:#x} lookup {INSTANCE_TABLES + one}" for one in layout.instances.values()
+    }
+    held = set()
+    for rule in show("-4", "rule", "show"):
+        if rule["priority"] == INSTANCE_RULES:
+            match = f"iif {rule['iif']}" if "iif" in rule else f"fwmark {rule['fwmark']}"
+            held.add(f"pref {INSTANCE_RULES} {match} lookup {rule['table']}")
+    yield from (f"rule add {line}" for line in sorted(wanted - held))
+    yield from (f"rule del {line}" for line in sorted(held - wanted))

@@ -1,0 +1,1 @@
+"""A NetScaler load balancer: NITRO over HTTPS in front, HAProxy behind."""

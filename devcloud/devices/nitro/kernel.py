@@ -1,0 +1,133 @@
+"""Brings a configuration into force in the network namespace that the device runs in.
+
+VLAN n is the device vlan<n>, and what is in no VLAN is the device `public`; whoever cables the device makes them.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import os
+import signal
+import socket
+import subprocess
+import time
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import Any
+
+from devcloud.devices.linux import PlaneError, address_lines, addresses, batch, run, show
+from devcloud.devices.nitro.haproxy import GLOBAL, short, text
+from devcloud.devices.nitro.store import Configuration
+
+PUBLIC, VLAN = "public", "vlan"
+READY_SECONDS = 10.0
+PID = "haproxy.pid"
+PROTOCOL = "241"
+COUNTED = {"tothits": "stot", "totalrequestbytes": "bin", "totalresponsebytes": "bout", "curclntconnections": "scur"}
+
+
+class Kernel:
+    """The plane of `store.Store`. A new HAProxy takes over from the old one, which ends with its last connection."""
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._text, self._number = home, "", 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leaving: list[subprocess.Popen[bytes]] = []
+        (home / "ssl").mkdir(mode=0o700, exist_ok=True)
+        self._end_leftover()
+        for setting in ("rp_filter", "send_redirects"):
+            Path(f"/proc/sys/net/ipv4/conf/all/{setting}").write_text("0")
+
+    def apply(self, configuration: Configuration) -> None:
+        wanted = text(configuration, str(self._home / "ssl"))
+        _address(configuration)
+        self._write_certificates(configuration)
+        if wanted != self._text or self._process is None:
+            self._serve(wanted)
+            self._text = wanted
+
+    def statistics(self, name: str) -> dict[str, Any]:
+        rows = {(row["# pxname"], row["svname"]): row for row in csv.DictReader(io.StringIO(self._ask("show stat")))}
+        front, back = rows.get((f"v_{short(name)}", "FRONTEND")), f"b_{short(name)}"
+        members = [row for (group, one), row in rows.items() if group == back and one != "BACKEND"]
+        up = sum(row["status"].startswith("UP") for row in members)
+        found: dict[str, Any] = {field: int(front[column] or 0) if front else 0 for field, column in COUNTED.items()}
+        found["state"] = "UP" if up and front else "DOWN"
+        found["vslbhealth"] = 100 * up // len(members) if members else 0
+        return {**found, "actsvcs": up, "inactsvcs": len(members) - up}
+
+    def _write_certificates(self, configuration: Configuration) -> None:
+        files = {key[0]: entry["filecontent"] for key, entry in configuration["systemfile"].items()}
+        for entry in configuration["sslcertkey"].values():
+            content = b"\n".join(base64.b64decode(files[entry[part]]) for part in ("cert", "key"))
+            path = self._home / "ssl" / f"{short(entry['certkey'])}.pem"
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+
+    def _serve(self, wanted: str) -> None:
+        number = self._number + 1
+        state, path = self._home / "servers", self._home / f"{number}.cfg"
+        state.write_text(self._ask("show servers state") if self._process is not None else "")
+        path.write_text(GLOBAL.format(socket=self._home / f"{number}.sock", state=state) + wanted)
+        run(["haproxy", "-c", "-q", "-f", str(path)])
+        old = ["-sf", str(self._process.pid)] if self._process is not None else []
+        started = subprocess.Popen(
+            ["haproxy", "-db", "-q", "-f", str(path), *old],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._leaving = [one for one in [*self._leaving, self._process] if one is not None and one.poll() is None]
+        self._process, self._number = started, number
+        (self._home / PID).write_text(str(started.pid))
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._ask("show info"):
+            if started.poll() is not None or time.monotonic() > deadline:
+                raise PlaneError("haproxy did not come up")
+            time.sleep(0.02)
+
+    def _end_leftover(self) -> None:
+        """One that outlived its device would go on taking connections beside the new one."""
+        try:
+            pid = int((self._home / PID).read_text())
+            if str(self._home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            return
+
+    def _ask(self, command: str) -> str:
+        """'' from one that does not answer yet."""
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(READY_SECONDS)
+            try:
+                asked.connect(str(self._home / f"{self._number}.sock"))
+                asked.sendall(f"{command}\n".encode())
+                return asked.makefile().read()
+            except (FileNotFoundError, ConnectionRefusedError):
+                return ""
+
+
+def _address(configuration: Configuration) -> None:
+    there = addresses((PUBLIC, VLAN))
+    vlans = {key[1]: f"{VLAN}{key[0]}" for key in configuration["vlan_nsip_binding"]}
+    wanted: dict[str, dict[str, str]] = {device: {} for device in there}
+    for entry in configuration["nsip"].values():
+        prefix = IPv4Interface(f"{entry['ipaddress']}/{entry['netmask']}")
+        device = vlans.get(entry["ipaddress"], PUBLIC)
+        if device in wanted:
+            wanted[device][str(prefix)] = ""
+    held = {address.partition("/")[0] for own in wanted.values() for address in own}
+    for entry in configuration["lbvserver"].values():
+        if PUBLIC in wanted and entry.get("ipv46", "0.0.0.0") not in {*held, "0.0.0.0"}:  # noqa: S104 - none
+            wanted[PUBLIC][f"{entry['ipv46']}/32"] = ""
+    batch([*(f"link set dev {device} addrgenmode none up" for device in there), *address_lines(there, wanted)])
+    routes = {
+        f"{IPv4Interface(entry['network'] + '/' + entry['netmask'])} via {entry['gateway']}"
+        for entry in configuration["route"].values()
+    }
+    ours = [one for one in show("-4", "route", "show") if str(one.get("protocol")) == PROTOCOL]
+    held_routes = {f"{one['dst'].replace('default', '0.0.0.0/0')} via {one['gateway']}" for one in ours}
+    batch(f"route add {line} protocol {PROTOCOL}" for line in sorted(routes - held_routes))
+    batch(f"route del {line} protocol {PROTOCOL}" for line in sorted(held_routes - routes))

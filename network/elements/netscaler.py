@@ -1,0 +1,178 @@
+"""A NetScaler as the load balancer of tenant networks.
+
+NITRO changes one resource at a time: they are made in an order in which each stands behind what it needs, removed in
+the opposite one, and put back when the device refuses one. Who is ended half way leaves a part, of which the next
+`apply` makes the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from typing import Any
+
+from network.elements.netscaler_config import FOLDER, KINDS, PREFIX, Content, Resources, name_of, server_of, wanted
+from network.elements.nitro import NetscalerSettings, Nitro, conversation
+from network.errors import InvalidViewError, NetworkError
+from network.hardware import BalancedNetwork
+
+
+class Netscaler:
+    """Balances connections to public addresses over the guests of networks that the device has a leg in.
+
+    Guest networks on one device must not overlap: it knows each address once.
+    """
+
+    def __init__(self, settings: NetscalerSettings) -> None:
+        self._settings = settings
+
+    def apply(self, network: BalancedNetwork) -> None:
+        """Make what the device does for the network as said. Doing it again is no error.
+
+        :raises InvalidViewError: the device cannot do it
+        """
+        resources = wanted(network, self._settings.interface)
+        with conversation(self._settings) as nitro:
+            _check_neighbours(nitro, network)
+            before = _held(nitro, network.id, network.address)
+            if _differences(before, resources):
+                nitro.act("nsfeature", "enable", {"feature": ["LB", "SSL"]})
+                _make_or_put_back(nitro, before, resources, (network.id, network.address))
+                nitro.act("nsconfig", "save", {})
+
+    def remove(self, network_id: str) -> None:
+        with conversation(self._settings) as nitro:
+            before = _held(nitro, network_id)
+            if before:
+                _make_or_put_back(nitro, before, {}, (network_id, ""))
+                nitro.act("nsconfig", "save", {})
+
+    def list(self) -> list[str]:
+        """Names of the networks that the device has a leg in."""
+        with conversation(self._settings) as nitro:
+            return sorted(one["aliasname"] for one in nitro.every("vlan") if _is_ours(one))
+
+    def statistics(self, network_id: str, balancer_id: str) -> dict[str, Any]:
+        """Of one balancer, in NITRO's names: tothits, curclntconnections, totalrequestbytes, state and more."""
+        with conversation(self._settings) as nitro:
+            return nitro.statistics("lbvserver", server_of(network_id, balancer_id))
+
+    def system(self) -> dict[str, Any]:
+        """Version and hardware, as the device tells them."""
+        with conversation(self._settings) as nitro:
+            return {**nitro.one("nsversion"), **nitro.one("nshardware")}
+
+
+def _is_ours(vlan: dict[str, Any]) -> bool:
+    return str(vlan.get("aliasname", "")).startswith(PREFIX)
+
+
+def _check_neighbours(nitro: Nitro, network: BalancedNetwork) -> None:
+    """:raises InvalidViewError: its VLAN, or an address of it, is another network's already"""
+    own = name_of(network.id)
+    taken = {str(one["id"]): one.get("aliasname", "") for one in nitro.every("vlan")}
+    if taken.get(str(network.vlan), own) != own:
+        raise InvalidViewError(f"VLAN {network.vlan} of network {network.id} is already used on the device.")
+    bound = {str(one["ipaddress"]): taken.get(str(one["id"])) for one in nitro.every("vlan_nsip_binding")}
+    for one in nitro.every("nsip"):
+        other = IPv4Network(f"{one['ipaddress']}/{one['netmask']}", strict=False)
+        # Our address in no VLAN yet is what a driver left that was ended half way.
+        owner = bound.get(one["ipaddress"], own if one["ipaddress"] == network.address else "")
+        if owner != own and other.overlaps(IPv4Network(network.cidr)):
+            raise InvalidViewError(f"The network {network.cidr} overlaps {other}, which the device already has.")
+
+
+def _held(nitro: Nitro, network_id: str, address: str = "") -> Resources:
+    """What the device has for the network; files without what is in them, which their names stand for.
+
+    `address` is the network's own also while it is in no VLAN.
+    """
+    name = name_of(network_id)
+    there = {
+        kind.name: nitro.every(kind.name)
+        if kind.name != "systemfile"
+        else [{"filename": file, "filelocation": FOLDER} for file in nitro.files(FOLDER)]
+        for kind in KINDS
+    }
+    vlans = {str(one["id"]) for one in there["vlan"] if one.get("aliasname") == name}
+    bound = {str(one["ipaddress"]): str(one["id"]) for one in there["vlan_nsip_binding"]}
+    addresses = {one for one, vlan in bound.items() if vlan in vlans} | ({address} - bound.keys())
+    chosen = {"vlan": vlans, "nsip": addresses, "vlan_interface_binding": vlans, "vlan_nsip_binding": vlans}
+    found: dict[tuple[str, tuple[str, ...]], Content] = {}
+    for kind in KINDS:
+        own = chosen.get(kind.name)
+        for one in there[kind.name]:
+            key = tuple(str(one[field]) for field in kind.keys)
+            if key[0] in own if own is not None else key[0].startswith(f"{name}-"):
+                found[kind.name, key] = one
+    return found
+
+
+def _differences(held: Resources, resources: Resources) -> bool:
+    return held.keys() != resources.keys() or any(_changed(held, resources, key) for key in resources)
+
+
+def _changed(held: Resources, resources: Resources, key: tuple[str, tuple[str, ...]]) -> list[str]:
+    """The arguments that are not as wanted. What a file holds is not told; its name says it."""
+    there = held[key]
+    return [
+        name
+        for name, value in resources[key].items()
+        if not (key[0] == "systemfile" or _said(there.get(name)) == _said(value))
+    ]
+
+
+def _said(value: Any) -> Any:
+    """Devices tell numbers as texts or as numbers."""
+    return value if isinstance(value, list) else str(value).lower()
+
+
+LAST = ("sslcertkey", "systemfile")
+"""What a device does not tell the content of: removed when nothing can make it needed again."""
+
+
+def _make_or_put_back(nitro: Nitro, before: Resources, resources: Resources, whose: tuple[str, str]) -> None:
+    """`whose` is the network, and its address on the device."""
+    kept = {key: content for key, content in before.items() if key[0] in LAST}
+    try:
+        _make(nitro, before, {**kept, **resources})
+    except NetworkError as error:
+        if not error.retryable:
+            _make(nitro, _held(nitro, *whose), before)
+        raise
+    _delete(nitro, kept.keys() - resources.keys())
+
+
+def _make(nitro: Nitro, held: Resources, resources: Resources) -> None:
+    gone = {key for key in held if key not in resources}
+    for kind in KINDS:
+        gone |= {
+            key
+            for key in held
+            if key[0] == kind.name and key in resources and set(_changed(held, resources, key)) & set(kind.fixed)
+        }
+    # Bindings end with the resource that they are made on.
+    ended = {(kind.name, key[0]) for owner, key in gone for kind in KINDS if kind.owner == owner}
+    gone |= {key for key in held if (key[0], key[1][0]) in ended}
+    _delete(nitro, gone)
+    for kind in KINDS:
+        for key in (key for key in resources if key[0] == kind.name):
+            if key not in held or key in gone:
+                nitro.add(kind.name, _arguments(resources[key], (*kind.keys, *kind.fixed, *kind.changing)))
+            elif _changed(held, resources, key):
+                nitro.update(kind.name, _arguments(resources[key], (*kind.keys, *kind.changing)))
+
+
+def _delete(nitro: Nitro, gone: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    """Bindings before what they bind, and all before what they need."""
+    chosen = set(gone)
+    bindings_last = [kind for kind in KINDS if not kind.is_binding] + [kind for kind in KINDS if kind.is_binding]
+    for kind in reversed(bindings_last):
+        for name, key in sorted(key for key in chosen if key[0] == kind.name):
+            arguments = dict(zip(kind.keys[1:], key[1:], strict=True))
+            nitro.delete(name, key[0], {"filelocation": FOLDER} if name == "systemfile" else arguments)
+
+
+def _arguments(content: Content, names: tuple[str, ...]) -> dict[str, Any]:
+    """What was read from a device holds more than can be given to it."""
+    return {name: value for name, value in content.items() if name in names}

@@ -1,0 +1,71 @@
+"""A Juniper SRX as the firewall of tenant networks.
+
+The device is made equal to the wanted state by one private candidate: what differs is loaded, committed on trial, and
+confirmed when the device still answers. Who is ended half way leaves it as it was: a candidate goes with its session,
+and a commit that nobody confirms is taken back by the device.
+"""
+
+from __future__ import annotations
+
+from network.elements.base import RouterState
+from network.elements.junos_tree import change
+from network.elements.srx_config import SrxSettings, check_vlan, held, name_of, places, routers, wanted
+from network.elements.srx_session import conversation
+from network.types import RouterSpec
+
+MINIMAL = ("unit", "instance", "zone")
+"""Without one of these a network is not served."""
+
+
+class Srx:
+    """A RouterElement without DHCP, DNS and metadata, which remain with a virtual router."""
+
+    def __init__(self, settings: SrxSettings) -> None:
+        self._settings = settings
+
+    def apply(self, spec: RouterSpec) -> None:
+        """As RouterElement; also raises the errors of `conversation`."""
+        entries = wanted(spec, self._settings)
+        with conversation(self._settings) as session:
+            session.open()
+            configuration = session.configuration()
+            check_vlan(configuration, spec, self._settings)
+            edit = change(held(configuration, spec.id, self._settings), entries)
+            if edit is not None:
+                session.load(edit)
+                session.commit(self._settings.confirm_minutes)
+                session.confirm()
+
+    def remove(self, router_id: str) -> None:
+        with conversation(self._settings) as session:
+            session.open()
+            edit = change(held(session.configuration(), router_id, self._settings), {})
+            if edit is not None:
+                session.load(edit)
+                session.commit(self._settings.confirm_minutes)
+                session.confirm()
+
+    def list(self) -> list[str]:
+        with conversation(self._settings) as session:
+            return routers(session.configuration(committed=True), self._settings)
+
+    def state(self, router_id: str) -> RouterState:
+        with conversation(self._settings) as session:
+            found = held(session.configuration(committed=True), router_id, self._settings)
+        if not found:
+            return "absent"
+        needed = {places(self._settings)[kind] for kind in MINIMAL}
+        return "running" if needed <= {where for where, _ in found} else "degraded"
+
+    def traffic(self, router_id: str) -> tuple[int, int]:
+        """Bytes that guests sent to the device and got from it, since their network is on it."""
+        name = name_of(router_id)
+        with conversation(self._settings) as session:
+            sent = session.counters(f"{name}-in").get(f"{name}-in", (0, 0))
+            received = session.counters(f"{name}-out").get(f"{name}-out", (0, 0))
+        return sent[1], received[1]
+
+    def system(self) -> dict[str, str]:
+        """Model, name and version, as the device tells them: hardware-model, os-name, os-version, host-name."""
+        with conversation(self._settings) as session:
+            return session.system()

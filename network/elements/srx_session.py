@@ -1,0 +1,119 @@
+"""One conversation with a Junos device: NETCONF over SSH, in a private candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lxml import etree
+from ncclient import manager
+from ncclient.operations import RPCError
+from ncclient.operations.errors import OperationError
+from ncclient.transport.errors import AuthenticationError, TransportError
+
+from network.elements.junos_tree import node, without_namespaces
+from network.elements.srx_config import SrxSettings
+from network.errors import DeviceBusyError, DeviceRefusedError, DeviceUnreachableError
+
+
+class SrxSession:
+    """What the driver says to the device. All calls raise the errors of `conversation`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def open(self) -> None:
+        """A candidate of our own: what others edit meanwhile is theirs."""
+        self._ask(node("open-configuration", node("private")))
+
+    def configuration(self, *, committed: bool = False) -> etree._Element:
+        """That of the candidate, or what is in force."""
+        wanted = node("get-configuration")
+        wanted.set("database", "committed" if committed else "candidate")
+        found = self._ask(wanted).find("configuration")
+        return node("configuration") if found is None else found
+
+    def load(self, change: etree._Element) -> None:
+        wanted = node("load-configuration", change)
+        wanted.set("action", "replace")
+        self._ask(wanted)
+
+    def commit(self, confirm_minutes: int) -> None:
+        """Bring the candidate into force; the device takes it back when `confirm` does not follow in time."""
+        self._ask(node("commit-configuration", node("confirmed"), node("confirm-timeout", str(confirm_minutes))))
+
+    def confirm(self) -> None:
+        self._ask(node("commit-configuration"))
+
+    def system(self) -> dict[str, str]:
+        found = self._ask(node("get-system-information")).find("system-information")
+        return {} if found is None else {str(field.tag): field.text or "" for field in found}
+
+    def counters(self, filter_name: str) -> dict[str, tuple[int, int]]:
+        """Packets and bytes by counter; none for a filter that is not in use."""
+        answer = self._ask(node("get-firewall-filter-information", node("filtername", filter_name)))
+        return {
+            one.findtext("counter-name") or "": (
+                int(one.findtext("packet-count") or 0),
+                int(one.findtext("byte-count") or 0),
+            )
+            for one in answer.iter("counter")
+        }
+
+    def _ask(self, rpc: etree._Element) -> etree._Element:
+        reply = self._connection.rpc(rpc)
+        return without_namespaces(etree.fromstring(str(reply).encode()))
+
+
+@contextmanager
+def conversation(settings: SrxSettings) -> Iterator[SrxSession]:
+    """A session that ends with the block; what it did not commit is gone then.
+
+    :raises DeviceUnreachableError: no connection, or it broke off
+    :raises DeviceBusyError: somebody else has locked the configuration
+    :raises DeviceRefusedError: the login or a change was refused
+    """
+    where = f"The device {settings.host}"
+    try:
+        with _connected(settings) as connection:
+            yield SrxSession(connection)
+    except AuthenticationError as error:
+        raise DeviceRefusedError(f"{where} refuses the login of {settings.user}.") from error
+    except RPCError as error:
+        if error.tag == "lock-denied":
+            raise DeviceBusyError(f"{where} is being configured by somebody else: {error.message}.") from error
+        raise DeviceRefusedError(f"{where} refused the change: {_reason(error)}.") from error
+    except (TransportError, OperationError, OSError, EOFError) as error:
+        raise DeviceUnreachableError(f"{where} does not answer on port {settings.port}: {error}.") from error
+
+
+@contextmanager
+def _connected(settings: SrxSettings) -> Iterator[Any]:
+    keys = {"hostkey_b64": settings.host_key} if settings.host_key else {"hostkey_verify": False}
+    connection = manager.connect(
+        host=settings.host,
+        port=settings.port,
+        username=settings.user,
+        password=settings.password,
+        timeout=settings.timeout,
+        allow_agent=False,
+        look_for_keys=False,
+        device_params={"name": "junos"},
+        **keys,
+    )
+    connection.timeout = settings.timeout
+    connection.huge_tree = True
+    try:
+        yield connection
+    finally:
+        if connection.connected:
+            connection.close_session()
+
+
+def _reason(error: RPCError) -> str:
+    """The device's own words, with the statement that they are about."""
+    info = etree.fromstring(error.info.encode()) if error.info else None
+    element = "" if info is None else (info.findtext("{*}bad-element") or "").strip()
+    parts = [error.message or error.tag, *([error.path] if error.path else []), *([f"at {element}"] if element else [])]
+    return " ".join(part.strip() for part in parts)
