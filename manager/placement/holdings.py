@@ -19,6 +19,7 @@ from manager.models import (
     Template,
     Vm,
     Volume,
+    Vpc,
 )
 
 UNCOUNTED = ("Error", "Destroyed", "Expunging")
@@ -39,6 +40,7 @@ def by_account() -> dict[str, Any]:
         "volumes": _number(Volume, *living(Volume)),
         "primary_storage": _sum(Volume.size, *living(Volume)),
         "networks": _number(Network, *living(Network)),
+        "vpcs": _number(Vpc, *living(Vpc)),
         "templates": _number(Template, *living(Template)),
         "secondary_storage": _sum(Template.physical_size, *living(Template)),
         "public_addresses": _number(PublicAddress, PublicAddress.account_id == ResourceUse.account_id),

@@ -189,7 +189,8 @@ def _count_as_stopped(call: Call, host: Host) -> None:
     """
     vms = call.session.scalars(select(Vm).where(Vm.host_id == host.id, Vm.removed.is_(None))).all()
     routers = call.session.scalars(select(Router).where(Router.host_id == host.id, Router.removed.is_(None))).all()
-    held = [f"vms:{vm.id}" for vm in vms] + [f"networks:{router.network_id}" for router in routers]
+    held = [f"vms:{vm.id}" for vm in vms]
+    held += [f"vpcs:{one.vpc_id}" if one.vpc_id else f"networks:{one.network_id}" for one in routers]
     job = call.session.scalar(select(WorkflowRow.id).where(WorkflowRow.holds.in_(held)).limit(1))
     if job is not None:
         raise Invalid(f"The host {host.name} cannot be removed: the job {job} works on something of it.")

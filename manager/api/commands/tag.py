@@ -26,6 +26,7 @@ TAGGED: dict[str, type[Any]] = {
     "User": m.User, "Host": m.Host, "Cluster": m.Cluster, "Pod": m.Pod, "Storage": m.StoragePool,
     "SSHKeyPair": m.SshKeyPair, "Project": m.Project, "FirewallRule": m.FirewallRule,
     "PortForwardingRule": m.PortForwardingRule, "NetworkACL": m.NetworkAclItem, "NetworkACLList": m.NetworkAclList,
+    "Vpc": m.Vpc,
 }  # fmt: skip
 _TYPES = {name.lower(): name for name in TAGGED} | {"virtualmachine": "UserVm", "vm": "UserVm", "instance": "UserVm"}
 

@@ -9,7 +9,17 @@ from sqlalchemy import func, select
 
 from manager import access
 from manager.api.call import Call
-from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, OwnedRequest, Page, Request, command
+from manager.api.command import (
+    EVERYONE,
+    ROOT,
+    AccountListRequest,
+    Given,
+    IconListRequest,
+    OwnedRequest,
+    Page,
+    Request,
+    command,
+)
 from manager.api.commands import ipv4
 from manager.api.commands.network import PRIVATE, default_domain
 from manager.api.commands.network_offering import ServiceResponse, shown_services
@@ -198,7 +208,7 @@ def _take_source_nat(call: Call, vpc: Vpc, text: str | None) -> None:
         raise ApiError(PARAMETER, str(error)) from error
 
 
-class ListVpcs(AccountListRequest):
+class ListVpcs(IconListRequest, AccountListRequest):
     id = Ref(Vpc, "only this VPC")
     name = Text("only VPCs of this name")
     displaytext = Text("only VPCs of this display text")

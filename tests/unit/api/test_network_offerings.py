@@ -49,7 +49,9 @@ def test_life_of_an_offering(api, tenant, factory):
         ({"supportedservices": "Dns", "params": CHOICE}, "chosen for Dhcp, which is not among"),
         ({"guestiptype": "Shared"}, "Shared is none of Isolated"),
         ({"traffictype": "Public"}, "Public is none of Guest"),
-        ({"specifyvlan": True, "forvpc": True}, "with specifyvlan and forvpc are not possible"),
+        ({"specifyvlan": True, "ispersistent": True}, "with specifyvlan and ispersistent are not possible"),
+        ({"forvpc": True, "params": CHOICE}, "VirtualRouter is for networks outside VPCs"),
+        ({"forvpc": True, "supportedservices": "Firewall"}, "No provider gives the service Firewall in VPCs"),
     ],
 )
 def test_what_cannot_be_had_is_refused(api, given, reason):
@@ -61,7 +63,7 @@ def test_what_cannot_be_had_is_refused(api, given, reason):
 def test_the_offering_of_the_seed_stays(api, engine):
     with db.transaction(engine) as session:
         seed(session)
-    (seeded,) = api("listNetworkOfferings", isdefault=True, sourcenatsupported=True)["networkoffering"]
+    (seeded,) = api("listNetworkOfferings", isdefault=True, availability="Required")["networkoffering"]
     assert (seeded["availability"], seeded["state"]) == ("Required", "Enabled")
     with pytest.raises(Refused, match=r"431 .*comes with the cloud and cannot be deleted"):
         api("deleteNetworkOffering", id=seeded["id"])
@@ -120,9 +122,9 @@ def test_filters(api, tenant, factory):
 def test_supported_services(api, tenant):
     found = api("listSupportedNetworkServices", tenant)["networkservice"]
     assert [one["name"] for one in found] == [
-        "Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData",
+        "Dhcp", "Dns", "Firewall", "NetworkACL", "PortForwarding", "SourceNat", "StaticNat", "UserData",
     ]  # fmt: skip
-    assert found[0]["provider"] == [{"name": "VirtualRouter"}]
+    assert found[0]["provider"] == [{"name": "VirtualRouter"}, {"name": "VpcVirtualRouter"}]
     assert api("listSupportedNetworkServices", service="dhcp", provider="virtualrouter")["count"] == 1
     assert api("listSupportedNetworkServices", provider="Netscaler") == {}
 

@@ -16,7 +16,8 @@ def physical(api):
 
 
 def provider_of(api, physical):
-    (found,) = api("listNetworkServiceProviders", physicalnetworkid=physical)["networkserviceprovider"]
+    given = {"physicalnetworkid": physical, "name": "VirtualRouter"}
+    (found,) = api("listNetworkServiceProviders", **given)["networkserviceprovider"]
     return found
 
 
@@ -46,7 +47,8 @@ def test_a_provider_is_taken_away_and_given_again(api, factory, physical):
         api("deleteNetworkServiceProvider", id=provider["id"])
     factory.change(network, removed=network.created)
     result(api, api("deleteNetworkServiceProvider", id=provider["id"]))
-    assert api("listNetworkServiceProviders") == api("listVirtualRouterElements") == {}
+    assert [one["name"] for one in api("listNetworkServiceProviders")["networkserviceprovider"]] == ["VpcVirtualRouter"]
+    assert api("listVirtualRouterElements") == {}
     added = api("addNetworkServiceProvider", physicalnetworkid=physical, name="virtualrouter")
     assert provider_of(api, physical)["id"] == added["id"]
     assert api("listVirtualRouterElements")["count"] == 1

@@ -82,8 +82,17 @@ def test_a_new_vpc_has_a_router_with_a_public_address_and_no_leg(api, factory, s
     (router,) = api("listRouters", vpcid=vpc["id"], listall=True)["router"]
     assert (router["vpcname"], router["state"], router["publicip"]) == ("shop", "Running", address["ipaddress"])
     assert api("listVPCs", user)["vpc"] == [vpc]
+    assert api("listVPCs", user, supportedservices="Dhcp,NetworkACL", cidr="10.0.0.0/16", keyword="ho")["count"] == 1
+    assert api("listVPCs", user, supportedservices="Lb") == api("listVPCs", user, restartrequired=True) == {}
+    account = factory.first(Account, id=cloud.account_id)
+    api("updateResourceCount", account=account.name, domainid=account.domain_id)
     use = factory.first(ResourceUse, account_id=cloud.account_id)
     assert (use.vpcs, use.public_addresses) == (1, 1)
+    api(
+        "createTags", user, resourcetype="vpc", resourceids=vpc["id"], params={"tags[0].key": "k", "tags[0].value": "v"}
+    )
+    assert api("listVPCs", user, params={"tags[0].key": "k", "tags[0].value": "v"})["count"] == 1
+    assert api("listVPCs", user, params={"tags[0].key": "k", "tags[0].value": "w"}) == {}
 
 
 def test_a_vpc_may_wait_for_its_router_until_a_guest_starts(api, factory, site):

@@ -20,7 +20,7 @@ from network.ovs import Switch, SwitchSettings
 from network.types import NicView
 
 PREFIX = "ptn" + os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-ROUTERS = {name: f"{PREFIX}-router-{name}" for name in ("a", "b", "vpc")}
+ROUTERS = {name: f"{PREFIX}-router-{name}" for name in ("a", "b", "vpc", "vpc2")}
 ROUTER_NAMESPACES = {router_namespace(router_id) for router_id in ROUTERS.values()}
 LIBC = ctypes.CDLL(None, use_errno=True)
 NEW_NET = 0x40000000

@@ -115,7 +115,8 @@ def test_an_account_goes_with_all_it_holds(cloud):
     row = cloud.get(WorkflowRow, job)
     assert (row.status, row.error) == ("done", None)
     assert [entry["step"] for entry in row.trace] == [
-        "begin_deleting", "remove_projects", "remove_vms", "remove_networks", "remove_templates", "remove_account",
+        "begin_deleting", "remove_projects", "remove_vms", "remove_networks", "remove_vpcs", "remove_templates",
+        "remove_account",
     ]  # fmt: skip
     assert_gone(cloud)
 

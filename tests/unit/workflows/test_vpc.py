@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from manager.celery_app import app
 from manager.db import transaction
 from manager.models import (
     Account,
@@ -33,8 +34,12 @@ AFTER = pytest.mark.parametrize("after", [False, True])
 @pytest.fixture
 def cloud(engine, tmp_path) -> Cloud:
     """On SQLite alone."""
-    from manager.celery_app import app
+    app.cache_clear()
+    return Cloud(tmp_path)
 
+
+@pytest.fixture
+def any_cloud(any_engine, tmp_path) -> Cloud:
     app.cache_clear()
     return Cloud(tmp_path)
 
@@ -183,7 +188,8 @@ def test_a_vpc_that_cannot_be_deleted_stays_whole(cloud, monkeypatch, position, 
     clear_all(cloud, vpc_id, [], [])
 
 
-def test_it_survives_kills_half_way_and_messages_that_come_twice_in_any_order(cloud, monkeypatch):
+def test_it_survives_kills_half_way_and_messages_that_come_twice_in_any_order(any_cloud, monkeypatch):
+    cloud = any_cloud
     advance, calls = engine.advance, iter(range(10_000))
 
     def killed(workflow_id: str) -> None:

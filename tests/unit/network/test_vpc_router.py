@@ -1,0 +1,264 @@
+"""A VPC's router with real packets: three tiers whose guests are on two hosts, beside a VPC with the same addresses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import pytest
+
+from network import links
+from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
+from network.names import router_guest_device, router_namespace
+from network.types import (
+    Forwarding,
+    GuestLeg,
+    NetworkView,
+    NicView,
+    Opening,
+    Peer,
+    Policy,
+    PolicyRule,
+    RouterSpec,
+    StaticNat,
+    Traffic,
+)
+from tests.unit.network.lab import PREFIX, ROUTERS, inside, ping, reaches, sh
+from tests.unit.network.routers import OUTSIDE, tier, vpc_router
+from tests.unit.network.sites import CLIENT
+from tests.unit.network.test_router_rules import connected, flows, serving, source_seen
+
+PUBLIC = f"{PREFIX}-vpcout"
+PLACES = {"web": (1, "host-1"), "app": (2, "host-1"), "app2": (2, "host-2"), "db": (3, "host-2")}
+FIRST, SECOND = "198.51.100.31", "198.51.100.32"
+ALL_OUT = PolicyRule("out", "egress", Traffic("all"))
+OPEN = Policy("open", (ALL_OUT, PolicyRule("in", "ingress", Traffic("all"))))
+DENY = Policy("deny", ())
+
+
+def address_of(guest: str) -> str:
+    number = PLACES[guest][0]
+    return f"10.0.{number}.{11 + (guest == 'app2')}"
+
+
+@dataclass
+class Shop:
+    """Two VPCs, `v` and `w`; guests by name, those of the second with a w before it."""
+
+    lab: object
+    element: VirtualRouter
+    guests: dict[str, str]
+    nics: dict[str, list[NicView]]
+
+    def legs(self, vpc: str = "v", **more) -> list[GuestLeg]:
+        found = []
+        for number in (1, 2, 3):
+            mine = [one for one in self.nics[vpc] if one.address.startswith(f"10.0.{number}.")]
+            leg = tier(number, mine, **more)
+            nic = replace(
+                leg.nic, id=f"nic-{vpc}-tier-{number}", mac=leg.nic.mac.replace(":02:0", f":{ord(vpc):02x}:0")
+            )
+            found.append(replace(leg, network_id=f"net-{vpc}-{number}", nic=nic))
+        return found
+
+    def spec(self, *legs: GuestLeg, **more) -> RouterSpec:
+        return vpc_router(*(legs or self.legs()), **{"addresses": (FIRST, SECOND), **more})
+
+    def views(self, vpc: str = "v", acls: dict[int, Policy] | None = None) -> list[NetworkView]:
+        peers = tuple(Peer(f"host-{number}", f"192.0.2.{number}") for number in (1, 2, 3))
+        found = []
+        for number, leg in enumerate(self.legs(vpc), 1):
+            nics = (leg.nic, *(one for one in self.nics[vpc] if one.address.startswith(f"10.0.{number}.")))
+            acl = (acls or {}).get(number, OPEN)
+            found.append(NetworkView(leg.network_id, 2000 + 10 * ord(vpc) + number, 1, leg.cidr, leg.nic.address, 1458,
+                                     nics, peers, acl=acl))  # fmt: skip
+        return found
+
+    def apply(self, spec: RouterSpec, acls: dict[int, Policy] | None = None) -> None:
+        with inside(self.lab.hosts[2].ns):
+            self.element.apply(spec)
+        self.lab.apply([*self.views(acls=acls), *self.views("w")])
+
+    def state(self, router: str = "vpc") -> str:
+        with inside(self.lab.hosts[2].ns):
+            return self.element.state(ROUTERS[router])
+
+
+@pytest.fixture(scope="module")
+def shop(lab) -> Shop:
+    host = lab.hosts[2]
+    sh("ip", "-n", host.ns, "link", "add", "br-public", "type", "bridge")
+    sh("ip", "-n", host.ns, "link", "set", "br-public", "up")
+    lab.add_namespace(PUBLIC)
+    sh("ip", "-n", host.ns, "link", "add", "public", "type", "veth", "peer", "name", "eth0", "netns", PUBLIC)
+    sh("ip", "-n", host.ns, "link", "set", "public", "master", "br-public", "up")
+    sh("ip", "-n", PUBLIC, "link", "set", "eth0", "up")
+    sh("ip", "-n", PUBLIC, "address", "add", f"{OUTSIDE}/24", "dev", "eth0")
+    element = VirtualRouter(VirtualRouterSettings(lab.dir / "routers"), host.switch)
+    nics: dict[str, list[NicView]] = {"v": [], "w": []}
+    for vpc, names in (("v", list(PLACES)), ("w", ["web", "db"])):
+        for place, name in enumerate(names, 1):
+            mac = f"02:00:00:01:{ord(vpc):02x}:{place:02x}"
+            nics[vpc].append(NicView(f"nic-{vpc}-{name}", mac, address_of(name), PLACES[name][1]))
+    built = Shop(lab, element, {}, nics)
+    for held in nics.values():
+        for one in held:
+            name = one.id.removeprefix("nic-").replace("v-", "").replace("w-", "w")
+            gateway = one.address.rpartition(".")[0] + ".1"
+            built.guests[name] = lab.add_guest(f"v{name}", one, gateway)
+    other = vpc_router(*built.legs("w"), id=ROUTERS["vpc2"], vpc_id="vpc-2")
+    public = replace(other.public, address="198.51.100.40", mac="02:00:00:00:01:08")
+    built.apply(built.spec())
+    with inside(host.ns):
+        element.apply(replace(other, public=public))
+    for vpc, held in nics.items():
+        for one in held:
+            ns = built.guests[one.id.removeprefix("nic-").replace("v-", "").replace("w-", "w")]
+            assert reaches(ns, one.address.rpartition(".")[0] + ".1"), f"{one.id} of {vpc}"
+    return built
+
+
+@pytest.fixture
+def as_it_was(shop):
+    shop.apply(shop.spec())
+
+
+def up(ns: str, guest: str, port: int) -> bool:
+    """Whether a TCP connection from the namespace to the guest's port is answered."""
+    client = connected(ns, address_of(guest), port)
+    if client is None:
+        return False
+    client.close()
+    return True
+
+
+def test_each_tier_has_dhcp_names_and_metadata_of_its_own(shop, as_it_was):
+    script = shop.lab.dir / "client"
+    script.write_text(CLIENT)
+    script.chmod(0o755)
+    line = ("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-s", str(script), "-t", "4", "-T", "2", "-O", "mtu",
+            "-O", "hostname", "-O", "domain")  # fmt: skip
+    for guest, (number, _) in PLACES.items():
+        ns, gateway = shop.guests[guest], f"10.0.{number}.1"
+        said = sh("ip", "netns", "exec", ns, *line, check=False)
+        assert f"ip={address_of(guest)} mask=24 router={gateway} dns={gateway} mtu=1458" in said
+        assert f"domain=vpc.example hostname=v-{guest}" in said
+        assert "10.0.3.11" in sh("ip", "netns", "exec", ns, "busybox", "nslookup", "v-db.vpc.example", gateway,
+                             check=False)  # fmt: skip
+        own = sh("ip", "netns", "exec", ns, "busybox", "nslookup", "data-server.vpc.example", gateway,
+                 check=False)  # fmt: skip
+        assert own.count("10.0.") == own.count(gateway)
+        told = sh(
+            "ip", "netns", "exec", ns, "curl", "-s", "-m", "5", "http://169.254.169.254/latest/meta-data/local-ipv4"
+        )
+        assert told == address_of(guest)
+
+
+def test_tiers_open_to_one_another_what_their_acl_lists_say_and_no_more(shop, as_it_was):
+    web, app, db = (shop.guests[name] for name in ("web", "app", "db"))
+    to_app = Policy("app", (ALL_OUT, PolicyRule("1", "ingress", Traffic("tcp", 80, 80, sources=("10.0.1.0/24",)))))
+    to_db = Policy("db", (PolicyRule("1", "ingress", Traffic("tcp", 80, 80, sources=("10.0.2.0/24",))),))
+    with serving(app, 80), serving(db, 80), serving(db, 81), serving(shop.guests["app2"], 80):
+        assert up(web, "db", 80)
+        shop.apply(shop.spec(), {2: to_app, 3: to_db})
+        assert up(web, "app", 80)
+        assert up(web, "app2", 80)
+        assert up(app, "db", 80)
+        assert not up(web, "db", 80)
+        assert not up(app, "db", 81)
+        assert not up(db, "app", 80)
+        assert not reaches(web, "10.0.2.11", within=1)
+        assert reaches(app, "10.0.2.12"), "inside a tier all is allowed"
+        shop.apply(shop.spec(), {2: DENY, 3: to_db})
+        assert not up(web, "app", 80)
+        assert not up(app, "db", 80)
+
+
+def test_a_closed_leg_lets_nothing_in_that_its_guests_did_not_open(shop, as_it_was):
+    web, app, db = (shop.guests[name] for name in ("web", "app", "db"))
+    first, second, third = shop.legs()
+    forwardings = (Forwarding(FIRST, "tcp", 80, 80, "10.0.3.11", 80),)
+    opened = {"forwardings": forwardings, "openings": (Opening(FIRST, Traffic("tcp", 80, 80)),)}
+    with serving(db, 80) as server, serving(app, 80):
+        shop.apply(shop.spec(**opened))
+        assert source_seen(server, PUBLIC, FIRST, 80) == OUTSIDE
+        shop.apply(shop.spec(first, second, replace(third, closed=True), **opened))
+        assert source_seen(server, PUBLIC, FIRST, 80) == ""
+        assert not up(web, "db", 80)
+        assert up(db, "app", 80)
+        assert reaches(db, OUTSIDE)
+
+
+def test_guests_leave_with_the_vpcs_address_and_its_own_range_never_does(shop, as_it_was):
+    with serving(PUBLIC, 7000) as server:
+        for guest in ("web", "app2", "db"):
+            assert source_seen(server, shop.guests[guest], OUTSIDE, 7000) == "198.51.100.30"
+        assert source_seen(server, shop.guests["wdb"], OUTSIDE, 7000) == "198.51.100.40"
+    sh("ip", "-n", PUBLIC, "address", "add", "10.0.9.9/32", "dev", "lo")
+    assert ping(shop.guests["web"], "10.0.9.9", wait=0.5) == 0
+    sh("ip", "-n", PUBLIC, "address", "del", "10.0.9.9/32", "dev", "lo")
+    sh("ip", "-n", PUBLIC, "route", "add", "10.0.0.0/16", "via", "198.51.100.30")
+    assert ping(PUBLIC, "10.0.1.11", wait=0.5) == 0
+    sh("ip", "-n", PUBLIC, "route", "del", "10.0.0.0/16")
+
+
+def test_public_addresses_lead_into_any_tier(shop, as_it_was):
+    rules = {
+        "forwardings": (Forwarding(FIRST, "tcp", 80, 80, "10.0.1.11", 8080),),
+        "static_nats": (StaticNat(SECOND, "10.0.3.11"),),
+        "openings": (Opening(FIRST, Traffic("tcp", 80, 80)), Opening(SECOND, Traffic("all"))),
+    }
+    shop.apply(shop.spec(**rules))
+    with serving(shop.guests["web"], 8080) as web, serving(shop.guests["db"], 22) as db:
+        assert source_seen(web, PUBLIC, FIRST, 80) == OUTSIDE
+        assert source_seen(db, PUBLIC, SECOND, 22) == OUTSIDE
+        assert source_seen(web, shop.guests["app"], FIRST, 80) == "10.0.2.11"
+    with serving(PUBLIC, 7001) as server:
+        assert source_seen(server, shop.guests["db"], OUTSIDE, 7001) == SECOND
+
+
+def test_vpcs_with_the_same_addresses_do_not_meet(shop, as_it_was):
+    with serving(shop.guests["db"], 80) as ours, serving(shop.guests["wdb"], 80) as theirs:
+        for guest, mine, other in (("web", ours, theirs), ("wweb", theirs, ours)):
+            assert source_seen(mine, shop.guests[guest], "10.0.3.11", 80) == "10.0.1.11"
+            other.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                other.accept()
+    assert ping(shop.guests["wweb"], "10.0.2.11", wait=0.5) == 0
+
+
+def test_a_leg_comes_and_goes_while_connections_of_the_others_live_on(shop, as_it_was):
+    first, second, third = shop.legs()
+    namespace = router_namespace(ROUTERS["vpc"])
+    with serving(shop.guests["app"], 80) as server:
+        client = connected(shop.guests["web"], "10.0.2.11", 80)
+        accepted, _ = server.accept()
+        shop.apply(shop.spec(first, second))
+        assert flows(client, accepted)
+        assert not reaches(shop.guests["web"], "10.0.3.11", within=1)
+        with inside(shop.lab.hosts[2].ns):
+            assert router_guest_device(third.nic.id) not in links.links()
+        assert shop.state() == "running"
+        shop.apply(shop.spec(first, second, third))
+        assert reaches(shop.guests["web"], "10.0.3.11")
+        assert flows(client, accepted)
+        client.close()
+        accepted.close()
+    assert len([name for name in links.links(namespace) if name.startswith("tr-")]) == 3
+
+
+def test_without_a_leg_it_runs_without_daemons_and_removal_leaves_nothing(shop):
+    with inside(shop.lab.hosts[2].ns):
+        shop.element.apply(vpc_router(addresses=(FIRST,)))
+    assert sh("ip", "netns", "pids", router_namespace(ROUTERS["vpc"])).split() == []
+    assert shop.state() == "running"
+    assert ping(PUBLIC, "198.51.100.30", wait=0.5) == 0
+    with inside(shop.lab.hosts[2].ns):
+        shop.element.apply(shop.spec())
+        assert shop.state() == "running"
+        shop.element.remove(ROUTERS["vpc"])
+        left = links.links()
+    assert not [leg for leg in shop.legs() if router_guest_device(leg.nic.id) in left]
+    assert router_namespace(ROUTERS["vpc"]) not in sh("ip", "netns", "list")
+    assert shop.element.list() == [ROUTERS["vpc2"]]
+    assert json.loads(sh("ip", "-n", router_namespace(ROUTERS["vpc2"]), "-j", "link"))
