@@ -112,15 +112,16 @@ def create_network_acl(call: Call, given: Given) -> WorkflowRow:
 
 def _list_of(call: Call, given: Given) -> NetworkAclList:
     """:raises ApiError: neither is given, both are, the tier has no list, or the caller may not change it"""
-    acl: NetworkAclList | None = given.aclid
+    found: NetworkAclList | None = given.aclid
     network: Network | None = given.networkid
-    if acl is None and network is None:
+    if network is not None:
+        if found is not None:
+            raise Invalid("The parameters aclid and networkid exclude each other.")
+        if network.acl_id is None:
+            raise Invalid(f"The network {network.name} has no network ACL; replaceNetworkACLList gives a tier one.")
+        found = call.session.get_one(NetworkAclList, network.acl_id)
+    if found is None:
         raise missing(call.command, "aclid")
-    if acl is not None and network is not None:
-        raise Invalid("The parameters aclid and networkid exclude each other.")
-    if network is not None and network.acl_id is None:
-        raise Invalid(f"The network {network.name} has no network ACL; replaceNetworkACLList gives a tier one.")
-    found = acl or call.session.get_one(NetworkAclList, network.acl_id if network else None)
     demand_changeable(found)
     mine = access.reach(call, NetworkAclList, access.MANAGE)
     if call.session.scalar(select(NetworkAclList.id).where(NetworkAclList.id == found.id, mine)) is None:
