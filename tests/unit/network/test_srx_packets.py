@@ -123,10 +123,10 @@ def test_equal_addresses_of_two_tenants_do_not_meet(site, addressed):
             other = socket.socket()
             other.bind(("10.1.1.11", 40000))
             other.connect((OUTSIDE, 9500))
-        seen = {outside.accept()[1][0] for _ in range(2)}
-        assert seen == {FIRST, SECOND}
-        one.close()
-        other.close()
+        accepted = [outside.accept() for _ in range(2)]
+        assert {source for _, (source, _) in accepted} == {FIRST, SECOND}
+        for each in (one, other, *(served for served, _ in accepted)):
+            each.close()
     assert connected(addressed["b1"], "10.1.1.12", 80) is None
     assert connected(PUBLIC, "10.1.1.11", 80) is None
 
