@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agents.inquiry import TraceFlows
-from manager.models import Host, Network, Nic, PublicAddress, Vm
+from manager.models import Host, Network, Nic, PublicAddress, Vm, WorkflowRow
 from manager.workflows.engine import Ask, Outcome, Run, Step, workflow
 from manager.workflows.reachability_rules import named_rules
 from manager.workflows.views import Picture, present
@@ -44,10 +44,6 @@ class Question:
         return Probe(
             self.source, self.target, self.protocol, self.port, icmp_type=self.icmp_type, icmp_code=self.icmp_code
         )
-
-
-def arguments_of(question: Question) -> dict[str, Any]:
-    return {**asdict(question), "network_ids": list(question.network_ids)}
 
 
 def ask_hosts(run: Run) -> Outcome:
@@ -145,6 +141,15 @@ def _judged(stop: dict[str, Any], facts: TraceFacts) -> dict[str, Any]:
 explain_reachability = workflow(
     "reachability.explain", Network, [Step(ask_hosts, then=keep_answers)], lane="reachability", awaited=True
 )
+
+
+def explain(session: Session, question: Question, *, call: Any) -> WorkflowRow:
+    """Start the job; its answer lies in its own memory."""
+    network = session.get_one(Network, question.network_ids[0])
+    given = {**asdict(question), "network_ids": list(question.network_ids)}
+    job = explain_reachability.start(session, network, call=call, **given)
+    job.memory = {"result_id": job.id}
+    return job
 
 
 def public_networks(session: Session, address: str) -> list[str]:

@@ -17,7 +17,7 @@ from manager.api.errors import Invalid
 from manager.api.fields import Integer, Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str
 from manager.models import Network, Nic, NicAddress, Vm, WorkflowRow
-from manager.workflows.reachability import SENDER, Question, arguments_of, explain_reachability, public_networks
+from manager.workflows.reachability import SENDER, Question, explain, public_networks
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, number_of
 
 OPERATORS = frozenset({"Host", "DomainRouter"})
@@ -83,7 +83,7 @@ class ExplainReachability(Request):
 
 
 @command("explainReachability", ExplainReachability, ReachabilityResponse, is_async=True, roles=EVERYONE)
-def explain_reachability_command(call: Call, given: Given) -> WorkflowRow:
+def explain_reachability(call: Call, given: Given) -> WorkflowRow:
     """Tell whether a new connection is let through, what decides on its way, and whether hosts do as they should."""
     protocol = _traffic(given)
     sender = _nic(call, given.virtualmachineid, given) if given.virtualmachineid else None
@@ -99,10 +99,7 @@ def explain_reachability_command(call: Call, given: Given) -> WorkflowRow:
         source, target, protocol, given.port or 0, kind, given.icmpcode or 0, tuple(dict.fromkeys(networks)),
         sender.id if sender else "", receiver.id if receiver else "",
     )  # fmt: skip
-    network = call.session.get_one(Network, networks[0])
-    job = explain_reachability.start(call.session, network, call=call, **arguments_of(question))
-    job.memory = {"result_id": job.id}
-    return job
+    return explain(call.session, question, call=call)
 
 
 def _traffic(given: Given) -> int:
