@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import select, update
@@ -11,9 +12,13 @@ from sqlalchemy.orm import Session
 from manager.db import write
 from manager.models import Counter, NetworkOffering, OsCategory, OsType, Region, Router, ServiceOffering
 from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
+from manager.models.network import L2, SHARED
+from network import catalog
 
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 VIRTUAL_ROUTER = "VirtualRouter"
+SECURITY_GROUP = "SecurityGroupProvider"
+BASIC_SERVICES = ("Dhcp", "Dns", "UserData")
 ROUTER_SERVICES = ("Dhcp", "Dns", "Firewall", "PortForwarding", "SourceNat", "StaticNat", "UserData")
 OS_TYPES = {
     "Debian": ["Debian GNU/Linux 11 (64-bit)", "Debian GNU/Linux 12 (64-bit)", "Debian GNU/Linux 13 (64-bit)"],
@@ -47,22 +52,63 @@ def seed(session: Session) -> None:
             type_id = stable_id("os_type", name)
             _ensure(session, OsType, type_id, id=type_id, name=name, category_id=category_id, live=name)
     _router_offering(session)
-    _offering(
-        session,
+    for offering in network_offerings():
+        if session.scalar(select(NetworkOffering.id).filter_by(live=offering["name"])) is None:
+            _ensure(session, NetworkOffering, offering["id"], is_default=True, live=offering["name"], **offering)
+
+
+def network_offerings() -> Iterator[dict[str, Any]]:
+    """CloudStack's default offerings by their names, as far as their services can be had, and those of the catalog."""
+    yield _offering(
         "DefaultIsolatedNetworkOfferingWithSourceNatService",
         "Isolated network with DHCP, DNS, user data, NAT, port forwarding and firewall by a virtual router",
+        ROUTER_SERVICES,
         availability="Required",
     )
+    yield _offering(
+        "DefaultIsolatedNetworkOffering",
+        "Isolated network with DHCP, DNS and user data by a virtual router, and without a way to the outside",
+        BASIC_SERVICES,
+    )
+    shared: dict[str, Any] = {"guest_ip_type": SHARED, "specify_ip_ranges": True, "specify_vlan": True}
+    yield _offering(
+        "DefaultSharedNetworkOffering",
+        "Network for guests of many accounts with DHCP, DNS and user data by a virtual router",
+        BASIC_SERVICES,
+        **shared,
+    )
+    if SECURITY_GROUP in catalog.PROVIDERS:
+        yield _offering(
+            "DefaultSharedNetworkOfferingWithSGService",
+            "Network for guests of many accounts, which security groups keep apart",
+            BASIC_SERVICES,
+            {"SecurityGroup": SECURITY_GROUP},
+            **shared,
+        )
+    yield _offering("DefaultL2NetworkOffering", "Network of layer 2 alone", (), guest_ip_type=L2)
+    yield _offering(
+        "DefaultL2NetworkOfferingVlan", "Network of layer 2 alone, with a chosen key", (), guest_ip_type=L2,
+        specify_vlan=True,
+    )  # fmt: skip
+    yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
 
 
-def _offering(session: Session, name: str, text: str, **values: Any) -> None:
-    if session.scalar(select(NetworkOffering.id).filter_by(live=name)) is not None:
-        return
-    offering_id = stable_id("network_offering", name)
-    services = dict.fromkeys(ROUTER_SERVICES, VIRTUAL_ROUTER)
-    values = {"id": offering_id, "live": name, "is_default": True, "services": services, **values}
-    values["service_offering_id"] = DEFAULT_ROUTER_OFFERING
-    _ensure(session, NetworkOffering, offering_id, name=name, display_text=text, **values)
+def _given(provider: str) -> list[str]:
+    return sorted(catalog.PROVIDERS[provider].services)
+
+
+def _offering(
+    name: str, text: str, by_router: tuple[str, ...], by_others: dict[str, str] | None = None, **values: Any
+) -> dict[str, Any]:
+    services = dict.fromkeys(by_router, VIRTUAL_ROUTER) | (by_others or {})
+    return {
+        "id": stable_id("network_offering", name),
+        "name": name,
+        "display_text": text,
+        "services": services,
+        "service_offering_id": DEFAULT_ROUTER_OFFERING if by_router else None,
+        **values,
+    }
 
 
 def _router_offering(session: Session) -> None:

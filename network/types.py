@@ -89,6 +89,9 @@ class NetworkView:
     With an `acl` all guests are held to it where they meet other networks, and may do all inside their own. With
     `has_groups` guests are held to the security groups that they are in, inside the network as well; `groups` are
     those of its NICs. A network has one or the other, or neither: then `egress_open` alone says what guests may do.
+
+    With `gateway_outside` the gateway is no address of the router: nobody answers for it but a NIC that has it. A
+    `bare` network is of layer 2 alone: its NICs have no addresses, and what they send is held against their MAC alone.
     """
 
     id: str
@@ -104,6 +107,8 @@ class NetworkView:
     acl: Policy | None = None
     has_groups: bool = False
     groups: tuple[Policy, ...] = ()
+    gateway_outside: bool = False
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +184,7 @@ class RouterSpec:
     """The whole wanted state of one virtual router; replaces every older one. `nameservers` are its upstreams.
 
     `addresses` are the public addresses that it has besides that of `public`. Guests may reach all that is outside
-    but `egress` when `egress_open`, else nothing but that.
+    but `egress` when `egress_open`, else nothing but that. Guests leave by `gateway` where that is not the router.
     """
 
     id: str
@@ -199,3 +204,4 @@ class RouterSpec:
     static_nats: tuple[StaticNat, ...] = ()
     egress: tuple[Traffic, ...] = ()
     egress_open: bool = True
+    gateway: str = ""

@@ -34,7 +34,7 @@ from manager.models.identity import (
     Tag,
     User,
 )
-from manager.models.network import Network, Router, ServiceProvider, VirtualRouterElement
+from manager.models.network import Network, NetworkShare, Router, ServiceProvider, VirtualRouterElement
 from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
 from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
 from manager.models.rules import (
@@ -54,6 +54,7 @@ from manager.models.topology import (
     PhysicalNetwork,
     Pod,
     PublicAddress,
+    Quarantine,
     Region,
     StoragePool,
     TrafficType,
@@ -83,12 +84,12 @@ __all__ = [
     "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
     "ExtensionResource", "ExtensionSight", "FirewallRule", "Host", "ImageStore", "InstanceGroup", "Inventory",
     "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoginSession", "ManagementServer", "Network",
-    "NetworkOffering", "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider",
-    "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
-    "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
-    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
-    "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule", "StoragePool", "Tag", "Template",
-    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "NetworkOffering", "NetworkRule", "NetworkShare", "NetworkTraffic", "Nic", "NicAddress", "OauthCode",
+    "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
+    "PortForwardingRule", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
+    "PublicAddress", "Quarantine", "Region", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission",
+    "Router", "ScopedSetting", "SecondFactor", "ServiceOffering", "ServiceProvider", "SshKeyPair", "StaticNatRule",
+    "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord",
+    "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume",
+    "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

@@ -194,6 +194,8 @@ class PublicAddress(Base):
     While `releasing`, a job takes it back from its network, and no new rule can be made on it. `dedication_id` is that
     of its range: it stands here too, so that the UPDATE that takes the address sees whether it is kept for another by
     now. It says nothing once there is no such dedication.
+
+    Until `quarantined_until` a free one is for the account `quarantined_for` alone, which had it last.
     """
 
     __tablename__ = "public_addresses"
@@ -211,6 +213,24 @@ class PublicAddress(Base):
     allocated: Mapped[dt.datetime | None]
     releasing: Mapped[bool] = mapped_column(default=False)
     display: Mapped[bool] = mapped_column(default=True)
+    quarantined_until: Mapped[dt.datetime | None]
+    quarantined_for: Mapped[str | None] = mapped_column(ID)
+
+
+class Quarantine(Entity, Base):
+    """A public address that was given back, and is not given to others than `account_id` until `ends`.
+
+    The one that holds for the address now has its id in `live`. Who ends it before that says why: `reason`.
+    """
+
+    __tablename__ = "quarantines"
+
+    address_id: Mapped[str] = mapped_column(ID, index=True)
+    address: Mapped[str] = mapped_column(STATE)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    ends: Mapped[dt.datetime]
+    reason: Mapped[str] = mapped_column(default="")
+    remover_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
 
 
 class TunnelKey(Base):

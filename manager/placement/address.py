@@ -77,8 +77,10 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
 
     :raises NoAddress: all are taken, or the wanted one is
     """
+    if not network.cidr:
+        return _add_bare_nic(session, network, wanted, owner)
     taken, span = lock_addresses(session, network)
-    if "router_id" in owner:
+    if "router_id" in owner and wanted is not None:
         span = hosts_of(network.cidr)
     else:
         taken.add(ipaddress.IPv4Address(network.gateway))
@@ -97,6 +99,16 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
         held = session.scalars(select(Nic.address).filter_by(network_id=network.id))  # asked for only when unlucky
         taken |= {ipaddress.IPv4Address(address), *map(ipaddress.IPv4Address, held)}
     raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
+
+
+def _add_bare_nic(session: Session, network: Network, wanted: str | None, owner: dict[str, Any]) -> str:
+    """:raises NoAddress: an address is wanted in a network of layer 2 alone, which has none"""
+    if wanted is not None:
+        raise NoAddress(f"Network {network.name} is of layer 2 alone: its NICs have no addresses of the cloud's.")
+    nic = Nic(network_id=network.id, mac=owner.pop("mac", None) or new_mac(), **owner)
+    session.add(nic)
+    session.flush()
+    return nic.id
 
 
 def lock_addresses(session: Session, network: Network) -> Held:
@@ -122,6 +134,8 @@ def free_address(session: Session, network: Network, wanted: str | None) -> str:
 
     :raises NoAddress: all are taken, or the wanted one is
     """
+    if not network.cidr:
+        raise NoAddress(f"Network {network.name} is of layer 2 alone: its NICs have no addresses of the cloud's.")
     taken, span = lock_addresses(session, network)
     if wanted is not None:
         _check_wanted(network, span, wanted)
@@ -173,11 +187,16 @@ def insert_or_nothing(session: Session, model: type[Any], values: dict[str, Any]
             return insert(model).values(**values)
 
 
-def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> int:
-    """The GRE key of a new tenant network; never one that was given out before (RFC 2890: 32 bits).
+def take_key(session: Session, physical: PhysicalNetwork, network_id: str, wanted: int | None = None) -> int:
+    """The GRE key of a new tenant network, or `wanted`; never one that was given out before (RFC 2890: 32 bits).
 
-    :raises NoAddress: the range of the physical network is used up
+    :raises NoAddress: the range of the physical network is used up, or the wanted one was given out
     """
+    if wanted is not None:
+        values = {"zone_id": physical.zone_id, "key": wanted, "network_id": network_id}
+        if write(session, insert_or_nothing(session, TunnelKey, values)):
+            return wanted
+        raise NoAddress(f"The tunnel key {wanted} belongs to another network of the zone, or did: none is given twice.")
     for _ in range(TRIES):
         key = _random.randint(physical.key_start, physical.key_end)
         values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}

@@ -18,6 +18,7 @@ from manager.models import (
     InstanceGroup,
     LdapLink,
     Network,
+    NetworkShare,
     SshKeyPair,
     Tag,
     Template,
@@ -135,7 +136,15 @@ WAYS = (
 ROWS: tuple[type[Any], ...] = (SshKeyPair, UserData, InstanceGroup, AffinityGroup, Webhook)
 """The kinds of things that are nothing but their row, which is removed with the account."""
 
-FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink, ActionRun)
+FORGOTTEN: tuple[type[Any], ...] = (
+    Tag,
+    WebhookDelivery,
+    Dedication,
+    TemplateShare,
+    NetworkShare,
+    LdapLink,
+    ActionRun,
+)
 """What is deleted with the account, since it says nothing any more."""
 
 

@@ -27,11 +27,14 @@ from manager.models import (
     Vm,
     Zone,
 )
+from manager.models.network import L2
 from manager.workflows.engine import Ask
 from manager.workflows.published import published
 from network.types import GUEST, ROUTER, Lease, NetworkView, NicView, Peer, PublicLeg, RouterSpec
 
 PUBLIC_BRIDGE = "br-public"
+PREFIX = 54
+"""With a hyphen and 8 characters of an id it makes a label of 63 (RFC 1035)."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     places = _places(session, rows, leaving)
     further = _further(session, facts.Network)
     nics = tuple(
-        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()),
-                _rate(facts, nic, row))
+        NicView(nic.id, nic.mac, nic.address or "", nic.host_id, ROUTER if nic.router_id else GUEST,
+                further.get(nic.id, ()), _rate(facts, nic, row))
         for nic, row in rows
         if nic.host_id
     )  # fmt: skip
@@ -148,7 +151,7 @@ def _nics(session: Session, network_id: str) -> Sequence[Any]:
 @cache
 def _nics_query() -> Executable:
     columns = (
-        Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
+        Vm.id, Vm.number, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
         Vm.user_data_details, ServiceOffering.name.label("offering"), ServiceOffering.network_rate,
         Host.agent_id, Host.underlay_address,
     )  # fmt: skip
@@ -177,7 +180,15 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...]) -> Net
         broadcast=facts.broadcast,
         # A router knows the exceptions, so it is the one to stop what may not leave.
         egress_open=facts.egress_default or facts.Router is not None,
+        gateway_outside=_is_outside(network, nics),
+        bare=network.guest_type == L2,
     )
+
+
+def _is_outside(network: Network, nics: tuple[NicView, ...]) -> bool:
+    """Whether the gateway is a thing that is not ours: none of the network's routers has its address."""
+    routers = [nic.address for nic in nics if nic.role == ROUTER]
+    return bool(routers) and network.gateway not in routers
 
 
 def _router_spec(
@@ -196,9 +207,10 @@ def _router_spec(
         mtu=network.mtu,
         domain=network.network_domain,
         public=_public_leg(facts),
-        leases=tuple(_lease(nic, row, zone.name) for nic, row in rows if nic.vm_id and nic.host_id),
+        leases=_leases(rows, zone.name),
         nameservers=resolvers_of(network, zone),
         egress_open=facts.egress_default,
+        gateway=network.gateway if nic.address != network.gateway else "",
         **rules,
     )
 
@@ -218,13 +230,27 @@ def _public_leg(facts: Any) -> PublicLeg | None:
     return PublicLeg(address.address, prefix, span.gateway, address.mac, bridge, mtu)
 
 
-def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
+def _leases(rows: Sequence[Any], zone_name: str) -> tuple[Lease, ...]:
+    """Of VMs of several accounts that have one name the oldest is known by it; each other by that and its id."""
+    guests = [(nic, row) for nic, row in rows if nic.vm_id and nic.host_id]
+    oldest: dict[str, int] = {}
+    for _, row in guests:
+        name = row.name.lower()
+        oldest[name] = min(row.number, oldest.get(name, row.number))
+    return tuple(_lease(nic, row, zone_name, _hostname(row, oldest)) for nic, row in guests)
+
+
+def _hostname(row: Any, oldest: dict[str, int]) -> str:
+    return row.name if oldest[row.name.lower()] == row.number else f"{row.name[:PREFIX]}-{row.id[:8]}"
+
+
+def _lease(nic: Nic, row: Any, zone_name: str, hostname: str) -> Lease:
     return Lease(
         nic_id=nic.id,
         vm_id=row.id,
         mac=nic.mac,
-        address=nic.address,
-        hostname=row.name,
+        address=nic.address or "",
+        hostname=hostname,
         instance_name=row.instance_name,
         service_offering=row.offering,
         zone_name=zone_name,

@@ -44,7 +44,7 @@ def check_spec(spec: RouterSpec) -> None:
         network = IPv4Network(spec.cidr)
         inside = [IPv4Address(spec.nic.address), *(IPv4Address(lease.address) for lease in spec.leases)]
         outside = [spec.public.address, spec.public.gateway] if spec.public is not None else []
-        for text in (*outside, *spec.nameservers):
+        for text in (*outside, *spec.nameservers, spec.gateway or spec.nic.address):
             IPv4Address(text)
         for lease in spec.leases:
             base64.b64decode(lease.user_data, validate=True)
@@ -70,9 +70,10 @@ def _check_text(router_id: str, value: Any, name: str = "") -> None:
 
 
 def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
-    network, gateway = IPv4Network(spec.cidr), spec.nic.address
+    network, router = IPv4Network(spec.cidr), spec.nic.address
+    gateway = spec.gateway or router
     # A client that takes classless routes ignores the plain router option, so the default route is in both.
-    classless = f"{METADATA_ADDRESS}/32,{gateway},0.0.0.0/0,{gateway}"
+    classless = f"{METADATA_ADDRESS}/32,{router},0.0.0.0/0,{gateway}"
     lines = [
         "keep-in-foreground",
         "user=nobody",
@@ -98,10 +99,10 @@ def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
         "dhcp-ignore=tag:!known",
         f"dhcp-option=tag:!{INSIDE},option:router,{gateway}",
         f"dhcp-option=tag:{INSIDE},option:router",
-        f"dhcp-option=option:dns-server,{gateway}",
+        f"dhcp-option=option:dns-server,{router}",
         f"dhcp-option=option:mtu,{spec.mtu}",
         f"dhcp-option=tag:!{INSIDE},option:classless-static-route,{classless}",
-        f"dhcp-option=tag:{INSIDE},option:classless-static-route,{METADATA_ADDRESS}/32,{gateway}",
+        f"dhcp-option=tag:{INSIDE},option:classless-static-route,{METADATA_ADDRESS}/32,{router}",
         *(f"server={address}" for address in spec.nameservers),
     ]
     return "\n".join(lines) + "\n"

@@ -210,6 +210,8 @@ def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
     device, public = router_public_device(spec.id), spec.public
     if public is None:
         links.remove(device)
+        if spec.gateway:
+            links.change([f"route replace default via {spec.gateway} dev {GUEST_DEVICE}"], namespace)
         return
     _ensure_veth(device, PUBLIC_DEVICE, namespace, public.mac)
     lines = [f"link set dev {device} addrgenmode none", f"link set dev {device} master {public.bridge}"]

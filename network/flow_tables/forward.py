@@ -20,6 +20,10 @@ from network.flow_tables.policy import class_of
 from network.types import NicView
 
 BROADCAST = "dl_dst=ff:ff:ff:ff:ff:ff"
+GROUP_ADDRESSED = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
+"""Broadcast and multicast (IEEE 802, the group bit of a MAC address)."""
+OF_BRIDGES = "dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
+"""What no bridge forwards (IEEE 802.1Q, 8.6.3), such as spanning tree."""
 
 
 def output_flow() -> Flow:
@@ -35,7 +39,7 @@ def forward_flows(place: Place) -> Iterator[Flow]:
     for nic in place.view.nics:
         match = f"metadata={place.key},dl_dst={nic.mac}"
         if nic.host_id == place.host_id:
-            actions = f"{_toward(place, nic)},goto_table:{INGRESS}"
+            actions = f"{_toward(place, nic)},goto_table:{_arrival(place)}"
             yield Flow(FORWARD, 100, match, actions, cookie(NIC_KIND, nic.id))
         elif nic.host_id in place.tunnels:
             # reg0=0: what came from a tunnel never enters another one.
@@ -47,7 +51,7 @@ def group_lines(place: Place) -> Iterator[str]:
     """Copies to the members on this host; and to those plus one copy for each other host that holds the network."""
     if not _has_broadcast(place):
         return
-    here = [f"bucket=actions={_toward(place, nic)},resubmit(,{INGRESS})" for nic in place.local]
+    here = [f"bucket=actions={_toward(place, nic)},resubmit(,{_arrival(place)})" for nic in place.local]
     away = [f"bucket=actions={_through(place, host_id)}" for host_id in sorted(place.tunnels)]
     yield ",".join([f"group_id={place.local_group},type=all", *here])
     yield ",".join([f"group_id={place.whole_group},type=all", *here, *away])
@@ -58,14 +62,22 @@ def _broadcast_flows(place: Place) -> Iterator[Flow]:
         return
     kind = "ip" if place.view.broadcast else DHCP_REPLY
     match = f"{kind},metadata={place.key},{BROADCAST}"
+    if place.view.bare:
+        match = f"metadata={place.key},{GROUP_ADDRESSED}"
+        yield Flow(FORWARD, 81, f"metadata={place.key},{OF_BRIDGES}", "drop")
     mark = cookie(NETWORK_KIND, place.view.id)
     yield Flow(FORWARD, 80, f"reg0=0,{match}", f"group:{place.whole_group}", mark)
     yield Flow(FORWARD, 80, f"reg0=1,{match}", f"group:{place.local_group}", mark)
 
 
 def _has_broadcast(place: Place) -> bool:
-    """A router needs it: DHCP clients may ask to be answered by broadcast."""
-    return place.view.broadcast or place.router is not None
+    """A router needs it: DHCP clients may ask to be answered by broadcast. So do guests that address themselves."""
+    return place.view.broadcast or place.view.bare or place.router is not None
+
+
+def _arrival(place: Place) -> int:
+    """The next table of what reaches a NIC; no policy is for a network of layer 2 alone."""
+    return OUTPUT if place.view.bare else INGRESS
 
 
 def _toward(place: Place, nic: NicView) -> str:

@@ -47,13 +47,18 @@ def guard_flows(place: Place) -> Iterator[Flow]:
             f"set_field:{class_of(place.view, nic).id:#x}->reg2,goto_table:{SOURCE_GUARD}"
         )
         yield Flow(CLASSIFY, 100, f"in_port={number.ofport},{UNTAGGED}", actions, cookie(NIC_KIND, nic.id))
-        rows = _router_rows(nic) if nic.role == ROUTER else _guest_rows(nic)
+        rows = _bare_rows(nic) if place.view.bare else _router_rows(nic) if nic.role == ROUTER else _guest_rows(nic)
         for priority, match, table in rows:
             here = f"{match},in_port={number.ofport}"
             if table:
                 yield Flow(SOURCE_GUARD, priority, here, f"goto_table:{table}", cookie(NIC_KIND, nic.id))
             else:
                 yield Flow(SOURCE_GUARD, priority, here, "drop")
+
+
+def _bare_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:
+    """As `_guest_rows`, where guests address themselves: whatever bears the NIC's own MAC."""
+    yield 90, f"dl_src={nic.mac}", FORWARD
 
 
 def _guest_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:

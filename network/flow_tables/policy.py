@@ -87,6 +87,8 @@ def policy_flows(classes: Iterable[PolicyClass]) -> Iterator[Flow]:
 
 def network_flows(place: Place) -> Iterator[Flow]:
     """Rules of every tracked class of the network: all inside it, its metadata address, what its router lets in."""
+    if place.view.bare:
+        return
     mark = cookie(NETWORK_KIND, place.view.id)
     here = f"metadata={place.key}"
     yield from _allow(OUTWARD, Rule(INSIDE, f"{here},nw_dst={place.view.cidr}"), mark)

@@ -45,7 +45,7 @@ def make(engine: Engine, directory: Path) -> World:
     }  # fmt: skip
     with db.transaction(engine) as session:
         names["domain"] = session.get_one(Account, tenant.account.id).domain_id
-        names["networkoffering"] = session.scalars(select(NetworkOffering.id)).one()
+        names["networkoffering"] = session.scalars(select(NetworkOffering.id).filter_by(availability="Required")).one()
         names["role"] = session.scalars(select(m.Role.id).filter_by(live="user")).one()
         for name, model in (("pool", m.StoragePool), ("store", m.ImageStore), ("range", m.VlanIpRange)):
             names[name] = session.scalars(select(model.id).order_by(model.created).limit(1)).one()

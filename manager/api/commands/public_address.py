@@ -212,7 +212,9 @@ def _in_state(state: str) -> ColumnElement[bool]:
 
 
 class AssociateAddress(OwnedRequest):
-    networkid = Ref(Network, "the network that shall have it; the account's only one in the zone when absent")
+    networkid = Ref(
+        Network, "the network that shall have it; the account's only one in the zone when absent", right="manage"
+    )
     zoneid = Ref(Zone, "the zone, when no network is given")
     ipaddress = Text("the address; any free one when absent")
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)

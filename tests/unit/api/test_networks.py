@@ -222,7 +222,7 @@ def test_a_client_token_makes_one(api, tenant, place):
 
 def test_life_of_a_network_in_a_cloud(api, factory, tmp_path):
     cloud, user = live_cloud(factory, tmp_path)
-    offering = api("listNetworkOfferings", user, isdefault=True)["networkoffering"][0]["id"]
+    offering = api("listNetworkOfferings", user, availability="Required")["networkoffering"][0]["id"]
     made = api("createNetwork", user, name="mine", zoneid=cloud.zone_id, networkofferingid=offering)["network"]
     vm_id = cloud.deploy(network_id=made["id"])
     cloud.settle()

@@ -197,7 +197,7 @@ class Cloud:
             physical = s.get_one(PhysicalNetwork, self.physical_id)
             s.add(Network(
                 id=network_id, name=name, display_text=name, account_id=account.id, zone_id=self.zone_id,
-                offering_id=s.scalars(select(NetworkOffering.id)).one(), physical_network_id=physical.id,
+                offering_id=s.scalars(select(NetworkOffering.id).filter_by(availability="Required")).one(), physical_network_id=physical.id,
                 key=take_key(s, physical, network_id), cidr="10.1.1.0/24", gateway="10.1.1.1",
                 netmask="255.255.255.0", network_domain="tenant.example",
             ))  # fmt: skip

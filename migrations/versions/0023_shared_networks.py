@@ -1,0 +1,84 @@
+"""Shared networks and who may use them, networks of layer 2, quarantine of public addresses."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0023"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+ID = sa.String(length=36)
+WORD = sa.String(length=32)
+
+
+def upgrade() -> None:
+    add_filled("networks", "guest_type", WORD, "Isolated")
+    add_filled("networks", "subdomain_access", sa.Boolean(), sa.true())
+    with op.batch_alter_table("networks") as networks:
+        networks.add_column(sa.Column("router_address", WORD, nullable=True))
+        networks.add_column(sa.Column("domain_id", ID, nullable=True))
+        networks.create_foreign_key(op.f("fk_networks_domain_id"), "domains", ["domain_id"], ["id"])
+    op.create_index(op.f("ix_networks_domain_id"), "networks", ["domain_id"])
+    op.create_table(
+        "network_shares",
+        sa.Column("network_id", ID, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.ForeignKeyConstraint(["network_id"], ["networks.id"], name=op.f("fk_network_shares_network_id")),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_network_shares_account_id")),
+        sa.PrimaryKeyConstraint("network_id", "account_id", name=op.f("pk_network_shares")),
+    )
+    op.create_index(op.f("ix_network_shares_account_id"), "network_shares", ["account_id"])
+    for name in ("specify_ip_ranges", "persistent"):
+        add_filled("network_offerings", name, sa.Boolean(), sa.false())
+    with op.batch_alter_table("nics") as nics:
+        nics.alter_column("address", existing_type=WORD, nullable=True)
+    op.add_column("public_addresses", sa.Column("quarantined_until", sa.DateTime(), nullable=True))
+    op.add_column("public_addresses", sa.Column("quarantined_for", ID, nullable=True))
+    op.create_table(
+        "quarantines",
+        sa.Column("address_id", ID, nullable=False),
+        sa.Column("address", WORD, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("ends", sa.DateTime(), nullable=False),
+        sa.Column("reason", sa.String(length=255), nullable=False),
+        sa.Column("remover_id", ID, nullable=True),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("created", sa.DateTime(), nullable=False),
+        sa.Column("removed", sa.DateTime(), nullable=True),
+        sa.Column("live", sa.String(length=400), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_quarantines_account_id")),
+        sa.ForeignKeyConstraint(["remover_id"], ["accounts.id"], name=op.f("fk_quarantines_remover_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantines")),
+        sa.UniqueConstraint("live", name=op.f("uq_quarantines_live")),
+    )
+    for name in ("account_id", "address_id", "removed"):
+        op.create_index(op.f(f"ix_quarantines_{name}"), "quarantines", [name])
+
+
+def add_filled(table: str, name: str, kind: sa.types.TypeEngine, present: object) -> None:
+    """A column that holds something, with what the rows that are there have in it."""
+    op.add_column(table, sa.Column(name, kind, nullable=False, server_default=present))
+    if op.get_bind().dialect.name != "sqlite":
+        op.alter_column(table, name, existing_type=kind, existing_nullable=False, server_default=None)
+
+
+def downgrade() -> None:
+    op.drop_table("quarantines")
+    for name in ("quarantined_for", "quarantined_until"):
+        op.drop_column("public_addresses", name)
+    with op.batch_alter_table("nics") as nics:
+        nics.alter_column("address", existing_type=WORD, nullable=False)
+    for name in ("persistent", "specify_ip_ranges"):
+        op.drop_column("network_offerings", name)
+    op.drop_table("network_shares")
+    with op.batch_alter_table("networks") as networks:
+        networks.drop_constraint(op.f("fk_networks_domain_id"), type_="foreignkey")
+    op.drop_index(op.f("ix_networks_domain_id"), "networks")
+    with op.batch_alter_table("networks") as networks:
+        for name in ("domain_id", "router_address"):
+            networks.drop_column(name)
+    for name in ("subdomain_access", "guest_type"):
+        op.drop_column("networks", name)
