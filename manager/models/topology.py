@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Double, Float, ForeignKey, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import ID, STATE, Base, Entity
+from manager.models.base import ID, STATE, Base, Entity, new_id, utcnow
 from manager.secrets import Sealed
 
 
@@ -217,19 +217,23 @@ class PublicAddress(Base):
     quarantined_for: Mapped[str | None] = mapped_column(ID)
 
 
-class Quarantine(Entity, Base):
+class Quarantine(Base):
     """A public address that was given back, and is not given to others than `account_id` until `ends`.
 
-    The one that holds for the address now has its id in `live`. Who ends it before that says why: `reason`.
+    The one that holds for the address is its `current` one. Who ends it before says why: `reason`, at `lifted`.
     """
 
     __tablename__ = "quarantines"
 
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    created: Mapped[dt.datetime] = mapped_column(default=utcnow)
     address_id: Mapped[str] = mapped_column(ID, index=True)
     address: Mapped[str] = mapped_column(STATE)
+    current: Mapped[str | None] = mapped_column(ID, unique=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     ends: Mapped[dt.datetime]
-    reason: Mapped[str] = mapped_column(default="")
+    lifted: Mapped[dt.datetime | None]
+    reason: Mapped[str | None]
     remover_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
 
 

@@ -27,7 +27,7 @@ from manager.models import (
     new_id,
     utcnow,
 )
-from manager.placement import limits
+from manager.placement import limits, quarantine
 from manager.placement.dedication import kept
 
 TRIES = 12
@@ -236,10 +236,14 @@ def take_public_address(session: Session, network: Network, *, source_nat: bool,
             session,
             update(PublicAddress)
             .where(PublicAddress.id == chosen, PublicAddress.network_id.is_(None), as_seen)
+            .where(quarantine.open_to(network.account_id))
             .values(source_nat=source_nat, releasing=False, display=True, **values),
         )
         if taken:
-            return session.get_one(PublicAddress, chosen, populate_existing=True)
+            address = session.get_one(PublicAddress, chosen, populate_existing=True)
+            if address.quarantined_until is not None:
+                quarantine.lift(session, chosen, quarantine.TAKEN_AGAIN, network.account_id)
+            return address
     raise NoAddress("Public addresses are being taken by others at this moment; try again.")
 
 
@@ -261,6 +265,7 @@ def _beside_source_nat(network: Network, wanted: str) -> Select[str, str | None,
     query = (
         select(PublicAddress.id, PublicAddress.dedication_id, PublicAddress.range_id)
         .where(PublicAddress.zone_id == network.zone_id, PublicAddress.network_id.is_(None))
+        .where(quarantine.open_to(network.account_id))
         .order_by(PublicAddress.dedication_id.is_(None))
     )
     held = (
@@ -278,19 +283,30 @@ def _beside_source_nat(network: Network, wanted: str) -> Select[str, str | None,
 
 def _none_free(wanted: str) -> str:
     if wanted:
-        return f"The public address {wanted} is not free, or not one of the network's zone and physical network."
+        return (f"The public address {wanted} is not free, in quarantine, or not one of the network's zone and "
+                "physical network.")  # fmt: skip
     return "The zone has no free public address; add a VLAN IP range or release an address."
 
 
-def free_public_addresses(session: Session, *which: ColumnElement[bool]) -> None:
-    """Give the addresses of these conditions back to the zone, and take them off their accounts' counts."""
+def free_public_addresses(session: Session, *which: ColumnElement[bool], is_unused: bool = False) -> None:
+    """Give the addresses of these conditions back to the zone, and take them off their accounts' counts.
+
+    What no guest can have used (`is_unused`) needs no quarantine.
+    """
     held = session.execute(select(PublicAddress.id, PublicAddress.account_id).where(*which)).all()
-    for address_id, account_id in held:
+    for address_id, account in held:
+        account_id = str(account)
+        ends = None if is_unused else quarantine.end_of(session, account_id)
+        kept_for = {"quarantined_until": ends, "quarantined_for": account_id if ends is not None else None}
+        free = {"network_id": None, "account_id": None, "source_nat": False, "allocated": None, "releasing": False}
         freed = write(
             session,
             update(PublicAddress)
             .where(PublicAddress.id == address_id, PublicAddress.network_id.is_not(None))
-            .values(network_id=None, account_id=None, source_nat=False, allocated=None, releasing=False, display=True),
+            .values(display=True, **free, **kept_for),
         )
         if freed:
-            limits.release(session, str(account_id), public_addresses=1)
+            limits.release(session, account_id, public_addresses=1)
+        if freed and ends is not None:
+            address = session.get_one(PublicAddress, address_id, populate_existing=True)
+            quarantine.begin(session, address, account_id, ends)

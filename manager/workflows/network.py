@@ -183,7 +183,7 @@ def remove_router(run: Run) -> Outcome:
     """
     forget_router(run)
     if run.recall("taken") is not None:
-        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"))
+        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"), is_unused=True)
     return None
 
 

@@ -116,7 +116,7 @@ def begin_associating(_run: Run) -> Outcome:
 def free_address(run: Run) -> Outcome:
     """No router has the address any more: it is free for everybody."""
     forget_rules(run.session, NetworkRule.address_id == run.row.subject_id)
-    free_public_addresses(run.session, PublicAddress.id == run.row.subject_id)
+    free_public_addresses(run.session, PublicAddress.id == run.row.subject_id, is_unused=run.row.undoing)
     return None
 
 

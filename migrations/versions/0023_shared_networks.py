@@ -39,22 +39,22 @@ def upgrade() -> None:
     op.add_column("public_addresses", sa.Column("quarantined_for", ID, nullable=True))
     op.create_table(
         "quarantines",
-        sa.Column("address_id", ID, nullable=False),
-        sa.Column("address", WORD, nullable=False),
-        sa.Column("account_id", ID, nullable=False),
-        sa.Column("ends", sa.DateTime(), nullable=False),
-        sa.Column("reason", sa.String(length=255), nullable=False),
-        sa.Column("remover_id", ID, nullable=True),
         sa.Column("id", ID, nullable=False),
         sa.Column("created", sa.DateTime(), nullable=False),
-        sa.Column("removed", sa.DateTime(), nullable=True),
-        sa.Column("live", sa.String(length=400), nullable=True),
+        sa.Column("address_id", ID, nullable=False),
+        sa.Column("address", WORD, nullable=False),
+        sa.Column("current", ID, nullable=True),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("ends", sa.DateTime(), nullable=False),
+        sa.Column("lifted", sa.DateTime(), nullable=True),
+        sa.Column("reason", sa.String(length=255), nullable=True),
+        sa.Column("remover_id", ID, nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_quarantines_account_id")),
         sa.ForeignKeyConstraint(["remover_id"], ["accounts.id"], name=op.f("fk_quarantines_remover_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantines")),
-        sa.UniqueConstraint("live", name=op.f("uq_quarantines_live")),
+        sa.UniqueConstraint("current", name=op.f("uq_quarantines_current")),
     )
-    for name in ("account_id", "address_id", "removed"):
+    for name in ("account_id", "address_id"):
         op.create_index(op.f(f"ix_quarantines_{name}"), "quarantines", [name])
 
 

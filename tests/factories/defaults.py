@@ -154,6 +154,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     },
     m.Annotation: {"entity_type": "VM", "text": "a note"},
     m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
+    m.Quarantine: {
+        "address_id": lambda _factory, _number: m.new_id(), "address": "198.51.100.9", "account_id": _account,
+        "ends": lambda _factory, _number: m.utcnow() + dt.timedelta(hours=1),
+    },
     m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
     m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},
     m.NetworkRule: {"account_id": _account, "network_id": _of(m.Network), "protocol": "tcp"},
