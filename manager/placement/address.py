@@ -291,10 +291,10 @@ def _none_free(wanted: str) -> str:
 def free_public_addresses(session: Session, *which: ColumnElement[bool], is_unused: bool = False) -> None:
     """Give the addresses of these conditions back to the zone, and take them off their accounts' counts.
 
-    What no guest can have used (`is_unused`) needs no quarantine.
+    What no guest can have used (`is_unused`) needs no quarantine. Portable ones stay.
     """
-    held = session.execute(select(PublicAddress.id, PublicAddress.account_id).where(*which)).all()
-    for address_id, account in held:
+    columns = (PublicAddress.id, PublicAddress.account_id)
+    for address_id, account in session.execute(select(*columns).where(PublicAddress.portable.is_(False), *which)).all():
         account_id = str(account)
         ends = None if is_unused else quarantine.end_of(session, account_id)
         kept_for = {"quarantined_until": ends, "quarantined_for": account_id if ends is not None else None}

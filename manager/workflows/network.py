@@ -29,6 +29,7 @@ from manager.placement import limits
 from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
 from manager.placement.dedication import kept
 from manager.placement.host import tags_in
+from manager.placement.portable import free_addresses
 from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import forget_rules
@@ -200,7 +201,7 @@ def give_up_addresses(run: Run) -> Outcome:
     """The network goes: its router in the database, its rules, and its public addresses."""
     forget_router(run)
     forget_rules(run.session, NetworkRule.network_id == run.row.subject_id)
-    free_public_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
+    free_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Shared networks and who may use them, networks of layer 2, quarantine of public addresses."""
+"""Shared networks and who may use them, networks of layer 2; quarantine of public addresses, portable ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ depends_on = None
 
 ID = sa.String(length=36)
 WORD = sa.String(length=32)
+TEXT = sa.String(length=255)
 
 
 def upgrade() -> None:
@@ -58,6 +59,46 @@ def upgrade() -> None:
         op.create_index(op.f(f"ix_quarantines_{name}"), "quarantines", [name])
 
 
+    op.create_table(
+        "portable_ranges",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("created", sa.DateTime(), nullable=False),
+        sa.Column("removed", sa.DateTime(), nullable=True),
+        sa.Column("live", sa.String(length=400), nullable=True),
+        sa.Column("region_id", sa.Integer(), nullable=False),
+        sa.Column("vlan", TEXT, nullable=False),
+        sa.Column("gateway", TEXT, nullable=False),
+        sa.Column("netmask", TEXT, nullable=False),
+        sa.Column("start_ip", TEXT, nullable=False),
+        sa.Column("end_ip", TEXT, nullable=False),
+        sa.ForeignKeyConstraint(["region_id"], ["regions.id"], name=op.f("fk_portable_ranges_region_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_portable_ranges")),
+        sa.UniqueConstraint("live", name=op.f("uq_portable_ranges_live")),
+    )
+    for name in ("region_id", "removed"):
+        op.create_index(op.f(f"ix_portable_ranges_{name}"), "portable_ranges", [name])
+    op.create_table(
+        "portable_addresses",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("range_id", ID, nullable=False),
+        sa.Column("address", WORD, nullable=False),
+        sa.Column("mac", WORD, nullable=False),
+        sa.Column("taken", sa.DateTime(), nullable=True),
+        sa.ForeignKeyConstraint(["range_id"], ["portable_ranges.id"], name=op.f("fk_portable_addresses_range_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_portable_addresses")),
+        sa.UniqueConstraint("address", name=op.f("uq_portable_addresses_address")),
+        sa.UniqueConstraint("mac", name=op.f("uq_portable_addresses_mac")),
+    )
+    op.create_index(op.f("ix_portable_addresses_range_id"), "portable_addresses", ["range_id"])
+    add_filled("public_addresses", "portable", sa.Boolean(), sa.false())
+    with op.batch_alter_table("vlan_ip_ranges") as ranges:
+        ranges.add_column(sa.Column("portable_range_id", ID, nullable=True))
+        ranges.create_foreign_key(
+            op.f("fk_vlan_ip_ranges_portable_range_id"), "portable_ranges", ["portable_range_id"], ["id"]
+        )
+    op.create_index(op.f("ix_vlan_ip_ranges_portable_range_id"), "vlan_ip_ranges", ["portable_range_id"])
+
+
 def add_filled(table: str, name: str, kind: sa.types.TypeEngine, present: object) -> None:
     """A column that holds something, with what the rows that are there have in it."""
     op.add_column(table, sa.Column(name, kind, nullable=False, server_default=present))
@@ -66,6 +107,13 @@ def add_filled(table: str, name: str, kind: sa.types.TypeEngine, present: object
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("vlan_ip_ranges") as ranges:
+        ranges.drop_constraint(op.f("fk_vlan_ip_ranges_portable_range_id"), type_="foreignkey")
+    op.drop_index(op.f("ix_vlan_ip_ranges_portable_range_id"), "vlan_ip_ranges")
+    op.drop_column("vlan_ip_ranges", "portable_range_id")
+    op.drop_column("public_addresses", "portable")
+    op.drop_table("portable_addresses")
+    op.drop_table("portable_ranges")
     op.drop_table("quarantines")
     for name in ("quarantined_for", "quarantined_until"):
         op.drop_column("public_addresses", name)

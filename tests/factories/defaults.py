@@ -154,6 +154,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     },
     m.Annotation: {"entity_type": "VM", "text": "a note"},
     m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
+    m.PortableRange: {
+        "region_id": _of(m.Region), "gateway": "203.0.113.1", "netmask": "255.255.255.0", "start_ip": "203.0.113.10",
+        "end_ip": "203.0.113.19",
+    },
     m.Quarantine: {
         "address_id": lambda _factory, _number: m.new_id(), "address": "198.51.100.9", "account_id": _account,
         "ends": lambda _factory, _number: m.utcnow() + dt.timedelta(hours=1),

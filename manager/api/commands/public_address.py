@@ -32,7 +32,10 @@ from manager.models import (
     NetworkOffering,
     NetworkRule,
     PhysicalNetwork,
+    PortableAddress,
+    PortableRange,
     PublicAddress,
+    Region,
     Tag,
     VlanIpRange,
     Vm,
@@ -40,6 +43,7 @@ from manager.models import (
     Zone,
 )
 from manager.placement.address import NoAddress, source_nat_of, take_public_address
+from manager.placement.portable import take_portable_address
 from manager.workflows.rule_rows import living, move_all, next_revision
 from manager.workflows.rules import associate_address, release_address
 
@@ -56,7 +60,7 @@ class PublicAddressResponse(Response):
     state = Str("Allocated, Releasing while it is given back, or Free")
     issourcenat = Bool("whether guests of its network leave with it as source")
     isstaticnat = Bool("whether it stands for a virtual machine, both ways")
-    isportable = Bool("always false")
+    isportable = Bool("whether any zone of the region may have it")
     issystem = Bool("always false")
     forprovider = Bool("always false")
     forsystemvms = Bool("always false: routers have addresses of the same ranges")
@@ -110,7 +114,8 @@ def _describe(row: PublicAddress, zone: Zone, span: VlanIpRange) -> Shown:
         "allocated": row.allocated,
         "state": "Free" if row.network_id is None else "Releasing" if row.releasing else "Allocated",
         "issourcenat": row.source_nat,
-        **dict.fromkeys(("isportable", "issystem", "forprovider", "forsystemvms"), False),
+        **dict.fromkeys(("issystem", "forprovider", "forsystemvms"), False),
+        "isportable": row.portable,
         "forvirtualnetwork": True,
         "fordisplay": row.display,
         "associatednetworkid": row.network_id,
@@ -217,6 +222,8 @@ class AssociateAddress(OwnedRequest):
     )
     zoneid = Ref(Zone, "the zone, when no network is given")
     ipaddress = Text("the address; any free one when absent")
+    isportable = Flag("whether it shall be one that any zone of the region may have", default=False)
+    regionid = Ref(Region, "the region of a portable address; any when absent")
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)
 
 
@@ -230,13 +237,26 @@ def associate_ip_address(call: Call, given: Given) -> WorkflowRow:
         raise Invalid(f"The network {network.name} has no service SourceNat, so it can have no public addresses.")
     wanted = ipv4.optional_address("ipaddress", given.ipaddress) or ""
     revision = next_revision(call.session, network.id)
-    is_first = source_nat_of(call.session, network.id) is None
+    if given.regionid is not None and not given.isportable:
+        raise Invalid("The regionid is for portable addresses: isportable must be true.")
     try:
-        address = take_public_address(call.session, network, source_nat=is_first, wanted=wanted)
+        address = _taken(call, network, wanted, given)
     except NoAddress as error:
         raise ApiError(PARAMETER if wanted else CAPACITY, str(error)) from error
     address.display = given.fordisplay
     return associate_address.start(call.session, address, call=call, network_id=network.id, revision=revision, rules=[])
+
+
+def _taken(call: Call, network: Network, wanted: str, given: Given) -> PublicAddress:
+    """:raises NoAddress: none is free, or the wanted one is not"""
+    if not given.isportable:
+        is_first = source_nat_of(call.session, network.id) is None
+        return take_public_address(call.session, network, source_nat=is_first, wanted=wanted)
+    which = [PortableAddress.address == wanted] if wanted else []
+    if given.regionid is not None:
+        here = select(PortableRange.id).where(PortableRange.region_id == given.regionid.id)
+        which.append(PortableAddress.range_id.in_(here))
+    return take_portable_address(call.session, network, *which)
 
 
 def _only_network(call: Call, zone: Zone | None) -> Network:
