@@ -271,6 +271,19 @@ class Quarantine(Base):
     remover_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
 
 
+class KeyRange(Base):
+    """Tunnel keys `first` to `last` of a physical network that are for networks of one account alone."""
+
+    __tablename__ = "key_ranges"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    created: Mapped[dt.datetime] = mapped_column(default=utcnow)
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    first: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[int] = mapped_column(BigInteger)
+
+
 class TunnelKey(Base):
     """A GRE key (RFC 2890) held by a network. The row stays after the network: a key is not given out twice."""
 

@@ -1,4 +1,4 @@
-"""Addresses and MACs of NICs, public addresses and GRE keys: each taken by a unique key or one guarded UPDATE."""
+"""Addresses and MACs of NICs and public addresses: each taken by a unique key or one guarded UPDATE."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from manager.models import (
     Network,
     Nic,
     NicAddress,
-    PhysicalNetwork,
     PublicAddress,
-    TunnelKey,
     VlanIpRange,
     new_id,
     utcnow,
@@ -185,30 +183,6 @@ def insert_or_nothing(session: Session, model: type[Any], values: dict[str, Any]
             return mysql_insert(model).prefix_with("IGNORE").values(**values)
         case _:
             return insert(model).values(**values)
-
-
-def take_key(session: Session, physical: PhysicalNetwork, network_id: str, wanted: int | None = None) -> int:
-    """The GRE key of a new tenant network, or `wanted`; never one that was given out before (RFC 2890: 32 bits).
-
-    :raises NoAddress: the range of the physical network is used up, or the wanted one was given out
-    """
-    if wanted is not None:
-        values = {"zone_id": physical.zone_id, "key": wanted, "network_id": network_id}
-        if write(session, insert_or_nothing(session, TunnelKey, values)):
-            return wanted
-        raise NoAddress(f"The tunnel key {wanted} belongs to another network of the zone, or did: none is given twice.")
-    for _ in range(TRIES):
-        key = _random.randint(physical.key_start, physical.key_end)
-        values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
-        if write(session, insert_or_nothing(session, TunnelKey, values)):
-            return key
-    used = set(session.scalars(select(TunnelKey.key).filter_by(zone_id=physical.zone_id)))
-    for key in range(physical.key_start, min(physical.key_end, physical.key_start + len(used) + TRIES) + 1):
-        if key not in used:
-            values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
-            if write(session, insert_or_nothing(session, TunnelKey, values)):
-                return key
-    raise NoAddress(f"All GRE keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
 
 
 def source_nat_of(session: Session, network_id: str) -> PublicAddress | None:

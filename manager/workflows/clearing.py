@@ -16,6 +16,7 @@ from manager.models import (
     Base,
     Dedication,
     InstanceGroup,
+    KeyRange,
     LdapLink,
     Network,
     NetworkShare,
@@ -142,6 +143,7 @@ FORGOTTEN: tuple[type[Any], ...] = (
     Dedication,
     TemplateShare,
     NetworkShare,
+    KeyRange,
     LdapLink,
     ActionRun,
 )

@@ -1,4 +1,4 @@
-"""Shared networks and who may use them, networks of layer 2; quarantine of public addresses, portable ones."""
+"""Shared networks and who may use them, networks of layer 2; quarantine of public addresses, portable ones; kept keys."""
 
 from __future__ import annotations
 
@@ -60,6 +60,22 @@ def upgrade() -> None:
 
 
     op.create_table(
+        "key_ranges",
+        sa.Column("id", ID, nullable=False),
+        sa.Column("created", sa.DateTime(), nullable=False),
+        sa.Column("physical_network_id", ID, nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["physical_network_id"], ["physical_networks.id"], name=op.f("fk_key_ranges_physical_network_id")
+        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_key_ranges_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_key_ranges")),
+    )
+    for name in ("account_id", "physical_network_id"):
+        op.create_index(op.f(f"ix_key_ranges_{name}"), "key_ranges", [name])
+    op.create_table(
         "portable_ranges",
         sa.Column("id", ID, nullable=False),
         sa.Column("created", sa.DateTime(), nullable=False),
@@ -107,6 +123,7 @@ def add_filled(table: str, name: str, kind: sa.types.TypeEngine, present: object
 
 
 def downgrade() -> None:
+    op.drop_table("key_ranges")
     with op.batch_alter_table("vlan_ip_ranges") as ranges:
         ranges.drop_constraint(op.f("fk_vlan_ip_ranges_portable_range_id"), type_="foreignkey")
     op.drop_index(op.f("ix_vlan_ip_ranges_portable_range_id"), "vlan_ip_ranges")

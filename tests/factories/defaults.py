@@ -154,6 +154,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     },
     m.Annotation: {"entity_type": "VM", "text": "a note"},
     m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
+    m.KeyRange: {
+        "physical_network_id": _of(m.PhysicalNetwork), "account_id": _account,
+        "first": lambda _factory, number: 10 * number, "last": lambda _factory, number: 10 * number + 9,
+    },
     m.PortableRange: {
         "region_id": _of(m.Region), "gateway": "203.0.113.1", "netmask": "255.255.255.0", "start_ip": "203.0.113.10",
         "end_ip": "203.0.113.19",

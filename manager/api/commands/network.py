@@ -55,8 +55,9 @@ from manager.models import (
 from manager.models.network import ISOLATED
 from manager.models.states import NETWORK_MOVES
 from manager.placement import limits
-from manager.placement.address import NoAddress, take_key
+from manager.placement.address import NoAddress
 from manager.placement.host import tags_in
+from manager.placement.tunnel_key import take_key
 from manager.workflows.network import delete_network as removal
 from manager.workflows.network import implement_network
 from manager.workflows.network import restart_network as restart
@@ -129,7 +130,7 @@ def create_network(call: Call, given: Given) -> Network:
             zone_id=zone.id,
             offering_id=offering.id,
             physical_network_id=physical.id,
-            key=_key(call, physical, network_id, key),
+            key=_key(call, physical, network_id, owner, key),
             network_domain=domain,
             **traits,
         )
@@ -201,9 +202,9 @@ def _physical_network(
     raise Invalid(f"{which} in zone {zone.name} that is enabled, carries guest traffic, isolates by GRE{tagged}.")
 
 
-def _key(call: Call, physical: PhysicalNetwork, network_id: str, wanted: int | None) -> int:
+def _key(call: Call, physical: PhysicalNetwork, network_id: str, owner: Account, wanted: int | None) -> int:
     try:
-        return take_key(call.session, physical, network_id, wanted)
+        return take_key(call.session, physical, network_id, owner.id, wanted)
     except NoAddress as error:
         raise ApiError(CAPACITY if wanted is None else PARAMETER, str(error)) from error
 

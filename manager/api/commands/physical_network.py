@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from manager.api.call import Call
 from manager.api.command import Given, ListRequest, Page, Request, command
@@ -23,7 +23,8 @@ from manager.api.commands.service_provider import add_provider, remove_providers
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, ListOf, Ref, Text
 from manager.api.response import Response, Shown, Str, SuccessResponse
-from manager.models import Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
+from manager.db import write
+from manager.models import KeyRange, Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
 from network import catalog
 
 LARGEST_KEY = 2**32 - 1
@@ -112,7 +113,7 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     for method in given.isolationmethods or []:
         if method.upper() != "GRE":
             raise Invalid(f"The isolation method {method} is not possible; tenant networks are kept apart by GRE keys.")
-    first, last = _keys(given.vlan)
+    first, last = keys_of(given.vlan)
     name = named("physical network", given.name)
     network = PhysicalNetwork(
         zone_id=zone.id,
@@ -130,7 +131,7 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     return call.job_done(network)
 
 
-def _keys(text: str | None) -> tuple[int, int]:
+def keys_of(text: str | None) -> tuple[int, int]:
     """The first and the last GRE key of a range such as 1000-1999.
 
     :raises Invalid: it is none
@@ -168,7 +169,7 @@ def update_physical_network(
     if state is not None:
         id.state = state
     if vlan is not None:
-        id.key_start, id.key_end = _keys(vlan)
+        id.key_start, id.key_end = keys_of(vlan)
         id.vlan = vlan
     if tags is not None:
         id.tags = _tags(tags)
@@ -190,5 +191,6 @@ def delete_physical_network(call: Call, id: PhysicalNetwork) -> WorkflowRow:
     for kind in call.session.scalars(own):
         kind.remove()
     remove_providers(call, id)
+    write(call.session, delete(KeyRange).where(KeyRange.physical_network_id == id.id))
     id.remove()
     return call.job_done(id)

@@ -82,7 +82,7 @@ def _addresses_of(call: Call, rows: Sequence[PortableRange]) -> dict[str, list[S
 
 
 class CreatePortableRange(Request):
-    regionid = Ref(Region, "the region", required=True)
+    regionid = Ref(Region, "the region", required=True, kind="integer")
     gateway = Text("the gateway of the subnet", required=True)
     netmask = Text("the netmask of the subnet", required=True)
     startip = Text("the first address", required=True)
@@ -145,7 +145,7 @@ def delete_portable_ip_range(call: Call, id: PortableRange) -> WorkflowRow:
 
 class ListPortableRanges(ListRequest):
     id = Ref(PortableRange, "only this range")
-    regionid = Ref(Region, "only ranges of this region")
+    regionid = Ref(Region, "only ranges of this region", kind="integer")
 
 
 @command("listPortableIpRanges", ListPortableRanges, PortableRangeResponse)

@@ -223,7 +223,7 @@ class AssociateAddress(OwnedRequest):
     zoneid = Ref(Zone, "the zone, when no network is given")
     ipaddress = Text("the address; any free one when absent")
     isportable = Flag("whether it shall be one that any zone of the region may have", default=False)
-    regionid = Ref(Region, "the region of a portable address; any when absent")
+    regionid = Ref(Region, "the region of a portable address; any when absent", kind="integer")
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)
 
 

@@ -54,7 +54,8 @@ from manager.models import (
     new_id,
 )
 from manager.placement import limits
-from manager.placement.address import add_nic, take_key
+from manager.placement.address import add_nic
+from manager.placement.tunnel_key import take_key
 from manager.seed import seed
 from manager.workflows import engine, extensions, sweep
 from manager.workflows.network import delete_network
@@ -197,7 +198,8 @@ class Cloud:
             physical = s.get_one(PhysicalNetwork, self.physical_id)
             s.add(Network(
                 id=network_id, name=name, display_text=name, account_id=account.id, zone_id=self.zone_id,
-                offering_id=s.scalars(select(NetworkOffering.id).filter_by(availability="Required")).one(), physical_network_id=physical.id,
+                offering_id=s.scalars(select(NetworkOffering.id).filter_by(availability="Required")).one(),
+                physical_network_id=physical.id,
                 key=take_key(s, physical, network_id), cidr="10.1.1.0/24", gateway="10.1.1.1",
                 netmask="255.255.255.0", network_domain="tenant.example",
             ))  # fmt: skip
