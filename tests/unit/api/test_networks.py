@@ -15,6 +15,7 @@ from manager.models import (
     PublicAddress,
     ResourceLimit,
     ResourceUse,
+    Router,
     Tag,
     TrafficType,
     TunnelKey,
@@ -327,3 +328,13 @@ def test_networks_on_every_database(any_api, any_factory):
         any_api("createNetwork", name="d", zoneid=zone.id, networkofferingid=offering.id)
     assert any_api("listNetworks", canusefordeploy=True, supportedservices="dhcp")["count"] == 3
     assert any_api("listPublicIpAddresses", issourcenat=True, listall=True) == {}
+
+
+def test_a_persistent_network_is_implemented_when_it_is_made(api, cloud, user, factory):
+    factory.change(factory.first(NetworkOffering, name="gold"), persistent=True)
+    given = {"zoneid": cloud.zone_id, "networkofferingid": factory.first(NetworkOffering, name="gold").id}
+    made = api("createNetwork", user, name="there", **given)["network"]
+    assert made["ispersistent"] is True
+    cloud.settle()
+    assert factory.first(Network, id=made["id"]).state == "Implemented"
+    assert factory.first(Router, network_id=made["id"]).state == "Running"

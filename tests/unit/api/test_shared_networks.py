@@ -183,3 +183,20 @@ def test_the_router_has_the_address_that_is_asked_for(api, cloud, user, factory,
     router = factory.first(Router, network_id=made["id"])
     assert factory.first(Nic, router_id=router.id).address == "10.9.0.2"
     assert factory.first(Host, id=router.host_id) is not None
+
+
+def test_it_goes_with_its_domain_and_its_guests(world, place, wanted):
+    api, cloud, _, factory, engine = world
+    inner = factory.domain("inner")
+    member = neighbour(factory, engine, "member", inner)
+    made = api("createNetwork", name="ours", domainid=inner.id, **RANGE, **place)["network"]
+    run(api, cloud, member, "deployVirtualMachine", **{**wanted, "networkids": made["id"]})
+    with pytest.raises(Refused):
+        run(api, cloud, None, "deleteDomain", id=inner.id, cleanup=False)
+    run(api, cloud, None, "deleteDomain", id=inner.id, cleanup=True)
+    assert factory.first(Network, id=made["id"]).removed is not None
+
+
+def test_a_part_of_its_range_is_not_reserved(api, shared):
+    with pytest.raises(Refused, match="431 The network shared is Shared; guestvmcidr is for Isolated networks"):
+        api("updateNetwork", id=shared["id"], guestvmcidr="10.9.0.0/25")
