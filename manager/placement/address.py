@@ -81,7 +81,7 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
     if "router_id" in owner and wanted is not None:
         span = hosts_of(network.cidr)
     else:
-        taken.add(ipaddress.IPv4Address(network.gateway))
+        taken |= _of_network(network)
     if wanted is not None:
         _check_wanted(network, span, wanted)
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
@@ -97,6 +97,11 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
         held = session.scalars(select(Nic.address).filter_by(network_id=network.id))  # asked for only when unlucky
         taken |= {ipaddress.IPv4Address(address), *map(ipaddress.IPv4Address, held)}
     raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
+
+
+def _of_network(network: Network) -> set[ipaddress.IPv4Address]:
+    """What no guest may have: the gateway, and what is kept for the router."""
+    return {ipaddress.IPv4Address(one) for one in (network.gateway, network.router_address) if one}
 
 
 def _add_bare_nic(session: Session, network: Network, wanted: str | None, owner: dict[str, Any]) -> str:
@@ -137,7 +142,7 @@ def free_address(session: Session, network: Network, wanted: str | None) -> str:
     taken, span = lock_addresses(session, network)
     if wanted is not None:
         _check_wanted(network, span, wanted)
-    taken |= {ipaddress.IPv4Address(network.gateway)}
+    taken |= _of_network(network)
     taken |= set(map(ipaddress.IPv4Address, session.scalars(select(Nic.address).filter_by(network_id=network.id))))
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
         raise NoAddress(f"Address {wanted} of network {network.name} is taken.")

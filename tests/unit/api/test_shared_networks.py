@@ -178,7 +178,10 @@ def test_a_key_is_given_once(api, place, shared):
 
 
 def test_the_router_has_the_address_that_is_asked_for(api, cloud, user, factory, place, wanted):
-    made = api("createNetwork", name="r", routerip="10.9.0.2", **RANGE, **place)["network"]
+    narrow = {**RANGE, "startip": "10.9.0.2", "endip": "10.9.0.3", "routerip": "10.9.0.2"}
+    made = api("createNetwork", name="r", **narrow, **place)["network"]
+    with pytest.raises(Refused, match=r"Address 10.9.0.2 of network r is taken"):
+        api("deployVirtualMachine", user, **{**wanted, "networkids": made["id"], "ipaddress": "10.9.0.2"})
     run(api, cloud, user, "deployVirtualMachine", **{**wanted, "networkids": made["id"]})
     router = factory.first(Router, network_id=made["id"])
     assert factory.first(Nic, router_id=router.id).address == "10.9.0.2"
