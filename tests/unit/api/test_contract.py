@@ -66,6 +66,8 @@ DEVIATIONS = {
     "event.sourceaddress": "tells from where the call came",
     "event.useragent": "tells what program made the call",
     "ipforwardingrule.ipaddressid": "CloudStack says number, and fills it with an identifier",
+    "dedicatedguestvlanrange.physicalnetworkid": "CloudStack says number, and fills it with an identifier",
+    "dedicatedguestvlanrange.zoneid": "CloudStack says number, and fills it with an identifier",
     "asyncjobs.jobresult": "CloudStack says string, and shows the object itself",
     "api.response.response": "the objects inside are described as the object around them",
 }
