@@ -20,7 +20,7 @@ from manager.models import (
     new_id,
 )
 from manager.placement import limits
-from manager.placement.address import take_key
+from manager.placement.tunnel_key import take_key
 from manager.workflows import engine, tier, vpc
 from manager.workflows.engine import WORKFLOWS
 from tests.unit.workflows.cloud import Cloud, Killed
