@@ -23,6 +23,8 @@ from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, number_of
 OPERATORS = frozenset({"Host", "DomainRouter"})
 """Kinds of things that are shown to root administrators alone."""
 
+UNPLUGGED = "no NIC with an address; in networks of layer 2 alone none has one"
+
 _FOREIGN = {
     allowed: {"kind": "", "object_id": "", "rule_kind": None, "rule_id": None, "what": "its own rules", "reason":
               f"The rules of the other end, which are not yours, {'allow' if allowed else 'deny'} it."}

@@ -15,10 +15,11 @@ OWN, GATEWAY = "10.1.1.200", "10.1.1.12"
 def apart(site):
     """The router of tenant a has an address of its own, and the guest a2 has that of the gateway."""
     spec, view = site.specs["a"], site.views[0]
-    nic = replace(spec.nic, address=OWN)
+    (leg,) = spec.legs
+    nic = replace(leg.nic, address=OWN)
     nics = tuple(nic if one.id == nic.id else one for one in view.nics)
     site.lab.apply([replace(view, nics=nics, gateway=GATEWAY, gateway_outside=True), *site.views[1:]])
-    site.apply(replace(spec, nic=nic, public=None, gateway=GATEWAY))
+    site.apply(replace(spec, legs=(replace(leg, nic=nic, gateway=GATEWAY),), public=None))
     yield
     site.lab.apply(site.views)
     site.apply(spec)
