@@ -125,9 +125,7 @@ def _nic(call: Call, vm: Vm, given: Given) -> Nic:
     query = select(Nic, Network.cidr).join(Network, Network.id == Nic.network_id).where(_explained(vm))
     plugs = call.session.execute(query.order_by(Nic.is_default.desc(), Nic.device, Nic.id)).all()
     if not plugs:
-        raise Invalid(
-            f"The virtual machine {vm.name} has no NIC with an address, as networks of layer 2 alone have none."
-        )
+        raise Invalid(f"The virtual machine {vm.name} has {UNPLUGGED}.")
     if given.tovirtualmachineid is not None:
         theirs = set(call.session.scalars(select(Nic.network_id).filter_by(vm_id=given.tovirtualmachineid.id)))
         shared: list[Nic] = [nic for nic, _ in plugs if nic.network_id in theirs]
@@ -157,11 +155,7 @@ def _receiver(call: Call, given: Given, sender: Nic | None) -> Nic | None:
     if sender is not None:
         nics = [nic for nic in nics if nic.network_id == sender.network_id]
     if not nics:
-        place = (
-            "no network in common with the one that sends; name a public address of it"
-            if sender
-            else "no NIC with an address"
-        )
+        place = "no network in common with the one that sends; name a public address of it" if sender else UNPLUGGED
         raise Invalid(f"The virtual machine {vm.name} has {place}.")
     return nics[0]
 
