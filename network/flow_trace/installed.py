@@ -59,7 +59,7 @@ def _nics(site: Site, walk: Walk) -> tuple[str, ...]:
 
 
 def _hosts(site: Site, walk: Walk) -> tuple[str, ...]:
-    return tuple(sorted({site.peers[port] for port, _ in walk.outputs if port in site.peers}))
+    return tuple(sorted({site.tunnels[port].partition("/")[0] for port, _ in walk.outputs if port in site.tunnels}))
 
 
 def _difference(should: Site, there: Site, right: Sequence[Row], rows: Sequence[Row]) -> str:
