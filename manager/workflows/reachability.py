@@ -153,6 +153,14 @@ def explain(session: Session, question: Question, *, call: Any) -> WorkflowRow:
 
 
 def public_networks(session: Session, address: str) -> list[str]:
-    """The networks that have the public address; of several zones, there may be several."""
-    query = select(PublicAddress.network_id).where(PublicAddress.address == address, ~PublicAddress.releasing)
-    return [found for found in session.scalars(query.order_by(PublicAddress.id)) if found is not None]
+    """The networks that have the public address, or whose VPC has it; of several zones, there may be several."""
+    taken = (PublicAddress.network_id == Network.id) | (PublicAddress.vpc_id == Network.vpc_id)
+    query = select(Network.id).join(PublicAddress, taken).where(PublicAddress.address == address)
+    return list(session.scalars(query.where(~PublicAddress.releasing, Network.removed.is_(None)).order_by(Network.id)))
+
+
+def with_tiers(session: Session, network_ids: Sequence[str]) -> list[str]:
+    """The networks, and behind them the other tiers of their VPCs."""
+    vpcs = select(Network.vpc_id).where(Network.id.in_(network_ids), Network.vpc_id.is_not(None))
+    query = select(Network.id).where(Network.vpc_id.in_(vpcs), Network.removed.is_(None)).order_by(Network.id)
+    return list(dict.fromkeys([*network_ids, *session.scalars(query)]))

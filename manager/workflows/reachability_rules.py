@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from manager.models import NetworkRule, PublicAddress
+from manager.models import Network, NetworkRule, PublicAddress
 from manager.workflows.published import WANTED
+from network.balancing import Balancer
 from network.reachability.values import Step
 from network.types import Forwarding, Opening, PolicyRule, StaticNat, Traffic
 
@@ -25,7 +26,8 @@ POLICY_KINDS = {"SecurityGroup": "SecurityGroupRule", "NetworkACLList": "Network
 def named_rules(session: Session, steps: Sequence[Step]) -> list[dict[str, Any]]:
     """The steps as plain values, with the ids of public addresses and of the rules that decided."""
     network_ids = {step.network_id for step in steps if step.network_id}
-    held = select(PublicAddress).where(PublicAddress.network_id.in_(network_ids))
+    vpcs = select(Network.vpc_id).where(Network.id.in_(network_ids), Network.vpc_id.is_not(None))
+    held = select(PublicAddress).where(PublicAddress.network_id.in_(network_ids) | PublicAddress.vpc_id.in_(vpcs))
     addresses = {row.address: row.id for row in session.scalars(held)}
     rules = select(NetworkRule).where(NetworkRule.network_id.in_(network_ids), NetworkRule.removed.is_(None))
     rows = list(session.scalars(rules.where(NetworkRule.state.in_(WANTED)).order_by(NetworkRule.id)))
@@ -39,6 +41,8 @@ def _plain(step: Step, addresses: dict[str, str], rows: Sequence[NetworkRule]) -
     rule = step.rule
     if isinstance(rule, PolicyRule):
         return plain | {"rule_kind": POLICY_KINDS.get(step.kind, ""), "rule_id": rule.id}
+    if isinstance(rule, Balancer):
+        return plain | {"rule_kind": "LoadBalancerRule", "rule_id": rule.id}
     row = next((row for row in rows if row.network_id == step.network_id and _says(row, rule, addresses)), None)
     return plain | ({"rule_kind": KINDS[row.purpose], "rule_id": row.id} if row is not None else {})
 

@@ -63,11 +63,15 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     if not of_router:
         values.insert(0, (Network.shared_generation, next_one))
     write(session, update(Network).where(Network.id == network_id).ordered_values(*values))
-    return present(session, network_id, leaving=leaving, of_router=of_router)
+    return _picture(session, network_id, leaving, of_router=of_router, new=True)
 
 
-def present(session: Session, network_id: str, *, leaving: Iterable[str] = (), of_router: bool = False) -> Picture:
+def present(session: Session, network_id: str) -> Picture:
     """As `picture`, of the generation that the network has: to be looked at."""
+    return _picture(session, network_id, (), of_router=False, new=False)
+
+
+def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_router: bool, new: bool) -> Picture:
     facts = _facts(session, network_id)
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)
@@ -82,7 +86,7 @@ def present(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     here = {nic.host_id for nic in nics}
     guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
     if facts.Network.vpc_id is not None:
-        router, at = _of_vpc(session, facts.Network.vpc_id)
+        router, at = _of_vpc(session, facts.Network.vpc_id, new=new)
     else:
         router, at = _own(_router_spec(facts, rows, nics, published(session, facts.Network, guests)))
     acl = policy_of(session, facts.Network.acl_id)
@@ -96,9 +100,9 @@ def present(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
 
 
-def _of_vpc(session: Session, vpc_id: str) -> tuple[RouterSpec | None, str | None]:
+def _of_vpc(session: Session, vpc_id: str, *, new: bool) -> tuple[RouterSpec | None, str | None]:
     """The router of the tier's VPC, and its host."""
-    found = vpc_router(session, vpc_id)
+    found = vpc_router(session, vpc_id, new=new)
     return (found.spec, found.host_id) if found is not None else (None, None)
 
 

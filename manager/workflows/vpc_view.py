@@ -43,12 +43,13 @@ class VpcRouter(NamedTuple):
         return Ask(self.agent_id, ApplyRouter(self.spec.id, self.spec), self.spec.generation)
 
 
-def vpc_router(session: Session, vpc_id: str) -> VpcRouter | None:
-    """A new generation of the VPC's router; None while it is on no host.
+def vpc_router(session: Session, vpc_id: str, *, new: bool = True) -> VpcRouter | None:
+    """A new generation of the VPC's router, or without `new` the present one; None while it is on no host.
 
     The VPC's row stays locked until this transaction ends. Who locks networks as well locks all of them before it.
     """
-    write(session, update(Vpc).where(Vpc.id == vpc_id).values(generation=Vpc.generation + 1))
+    if new:
+        write(session, update(Vpc).where(Vpc.id == vpc_id).values(generation=Vpc.generation + 1))
     facts: Any = session.execute(_facts_query(), {"vpc_id": vpc_id}).first()
     if facts is None or facts.agent_id is None:
         return None

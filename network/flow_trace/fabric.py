@@ -30,23 +30,26 @@ def packet_of(frame: Frame) -> Packet:
 
 @dataclass
 class Site:
-    """A host: its bridge, whose its ports are, and what it remembers of connections."""
+    """A host: its bridge, whose its ports are, and what it remembers of connections.
+
+    `nics` are NIC ids by port, `tunnels` tunnel ids (layout.tunnel_id).
+    """
 
     bridge: Bridge
     nics: Mapping[int, str]
-    peers: Mapping[int, str]
+    tunnels: Mapping[int, str]
     connections: Connections = field(default_factory=Connections)
 
     @classmethod
     def of(cls, flows: FlowSet, numbers: LocalNumbers) -> Site:
         nics = {nic.ofport: nic_id for nic_id, nic in numbers.nics.items()}
-        return cls(Bridge(flows), nics, {port: one.partition("/")[0] for one, port in numbers.tunnels.items()})
+        return cls(Bridge(flows), nics, {port: one for one, port in numbers.tunnels.items()})
 
     def port_of(self, nic_id: str) -> int | None:
         return next((port for port, held in self.nics.items() if held == nic_id), None)
 
-    def tunnel_of(self, host_id: str) -> int | None:
-        return next((port for port, held in self.peers.items() if held == host_id), None)
+    def port_to(self, tunnel_id: str) -> int | None:
+        return next((port for port, held in self.tunnels.items() if held == tunnel_id), None)
 
     def enter(self, packet: Packet, port: int) -> Walk:
         return self.bridge.run({**packet, "in_port": port}, self.connections)
@@ -101,15 +104,16 @@ class Fabric:
             plain = {name: copy[name] for name in packet if name != "tun_id"}
             if out in site.nics:
                 trace.heard.append((site.nics[out], plain))
-            elif out in site.peers:
-                self._cross(host_id, site.peers[out], plain | {"tun_id": copy["tun_id"]}, trace, tunnels)
+            elif out in site.tunnels:
+                self._cross(host_id, site.tunnels[out], plain | {"tun_id": copy["tun_id"]}, trace, tunnels)
             else:
                 raise UnknownFlowError(f"A flow of {host_id} sends a packet to port {out}, which nobody has.")
 
-    def _cross(self, source: str, target: str, packet: Packet, trace: Trace, tunnels: int) -> None:
+    def _cross(self, source: str, tunnel: str, packet: Packet, trace: Trace, tunnels: int) -> None:
         """Through the tunnel, if the other host has an end of it; else the packet is lost."""
+        target, slash, overlay = tunnel.partition("/")
         site = self.sites.get(target)
-        port = site.tunnel_of(source) if site else None
+        port = site.port_to(f"{source}{slash}{overlay}") if site else None
         if port is not None:
             self._enter(target, port, packet, trace, tunnels + 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from network.flow_tables.layout import tunnel_id
 from network.flow_trace.bridge import Row, Walk
 from network.flow_trace.fabric import Site, packet_of
 from network.flow_trace.owners import Owner, owners
@@ -30,7 +31,7 @@ def compare(
     port = should.port_of(nic_id)
     packet = packet_of(frame)
     if port is None and sender is not None:
-        port = should.tunnel_of(sender.host_id)
+        port = should.port_to(tunnel_id(sender.host_id, view.overlay))
         packet["tun_id"] = view.key
     if port is None:
         return TraceFacts(0, difference=f"This host has neither a port nor a tunnel for the NIC {nic_id}.")
@@ -59,7 +60,7 @@ def _nics(site: Site, walk: Walk) -> tuple[str, ...]:
 
 
 def _hosts(site: Site, walk: Walk) -> tuple[str, ...]:
-    return tuple(sorted({site.peers[port] for port, _ in walk.outputs if port in site.peers}))
+    return tuple(sorted({site.tunnels[port].partition("/")[0] for port, _ in walk.outputs if port in site.tunnels}))
 
 
 def _difference(should: Site, there: Site, right: Sequence[Row], rows: Sequence[Row]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from network.balancing import Balancer
 from network.reachability.policy import METADATA_ADDRESS, Decision, is_meant, is_within
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, Probe, number_of
 from network.types import Forwarding, GuestLeg, RouterSpec, StaticNat
@@ -27,18 +28,13 @@ def own_addresses(spec: RouterSpec) -> set[str]:
     return {*spec.addresses, *((spec.public.address,) if spec.public else ())}
 
 
-def leg_in(spec: RouterSpec, network_id: str) -> GuestLeg | None:
-    """The router's interface in the network; a router that is just being told of it has none."""
-    return next((leg for leg in spec.legs if leg.network_id == network_id), None)
-
-
-def leg_of(spec: RouterSpec, address: str) -> GuestLeg | None:
-    """The interface behind which the address is, if it is one of the router's guests."""
-    return next((leg for leg in spec.legs if is_within(address, (leg.cidr,))), None)
+def legs_addresses(spec: RouterSpec) -> set[str]:
+    """Its addresses in the tenant networks."""
+    return {leg.nic.address for leg in spec.legs}
 
 
 def answers(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
-    """Whether the router answers a guest behind the leg that asks it itself."""
+    """Whether the router answers a guest that asks it itself."""
     is_ping = probe.protocol == ICMP and probe.icmp_type == ECHO_REQUEST
     service = SERVICES.get((probe.protocol, probe.target_port))
     if probe.target == METADATA_ADDRESS:
@@ -64,6 +60,15 @@ def leads(spec: RouterSpec, probe: Probe) -> Led | None:
     return None
 
 
+def balances(spec: RouterSpec, probe: Probe) -> Balancer | None:
+    """The load balancer that takes the probe."""
+    for one in spec.balancers:
+        is_its = (one.address, TCP, one.port) == (probe.target, probe.protocol, probe.target_port)
+        if is_its and one.listens and is_within(probe.source, one.sources):
+            return one
+    return None
+
+
 def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:
     """The probes for public addresses that lead to the guest's address, and to the port that `probe` is for."""
     found = [probe.to(nat.address, probe.target_port) for nat in spec.static_nats if nat.guest == guest]
@@ -72,6 +77,11 @@ def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:
         is_its = (one.guest, number_of(one.protocol)) == (guest, probe.protocol)
         if is_its and 0 <= shift <= one.last_port - one.first_port:
             found.append(probe.to(one.address, one.first_port + shift))
+    found += [
+        probe.to(one.address, one.port)
+        for one in (spec.balancers if probe.protocol == TCP else ())
+        if one.member_port == probe.target_port and guest in {member.address for member in one.members}
+    ]
     return found
 
 
@@ -93,37 +103,25 @@ def pings_back(spec: RouterSpec, probe: Probe) -> Decision:
     return lets_in(spec, probe)
 
 
-def balances(spec: RouterSpec, probe: Probe) -> bool:
-    """Whether the router's load balancer takes what comes to the public address and port."""
-    return probe.protocol == TCP and any(
-        (one.address, one.port) == (probe.target, probe.target_port) and is_within(probe.source, one.sources)
-        for one in spec.balancers
-        if one.listens
-    )
-
-
-def leads_on(leg: GuestLeg, other: GuestLeg, probe: Probe) -> Decision:
-    """Whether the router leads what a guest behind one leg sends to another one behind the other."""
-    is_own = is_within(probe.source, (leg.cidr,))
-    if is_own and not other.closed:
-        reason = f"The router leads from {leg.cidr} to {other.cidr}; their ACL lists say what may pass."
-        return Decision(True, "route", reason, "Network", other.network_id)
-    reason = f"The router leads nothing to {other.cidr}, whose network has no ACL list."
-    if not is_own:
-        reason = f"{probe.source} is not an address of {leg.cidr}, so the router leads it nowhere."
-    return Decision(False, "route", reason, "Network", other.network_id)
+def leads_inside(target: GuestLeg) -> Decision:
+    """Whether the router of a VPC leads from one tier to another."""
+    if target.closed:
+        reason = f"Nobody opens connections through the router to {target.cidr}."
+        return Decision(False, "route", reason, "Network", target.network_id)
+    reason = f"The router of the VPC leads to {target.cidr}; the ACL lists of the tiers say what passes."
+    return Decision(True, "route", reason, "Network", target.network_id)
 
 
 def lets_out(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
-    """Whether what a guest behind the leg sends to the outside leaves."""
+    """Whether what a guest sends to the outside leaves."""
     if is_within(probe.target, (LINK_LOCAL,)):
         reason = f"{probe.target} is a link-local address, which no router leads on."
         return Decision(False, "route", reason, "DomainRouter", spec.id)
-    if spec.inside and is_within(probe.target, (spec.inside,)):
-        reason = f"{probe.target} is inside the VPC's range {spec.inside}, and in none of its networks."
-        return Decision(False, "route", reason, "Network", leg.network_id)
     if spec.public is None:
         reason = "The router has no public address, so nothing leaves by it."
+        return Decision(False, "route", reason, "Network", leg.network_id)
+    if spec.inside and is_within(probe.target, (spec.inside,)):
+        reason = f"No tier of the VPC has {probe.target}, and the range of the VPC is never outside."
         return Decision(False, "route", reason, "Network", leg.network_id)
     rule = next((one for one in leg.egress if is_meant(one, probe)), None)
     allowed = leg.egress_open == (rule is None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from network.probe import Frame
-from network.types import NetworkView, NicView, RouterSpec
+from network.types import GuestLeg, NetworkView, NicView, RouterSpec
 
 ICMP, TCP, UDP = 1, 6, 17
 NUMBERS = {"icmp": ICMP, "tcp": TCP, "udp": UDP}
@@ -62,6 +62,12 @@ class Place:
 
     view: NetworkView
     router: RouterSpec | None = None
+
+    @property
+    def leg(self) -> GuestLeg | None:
+        """The router's leg in the network."""
+        legs = self.router.legs if self.router else ()
+        return next((leg for leg in legs if leg.network_id == self.view.id), None)
 
 
 @dataclass(frozen=True, slots=True)

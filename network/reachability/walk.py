@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from network.balancing import Balancer
 from network.reachability import router as routers
 from network.reachability.policy import METADATA_ADDRESS, Decision, Meeting, decide, is_within
 from network.reachability.values import Leg, Place, Probe, Step, Trail
@@ -88,24 +90,22 @@ class _Walk:
         self.trail.legs[before] = replace(self.trail.legs[before], allowed=True)
 
     def by_router(self, place: Place, nic: NicView, probe: Probe) -> None:
-        view, spec = place.view, place.router
-        leg = routers.leg_in(spec, view.id) if spec is not None else None
+        view, spec, leg = place.view, place.router, place.leg
         if spec is None or leg is None:
             reason = f"The network has no router that runs, so nothing leads to {probe.target}."
             self.pass_by("network", Decision(False, "route", reason, "Network", view.id), view.id)
             return
         self.cross(place, nic, leg.nic, probe)
-        own = {*routers.own_addresses(spec), METADATA_ADDRESS, *(one.nic.address for one in spec.legs)}
-        if probe.target in routers.own_addresses(spec) and routers.balances(spec, probe):
-            self.to_balancer(spec, leg, probe)
-        elif probe.target in routers.own_addresses(spec) and (led := routers.leads(spec, probe)) is not None:
+        public = routers.own_addresses(spec)
+        if probe.target in public and (led := routers.leads(spec, probe)) is not None:
             self.to_led(spec, probe, led)
-        elif probe.target in own:
+        elif probe.target in public and (one := routers.balances(spec, probe)) is not None:
+            self.to_member(spec, probe, one)
+        elif probe.target in (*public, *routers.legs_addresses(spec), METADATA_ADDRESS):
             self.pass_by("router", routers.answers(spec, leg, probe), view.id)
             self.trail.receiver = leg.nic
-        elif (other := routers.leg_of(spec, probe.target)) is not None:
-            self.pass_by("router", routers.leads_on(leg, other, probe), view.id)
-            self.behind(spec, other, probe)
+        elif (other := self.place_of(spec, probe.target)) is not None:
+            self.to_tier(*other, probe)
         else:
             self.pass_by("router", routers.lets_out(spec, leg, probe), view.id)
             source = routers.public_source(spec, probe.source)
@@ -113,53 +113,81 @@ class _Walk:
             self.pass_by("router", Decision(True, "source NAT", reason, "PublicIpAddress", source), view.id)
             self.from_outside(replace(probe, source=source))
 
+    def place_of(self, spec: RouterSpec, address: str) -> tuple[Place, GuestLeg] | None:
+        """The network of the router that has the address in its range."""
+        for place in self.places:
+            leg = place.leg if place.router is not None and place.router.id == spec.id else None
+            if leg is not None and is_within(address, (leg.cidr,)):
+                return place, leg
+        return None
+
+    def to_tier(self, place: Place, leg: GuestLeg, probe: Probe) -> None:
+        self.pass_by("router", routers.leads_inside(leg), place.view.id)
+        self.to_address(place, leg.nic, probe)
+
     def from_outside(self, probe: Probe) -> None:
         """To a public address, or to the outside if none of the networks has it."""
         for place in self.places:
             spec = place.router
             if spec is not None and probe.target in routers.own_addresses(spec):
                 led = routers.leads(spec, probe)
-                if routers.balances(spec, probe):
-                    self.to_balancer(spec, spec.legs[0], probe)
+                if led is None and (one := routers.balances(spec, probe)) is not None:
+                    self.to_member(spec, probe, one)
                 elif led is None:
                     self.pass_by("router", routers.pings_back(spec, probe), place.view.id)
-                    self.trail.receiver = spec.legs[0].nic
+                    self.trail.receiver = place.leg.nic if place.leg else None
                 else:
                     self.to_led(spec, probe, led)
                 return
         reason = f"{probe.target} is outside; what happens there Pileus does not see."
         self.pass_by("outside", Decision(True, "outside", reason), "")
 
-    def to_balancer(self, spec: RouterSpec, leg: GuestLeg, probe: Probe) -> None:
-        """To the load balancer of the router, which opens connections of its own to its members."""
-        reason = f"A load balancer of the router takes {probe.told()} of {probe.target}."
-        step = Decision(True, "load balancer", reason, "PublicIpAddress", probe.target)
-        self.pass_by("router", step, leg.network_id)
-        self.pass_by("router", routers.lets_in(spec, probe), leg.network_id)
-        self.trail.receiver = leg.nic
-
-    def behind(self, spec: RouterSpec, leg: GuestLeg, probe: Probe) -> None:
-        """From the router into the network of one of its legs."""
-        place = next((place for place in self.places if place.view.id == leg.network_id), None)
-        if place is None:
-            reason = f"{probe.target} is in a network of router {spec.id} that is not known here."
-            self.pass_by("network", Decision(False, "addresses", reason, "Network", leg.network_id), leg.network_id)
-            return
-        self.to_address(place, leg.nic, probe)
+    def to_member(self, spec: RouterSpec, probe: Probe, one: Balancer) -> None:
+        """Through a load balancer of the router, which itself connects to the first member that can be reached."""
+        reason = f"{probe.target}, port {probe.target_port}, is a load balancer of {len(one.members)} members."
+        balancing = Decision(bool(one.members), "load balancing", reason, "PublicIpAddress", probe.target, one)
+        found = [self.place_of(spec, member.address) for member in one.members]
+        network_id = next((place.view.id for place, _ in filter(None, found)), "")
+        self.pass_by("router", balancing, network_id)
+        self.pass_by("router", routers.lets_in(spec, probe), network_id)
+        before, tries = self.trail, []
+        for member, there in zip(one.members, found, strict=True):
+            if there is not None:
+                self.trail = Trail([*before.steps], [*before.legs])
+                inner = replace(probe.to(member.address, one.member_port), source=there[1].nic.address)
+                with suppress(_Denied):
+                    self.to_address(there[0], there[1].nic, inner)
+                tries.append(self.trail)
+        self.trail = next((trail for trail in tries if trail.reachable), tries[0] if tries else before)
+        if not tries:
+            reason = "No member of the load balancer is in a network of the router that runs."
+            self.pass_by(
+                "router", Decision(False, "load balancing", reason, "PublicIpAddress", probe.target), network_id
+            )
+        if not self.trail.reachable:
+            raise _Denied
 
     def to_led(self, spec: RouterSpec, probe: Probe, led: routers.Led) -> None:
         """In by a public address that leads to a guest."""
-        leg = routers.leg_of(spec, led.guest) or spec.legs[0]
         how = "static NAT" if isinstance(led.rule, StaticNat) else "port forwarding"
+        found = self.place_of(spec, led.guest)
+        network_id = found[0].view.id if found else ""
         reason = f"{probe.target} leads to {led.guest}" + (f", port {led.port}." if led.port else ".")
         step = Decision(True, how, reason, "PublicIpAddress", probe.target, led.rule)
-        self.pass_by("router", step, leg.network_id)
-        self.pass_by("router", routers.lets_in(spec, probe), leg.network_id)
+        self.pass_by("router", step, network_id)
+        if found is None:
+            reason = f"No network of the router that runs has {led.guest}."
+            self.pass_by("router", Decision(False, "route", reason, "DomainRouter", spec.id), network_id)
+            return
+        place, leg = found
+        if leg.closed:
+            self.pass_by("router", routers.leads_inside(leg), network_id)
+        self.pass_by("router", routers.lets_in(spec, probe), network_id)
         inner = probe.to(led.guest, led.port)
         if is_within(probe.source, (leg.cidr,)):
             # The router puts itself in the place of a guest that reaches another by a public address.
             inner = replace(inner, source=leg.nic.address)
-        self.behind(spec, leg, inner)
+        self.to_address(place, leg.nic, inner)
 
 
 def _tunnel(place: Place, sender: NicView, receiver: NicView) -> Decision:

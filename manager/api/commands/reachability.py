@@ -17,7 +17,7 @@ from manager.api.errors import Invalid
 from manager.api.fields import Integer, Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str
 from manager.models import Network, Nic, NicAddress, Vm, WorkflowRow
-from manager.workflows.reachability import SENDER, Question, explain, public_networks
+from manager.workflows.reachability import SENDER, Question, explain, public_networks, with_tiers
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, number_of
 
 OPERATORS = frozenset({"Host", "DomainRouter"})
@@ -98,7 +98,7 @@ def explain_reachability(call: Call, given: Given) -> WorkflowRow:
         raise Invalid(f"The address {target} is of no network that you may look into.")
     kind = ECHO_REQUEST if given.icmptype is None else given.icmptype
     question = Question(
-        source, target, protocol, given.port or 0, kind, given.icmpcode or 0, tuple(dict.fromkeys(networks)),
+        source, target, protocol, given.port or 0, kind, given.icmpcode or 0, tuple(with_tiers(call.session, networks)),
         sender.id if sender else "", receiver.id if receiver else "",
     )  # fmt: skip
     return explain(call.session, question, call=call)
@@ -127,8 +127,10 @@ def _nic(call: Call, vm: Vm, given: Given) -> Nic:
     if not plugs:
         raise Invalid(f"The virtual machine {vm.name} has {UNPLUGGED}.")
     if given.tovirtualmachineid is not None:
-        theirs = set(call.session.scalars(select(Nic.network_id).filter_by(vm_id=given.tovirtualmachineid.id)))
-        shared: list[Nic] = [nic for nic, _ in plugs if nic.network_id in theirs]
+        theirs = list(call.session.scalars(select(Nic.network_id).filter_by(vm_id=given.tovirtualmachineid.id)))
+        near = [nic for nic, _ in plugs if nic.network_id in theirs]
+        reached = with_tiers(call.session, theirs)
+        shared: list[Nic] = near or [nic for nic, _ in plugs if nic.network_id in reached]
     else:
         target = _target(given.toipaddress)
         shared = [nic for nic, cidr in plugs if target in IPv4Network(cidr)]
@@ -153,9 +155,12 @@ def _receiver(call: Call, given: Given, sender: Nic | None) -> Nic | None:
     query = select(Nic).where(_explained(vm))
     nics = call.session.scalars(query.order_by(Nic.is_default.desc(), Nic.device, Nic.id)).all()
     if sender is not None:
-        nics = [nic for nic in nics if nic.network_id == sender.network_id]
+        near = [nic for nic in nics if nic.network_id == sender.network_id]
+        reached = with_tiers(call.session, [sender.network_id])
+        nics = near or [nic for nic in nics if nic.network_id in reached]
     if not nics:
-        place = "no network in common with the one that sends; name a public address of it" if sender else UNPLUGGED
+        common = "no network or VPC in common with the one that sends; name a public address of it"
+        place = common if sender else UNPLUGGED
         raise Invalid(f"The virtual machine {vm.name} has {place}.")
     return nics[0]
 

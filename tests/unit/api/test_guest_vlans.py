@@ -43,14 +43,14 @@ def test_the_account_has_its_keys_first_and_others_none_of_them(api, engine, fac
     rival = Caller.of(engine, factory.user("rival").username)
     made(api, rival, place, 16)
     assert len({row.key for row in rows(factory, Network)}) == 20
-    with pytest.raises(Refused, match="533 All GRE keys 5-24 of ph1 are used up"):
+    with pytest.raises(Refused, match="533 All tunnel keys 5-24 of ph1 are used up"):
         made(api, rival, place, 1)
 
 
 def test_others_do_not_get_them_when_no_other_is_left(api, engine, factory, place, kept):
     rival = Caller.of(engine, factory.user("rival").username)
     made(api, rival, place, 17)
-    with pytest.raises(Refused, match="533 All GRE keys"):
+    with pytest.raises(Refused, match="533 All tunnel keys"):
         made(api, rival, place, 1)
     assert not {10, 11, 12} & {row.key for row in rows(factory, Network)}
     done(api, None, api("releaseDedicatedGuestVlanRange", id=kept["id"]))

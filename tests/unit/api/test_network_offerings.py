@@ -88,7 +88,8 @@ def test_a_new_cloud_has_the_default_offerings_and_gold(api, engine):
         seed(session)
     shown = {one["name"]: one for one in api("listNetworkOfferings", isdefault=True)["networkoffering"]}
     kinds = {name: (one["guestiptype"], one["specifyvlan"]) for name, one in shown.items()}
-    assert kinds | {"DefaultSharedNetworkOfferingWithSGService": ("Shared", True)} == {
+    assert kinds == {
+        "DefaultIsolatedNetworkOfferingForVpcNetworks": ("Isolated", False),
         "DefaultIsolatedNetworkOfferingWithSourceNatService": ("Isolated", False),
         "DefaultIsolatedNetworkOffering": ("Isolated", False),
         "DefaultSharedNetworkOffering": ("Shared", True),

@@ -73,8 +73,9 @@ def test_guests_of_two_accounts_are_in_it_and_the_gateway_is_not_its_router(worl
     own = factory.first(Nic, router_id=router.id).address
     assert "10.9.0.100" <= own <= "10.9.0.120"
     spec = next(s for s in specs(cloud) if s.id == router.id)
-    assert (spec.gateway, spec.public, spec.nic.address) == ("10.9.0.1", None, own)
-    assert sorted(lease.hostname for lease in spec.leases) == ["same", f"same-{second['id'][:8]}"]
+    (leg,) = spec.legs
+    assert (leg.gateway, spec.public, leg.nic.address) == ("10.9.0.1", None, own)
+    assert sorted(lease.hostname for lease in leg.leases) == ["same", f"same-{second['id'][:8]}"]
     for view in views(cloud, shared["id"]):
         assert view.gateway_outside
         assert view.key == 4242
@@ -160,8 +161,8 @@ def test_domain_administrators_manage_those_of_their_domain(api, factory, engine
         ({"endip": "10.9.1.1"}, "431 The endip 10.9.1.1 is no host address"),
         ({"netmask": "255.0.0.0"}, "431 The range 10.0.0.0/8 has the prefix /8"),
         ({"routerip": "10.9.1.5"}, "431 .* 10.9.1.5 is no host address"),
-        ({"vlan": "0"}, "431 The vlan 0 is no tunnel key"),
-        ({"vlan": "vlan://nine"}, "431 The vlan vlan://nine is no tunnel key"),
+        ({"vlan": "0"}, "431 The vlan 0 is no GRE key"),
+        ({"vlan": "vlan://nine"}, "431 The vlan vlan://nine is no GRE key"),
         ({"acltype": "Account", "subdomainaccess": True}, "431 The parameter subdomainaccess is for networks"),
         ({"acltype": "Domain", "account": "admin"}, "431 .*"),
     ],

@@ -91,9 +91,9 @@ def test_open_vswitch_traces_as_the_interpreter_does(lab, cast):
             }
             for _ in range(TOGETHER // 2):
                 packet = packet_of(random_frame(chance))
-                port = chance.choice([*site.nics, *site.peers])
+                port = chance.choice([*site.nics, *site.tunnels])
                 packet |= {"in_port": port}
-                if port in site.peers:
+                if port in site.tunnels:
                     packet |= {"tun_id": chance.choice((1001, 1002, 1003))}
                 site.connections = Connections()
                 mine = sorted((row.table, row.priority, row.cookie) for row in site.enter(packet, port).rows)

@@ -55,7 +55,7 @@ def forwarded(chance: Random, place: Place) -> Case:
     one = probe(chance, chance.choice((*OUTSIDE, *others)), receiver.address)
     walk = _Walk([place])
     with suppress(_Denied):
-        walk.cross(place, place.router.legs[0].nic, receiver, one)
+        walk.cross(place, place.leg.nic, receiver, one)
     return Case(one, None, walk.trail)
 
 

@@ -47,7 +47,11 @@ def cloud_of(chance: Random, site: Site) -> World:
 
 
 def as_there(wanted: RouterSpec, there: RouterSpec) -> RouterSpec:
-    return replace(wanted, id=there.id, leases=there.leases, nameservers=there.nameservers)
+    legs = tuple(
+        replace(leg, leases=own.leases, nameservers=own.nameservers)
+        for leg, own in zip(wanted.legs, there.legs, strict=True)
+    )
+    return replace(wanted, id=there.id, legs=legs)
 
 
 def cases(chance: Random, cloud: World, first_port: int) -> list[Case]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
+from network.balancing import Balancer, Member
 from network.flow_trace.connections import Connections
 from network.flow_trace.fabric import Fabric
 from network.flows import FlowSet
@@ -30,7 +31,7 @@ from tests.unit.network.views import numbers
 HOSTS = ("host-1", "host-2", "host-3")
 OUTSIDE = ("198.51.100.1", "203.0.113.9", "203.0.113.70")
 PORTS = (22, 53, 80, 443, 8080)
-BROAD = ("0.0.0.0/0", "203.0.113.0/24", "203.0.113.9/32", "10.1.1.0/28", "10.1.1.0/24")
+BROAD = ("0.0.0.0/0", "203.0.113.0/24", "203.0.113.9/32", "10.1.1.0/28", "10.1.1.0/24", "10.2.1.0/24")
 TENANTS = "abc"
 
 
@@ -53,7 +54,41 @@ class World:
 
 
 def world(chance: Random) -> World:
-    return World([place(chance, tenant, *nics(chance, tenant)) for tenant in TENANTS[: chance.randint(1, 3)]])
+    plain = [place(chance, tenant, *nics(chance, tenant)) for tenant in TENANTS[: chance.randint(1, 3)]]
+    return World([*plain, *(vpc(chance) if chance.random() < 0.5 else ())])
+
+
+def vpc(chance: Random) -> list[Place]:
+    """Two tiers with ACL lists, on one router."""
+    host, views, legs = chance.choice(HOSTS), [], []
+    for tier in (1, 2):
+        guests = [
+            NicView(
+                f"nic-v{tier}{last}", f"02:00:00:00:0{tier}:0{last}", f"10.2.{tier}.{10 + last}", chance.choice(HOSTS)
+            )
+            for last in range(1, chance.randint(1, 3) + 1)
+        ]
+        own = NicView(f"nic-v{tier}r", f"02:00:00:00:0{tier}:ff", f"10.2.{tier}.1", host, "router")
+        acl = Policy(f"list-{tier}", rules(chance, denies=True)) if chance.random() < 0.8 else None
+        held = sorted({one.host_id for one in (*guests, own)})
+        views.append(NetworkView(
+            f"net-v{tier}", 1010 + tier, 1, f"10.2.{tier}.0/24", own.address, 1458, (*guests, own),
+            tuple(Peer(one, f"192.0.2.{one[-1]}") for one in held), acl=acl,
+        ))  # fmt: skip
+        legs.append(GuestLeg(f"net-v{tier}", own, f"10.2.{tier}.0/24", 1458, "v.example", closed=chance.random() < 0.1))
+    public = PublicLeg("198.51.100.40", 24, OUTSIDE[0], "02:00:00:00:01:04", "br-public")
+    led = [nic.address for view in views for nic in view.nics if nic.role == "guest"]
+    owned = [public.address, "198.51.100.41", "198.51.100.42"]
+    spec = RouterSpec(
+        "router-v", 1, tuple(legs), "vpc", "10.2.0.0/16", public, addresses=("198.51.100.41", "198.51.100.42"),
+        static_nats=(StaticNat("198.51.100.41", chance.choice(led)),),
+        openings=tuple(Opening(one, traffic(chance, sources=some(chance, BROAD))) for one in owned),
+        forwardings=(Forwarding("198.51.100.42", "tcp", 80, 80, chance.choice(led), 8080),),
+        balancers=(
+            Balancer("balancer", "198.51.100.42", 443, 8080, members=tuple(Member(one, one) for one in led[:2])),
+        ),
+    )  # fmt: skip
+    return [Place(view, spec) for view in views]
 
 
 def nics(chance: Random, tenant: str) -> tuple[list[NicView], NicView | None]:
@@ -140,18 +175,19 @@ def router(chance: Random, tenant: str, leg: NicView, guests: list[NicView], *, 
     more = [f"198.51.100.{10 * number + further}" for further in range(1, chance.randint(1, 4))]
     nats = [StaticNat(more.pop(), one.address) for one in guests[:2] if more and chance.random() < 0.5]
     own = [public.address, *more]
+    spec = RouterSpec(
+        id=f"router-{tenant}", generation=1, public=public, static_nats=tuple(nats),
+        addresses=tuple(sorted([*more, *(nat.address for nat in nats)])),
+    )  # fmt: skip
+    every = [*own, *(nat.address for nat in nats)]
     egress = tuple(
         traffic(chance, destinations=some(chance, BROAD), sources=some(chance, BROAD))
         for _ in range(chance.randint(0, 2))
     )
-    inner = GuestLeg(f"net-{tenant}", leg, "10.1.1.0/24", 1458, f"{tenant}.example", egress=egress, egress_open=is_open)
-    spec = RouterSpec(
-        id=f"router-{tenant}", generation=1, legs=(inner,), public=public, static_nats=tuple(nats),
-        addresses=tuple(sorted([*more, *(nat.address for nat in nats)])),
-    )  # fmt: skip
-    every = [*own, *(nat.address for nat in nats)]
+    side = GuestLeg(f"net-{tenant}", leg, "10.1.1.0/24", 1458, f"{tenant}.example", egress=egress, egress_open=is_open)
     return replace(
         spec,
+        legs=(side,),
         openings=tuple(
             Opening(chance.choice(every), traffic(chance, sources=some(chance, BROAD))) for _ in
             range(chance.randint(0, 4))
@@ -181,7 +217,8 @@ def targets(places: list[Place]) -> list[str]:
     """Addresses of guests, of the router, of nobody, public ones and others outside."""
     public = [a for p in places if p.router for a in (*p.router.addresses, p.router.public.address)]
     inside = ["10.1.1.1", *(f"10.1.1.{last}" for last in (11, 12, 13, 14, 50, 77))]
-    return [*inside, *inside, *public, *OUTSIDE, "169.254.169.254", "169.254.1.1"]
+    tiers = [nic.address for p in places if p.router and p.router.vpc_id for nic in p.view.nics]
+    return [*inside, *inside, *tiers, *public, *OUTSIDE, "169.254.169.254", "169.254.1.1"]
 
 
 def replaced(fabric: Fabric, views: list[NetworkView], edit) -> None:
