@@ -22,7 +22,7 @@ from manager.api.command import (
     command,
 )
 from manager.api.commands import ipv4
-from manager.api.commands.network_kinds import addressing, audience, check_prefix, check_private, wanted_key
+from manager.api.commands.network_kinds import addressing, audience, check_open, check_prefix, check_private, wanted_key
 from manager.api.commands.network_offering_traits import services_needed
 from manager.api.commands.network_response import USABLE, NetworkResponse
 from manager.api.commands.network_scope import FILTERS, listed, of_kinds
@@ -37,7 +37,7 @@ from manager.api.commands.network_traits import (
 )
 from manager.api.commands.place import network_domain, with_keyword
 from manager.api.commands.vpc_tier import acl_of, demand_fit, is_for_vpc, owner_of, refuse_shared, tier_range
-from manager.api.errors import PARAMETER, ApiError, Denied, Invalid
+from manager.api.errors import PARAMETER, ApiError, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.offered import demand_offered
 from manager.api.response import SuccessResponse
@@ -61,7 +61,6 @@ from manager.placement import limits
 from manager.placement.address import NoAddress
 from manager.placement.host import tags_in
 from manager.placement.tunnel_key import take_key
-from manager.workflows.guards import has_groups
 from manager.workflows.network import implementation_of
 from manager.workflows.network_change import change_network as change
 from manager.workflows.tier import deletion_of, restart_of
@@ -103,7 +102,7 @@ def create_network(call: Call, given: Given) -> Network:
     """Make a tenant network. Hosts learn of it when the first virtual machine starts in it."""
     zone: Zone = given.zoneid
     offering: NetworkOffering = given.networkofferingid
-    _check_open(call, zone, offering)
+    check_open(call, zone, offering)
     vpc: Vpc | None = given.vpcid
     owner, audience_columns = audience(call, given, offering, owner_of(call, vpc))
     demand_offered(call, offering, owner, zone)
@@ -115,13 +114,7 @@ def create_network(call: Call, given: Given) -> Network:
     traits: dict[str, Any] = {
         **audience_columns,
         **_addresses(call, given, offering, zone),
-        **resolvers(given, offering),
-        "overlay": overlay,
-        **usual_mtus(call, zone, overlay),
-        **mtus(call, given, zone, overlay),
-        "external_id": given.externalid or None,
-        "display": given.displaynetwork,
-        "hide_address_usage": given.hideipaddressusage,
+        **_traits(call, given, overlay),
     }
     try:
         limits.claim(call.session, owner, networks=1)
@@ -150,17 +143,18 @@ def create_network(call: Call, given: Given) -> Network:
     return made
 
 
-def _check_open(call: Call, zone: Zone, offering: NetworkOffering) -> None:
-    """:raises Denied: the zone takes no networks
-    :raises Invalid: it or nobody takes networks of the offering
-    """
-    if zone.allocation_state != "Enabled" and not call.is_root_admin:
-        raise Denied(f"The zone {zone.name} is disabled.")
-    if offering.state != "Enabled":
-        raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
-    if zone.security_groups and not has_groups(offering.services):
-        raise Invalid(f"The zone {zone.name} has security groups: its networks need an offering with the service "
-                      f"SecurityGroup, which {offering.name} lacks.")  # fmt: skip
+def _traits(call: Call, given: Given, overlay: str) -> dict[str, Any]:
+    """The columns that all kinds of networks have alike."""
+    zone: Zone = given.zoneid
+    return {
+        **resolvers(given, given.networkofferingid),
+        "overlay": overlay,
+        **usual_mtus(call, zone, overlay),
+        **mtus(call, given, zone, overlay),
+        "external_id": given.externalid or None,
+        "display": given.displaynetwork,
+        "hide_address_usage": given.hideipaddressusage,
+    }
 
 
 def _addresses(call: Call, given: Given, offering: NetworkOffering, zone: Zone) -> dict[str, Any]:

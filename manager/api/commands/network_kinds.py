@@ -12,14 +12,28 @@ from manager.api.command import Given
 from manager.api.commands import ipv4
 from manager.api.errors import Denied, Invalid
 from manager.identity_seed import SYSTEM_NUMBER
-from manager.models import Account, NetworkOffering
+from manager.models import Account, NetworkOffering, Zone
 from manager.models.network import L2, SHARED
+from manager.workflows.guards import has_groups
 from network.overlays import Overlay
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 """RFC 1918 and RFC 6598."""
 LONGEST_PREFIX, SHORTEST_PREFIX = 29, 16
 ADDRESSING = ("gateway", "netmask", "startip", "endip", "routerip")
+
+
+def check_open(call: Call, zone: Zone, offering: NetworkOffering) -> None:
+    """:raises Denied: the zone takes no networks
+    :raises Invalid: it or nobody takes networks of the offering
+    """
+    if zone.allocation_state != "Enabled" and not call.is_root_admin:
+        raise Denied(f"The zone {zone.name} is disabled.")
+    if offering.state != "Enabled":
+        raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    if zone.security_groups and not has_groups(offering.services):
+        raise Invalid(f"The zone {zone.name} has security groups: its networks need an offering with the service "
+                      f"SecurityGroup, which {offering.name} lacks.")  # fmt: skip
 
 
 def audience(call: Call, given: Given, offering: NetworkOffering, owner: Account) -> tuple[Account, dict[str, Any]]:
