@@ -82,7 +82,7 @@ def _describe(row: NetworkAclItem) -> Shown:
 
 class CreateNetworkAcl(TrafficRequest):
     aclid = Ref(NetworkAclList, "the list")
-    networkid = Ref(Network, "the tier whose list it is for, in place of aclid")
+    networkid = Ref(Network, "the tier whose list it is for, in place of aclid", right=access.MANAGE)
     traffictype = Choice("whether it is for traffic to guests or from them", DIRECTIONS, default="Ingress")
     number = Integer("its place in the list, from 1; the last when absent", least=1, most=LARGEST_NUMBER)
     action = Choice("what becomes of the traffic", ACTIONS, default="Allow")
