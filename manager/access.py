@@ -23,9 +23,11 @@ from manager.models import (
     DiskOffering,
     Domain,
     Extension,
+    Network,
     NetworkAclItem,
     NetworkAclList,
     NetworkOffering,
+    NetworkShare,
     Nic,
     NicAddress,
     OfferingDomain,
@@ -48,6 +50,7 @@ from manager.models import (
 from manager.models.extensions import runnable_by
 from manager.models.identity import PROJECT, ROOT_ADMIN
 from manager.models.project import EVERY_USER
+from manager.network_access import opened
 from manager.roles import ALLOW, DEFAULT_ROLES, ENABLED, KnownRole, Rules, known_roles
 
 if TYPE_CHECKING:
@@ -330,6 +333,16 @@ def _action_reach(call: Call, right: str) -> Condition:
     return false() if right == MANAGE else runnable_by(call.role.type)
 
 
+def _network_reach(call: Call, right: str) -> Condition:
+    """Owners and administrators of the domain that it is for manage a network; those whom it is open to use it."""
+    inside = below(call.domain) if call.is_domain_admin else false()
+    mine = _owned(call, Network.account_id)
+    if right == MANAGE:
+        return or_(mine, Network.domain_id.in_(select(Domain.id).where(inside).correlate(None)))
+    shares = _owned(call, NetworkShare.account_id)
+    return or_(mine, opened(shares, or_(Domain.id == call.domain.id, inside), related(call.domain, below_too=False)))
+
+
 def _extension_reach(call: Call, right: str) -> Condition:
     """Those of the actions that the caller may run, to ask for these; root administrators keep all else."""
     actions = select(CustomAction.extension_id).where(_action_reach(call, right))
@@ -350,6 +363,7 @@ _OWN_RULES: dict[type[Any], Callable[[Call, str], Condition]] = {
     CustomAction: _action_reach,
     Domain: _domain_reach,
     Extension: _extension_reach,
+    Network: _network_reach,
     NetworkAclItem: _common_reach(NetworkAclItem),
     NetworkAclList: _common_reach(NetworkAclList),
     Role: _role_reach,

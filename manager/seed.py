@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import select, update
@@ -23,11 +24,13 @@ from manager.models import (
 )
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
+from manager.models.network import L2, SHARED
 from network import catalog
 
 NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 VIRTUAL_ROUTER = "VirtualRouter"
 ROUTER_SERVICES = ("Dhcp", "Dns", "Firewall", "Lb", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn")
+BASIC_SERVICES = ("Dhcp", "Dns", "UserData")
 OS_TYPES = {
     "Debian": ["Debian GNU/Linux 11 (64-bit)", "Debian GNU/Linux 12 (64-bit)", "Debian GNU/Linux 13 (64-bit)"],
     "Ubuntu": ["Ubuntu 20.04 LTS", "Ubuntu 22.04 LTS", "Ubuntu 24.04 LTS"],
@@ -62,18 +65,15 @@ def seed(session: Session) -> None:
     _router_offering(session)
     _acl_list(session, DEFAULT_DENY, "default_deny", "Default Network ACL Deny All", allow=False)
     _acl_list(session, DEFAULT_ALLOW, "default_allow", "Default Network ACL Allow All", allow=True)
-    _offering(
-        session,
-        "DefaultIsolatedNetworkOfferingWithSourceNatService",
-        "Isolated network with DHCP, DNS, user data, NAT, port forwarding, firewall and VPN by a virtual router",
-        availability="Required",
-    )
-    _vpc_offerings(session)
+    for offering in network_offerings():
+        if session.scalar(select(NetworkOffering.id).filter_by(live=offering["name"])) is None:
+            _ensure(session, NetworkOffering, offering["id"], is_default=True, live=offering["name"], **offering)
+    _vpc_offering(session)
 
 
-def _vpc_offerings(session: Session) -> None:
-    """What a VPC and its tiers have by default, by CloudStack's names."""
-    services = dict.fromkeys(catalog.PROVIDERS[catalog.VPC_VIRTUAL_ROUTER].services, catalog.VPC_VIRTUAL_ROUTER)
+def _vpc_offering(session: Session) -> None:
+    """What a VPC has by default, by CloudStack's name."""
+    services = dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER)
     name = "Default VPC offering"
     offering_id = stable_id("vpc_offering", name)
     if session.scalar(select(VpcOffering.id).filter_by(live=name)) is None:
@@ -81,24 +81,66 @@ def _vpc_offerings(session: Session) -> None:
             session, VpcOffering, offering_id, id=offering_id, name=name, display_text=name, live=name, is_default=True,
             state="Enabled", services=services, service_offering_id=DEFAULT_ROUTER_OFFERING,
         )  # fmt: skip
-    name = "DefaultIsolatedNetworkOfferingForVpcNetworks"
-    offering_id = stable_id("network_offering", name)
-    if session.scalar(select(NetworkOffering.id).filter_by(live=name)) is None:
-        _ensure(
-            session, NetworkOffering, offering_id, id=offering_id, name=name, live=name, is_default=True,
-            display_text="Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding and ACL lists",
-            services=services, conserve_mode=False,
-        )  # fmt: skip
 
 
-def _offering(session: Session, name: str, text: str, **values: Any) -> None:
-    if session.scalar(select(NetworkOffering.id).filter_by(live=name)) is not None:
-        return
-    offering_id = stable_id("network_offering", name)
-    services = dict.fromkeys(ROUTER_SERVICES, VIRTUAL_ROUTER)
-    values = {"id": offering_id, "live": name, "is_default": True, "services": services, **values}
-    values["service_offering_id"] = DEFAULT_ROUTER_OFFERING
-    _ensure(session, NetworkOffering, offering_id, name=name, display_text=text, **values)
+def network_offerings() -> Iterator[dict[str, Any]]:
+    """CloudStack's default offerings by their names, and those of the catalog."""
+    yield _offering(
+        "DefaultIsolatedNetworkOfferingWithSourceNatService",
+        "Isolated network with DHCP, DNS, user data, NAT, port forwarding, firewall and VPN by a virtual router",
+        ROUTER_SERVICES,
+        availability="Required",
+    )
+    yield _offering(
+        "DefaultIsolatedNetworkOffering",
+        "Isolated network with DHCP, DNS and user data by a virtual router, and without a way to the outside",
+        BASIC_SERVICES,
+    )
+    shared: dict[str, Any] = {"guest_ip_type": SHARED, "specify_ip_ranges": True, "specify_vlan": True}
+    yield _offering(
+        "DefaultSharedNetworkOffering",
+        "Network for guests of many accounts with DHCP, DNS and user data by a virtual router",
+        BASIC_SERVICES,
+        **shared,
+    )
+    yield _offering(
+        "DefaultSharedNetworkOfferingWithSGService",
+        "Network for guests of many accounts, which security groups keep apart",
+        BASIC_SERVICES,
+        {"SecurityGroup": catalog.SECURITY_GROUPS},
+        **shared,
+    )
+    yield _offering("DefaultL2NetworkOffering", "Network of layer 2 alone", (), guest_ip_type=L2)
+    yield _offering(
+        "DefaultL2NetworkOfferingVlan", "Network of layer 2 alone, with a chosen key", (), guest_ip_type=L2,
+        specify_vlan=True,
+    )  # fmt: skip
+    yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
+    yield _offering(
+        "DefaultIsolatedNetworkOfferingForVpcNetworks",
+        "Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding and ACL lists",
+        (),
+        dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER),
+        conserve_mode=False,
+    )
+
+
+def _given(provider: str) -> list[str]:
+    return sorted(catalog.PROVIDERS[provider].services)
+
+
+def _offering(
+    name: str, text: str, by_router: tuple[str, ...], by_others: dict[str, str] | None = None, **values: Any
+) -> dict[str, Any]:
+    services = dict.fromkeys(by_router, VIRTUAL_ROUTER) | (by_others or {})
+    return {
+        "id": stable_id("network_offering", name),
+        "name": name,
+        "display_text": text,
+        "services": services,
+        "service_offering_id": DEFAULT_ROUTER_OFFERING if by_router else None,
+        **values,
+    }
 
 
 def _acl_list(session: Session, list_id: str, name: str, text: str, *, allow: bool) -> None:

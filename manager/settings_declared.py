@@ -103,6 +103,16 @@ _MTUS = (
         group=("Network", "Guest Networks"),
     ),
     Setting(
+        "public.ip.address.quarantine.duration",
+        0,
+        "minutes for which a released public address is given to nobody but the account that had it; 0 for none",
+        "Network",
+        0,
+        5256000,
+        scopes=(Domain,),
+        group=("Network", "Public Addresses"),
+    ),
+    Setting(
         "vr.private.interface.max.mtu",
         1458,
         "the largest MTU of a network's virtual machines, and that of those that ask for none: what the hosts' tunnels "

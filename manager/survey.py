@@ -26,6 +26,7 @@ from manager.models import (
     Volume,
     WorkflowRow,
 )
+from manager.models.network import ISOLATED
 from manager.recount import Finding
 
 GRACE_SECONDS = 10.0
@@ -121,6 +122,7 @@ def facts_of(session: Session) -> Facts:
             Network.shared_generation,
             Network.account_id,
             Network.zone_id,
+            Network.guest_type,
         ),
         nics={row.id: row for row in nics},
         vms=living(Vm, Vm.name, Vm.state, Vm.host_id, Vm.generation, Vm.account_id),
@@ -161,8 +163,8 @@ def add_gone(session: Session, facts: Facts, surveys: list[Survey]) -> None:
 def add_changes(session: Session, facts: Facts, oldest: float) -> None:
     """When jobs last worked on things: open ones, and those that ended since the oldest survey.
 
-    A VM that has no NIC any more may have left any network of its account, and a port on its last host; a network
-    that is gone, a router's port on any host.
+    A VM that has no NIC any more may have left any network of its account or a shared one, and a port on its last
+    host; a network that is gone, a router's port on any host.
     """
     networks: dict[str, set[str]] = {}
     for nic in facts.nics.values():
@@ -176,7 +178,8 @@ def add_changes(session: Session, facts: Facts, oldest: float) -> None:
             if row.subject_id not in facts.networks:
                 _note(facts.hosts_changed, ANY_HOST, at)
         elif row.account_id is not None and not touched:
-            touched = {network.id for network in facts.networks.values() if network.account_id == row.account_id}
+            touched = {one.id for one in facts.networks.values()
+                       if row.account_id == one.account_id or one.guest_type != ISOLATED}  # fmt: skip
             _note(facts.hosts_changed, row.last_host_id, at)
         for network_id in touched:
             _note(facts.networks_changed, network_id, at)

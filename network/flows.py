@@ -114,7 +114,7 @@ def check_view(view: NetworkView) -> None:
     if not 1 <= view.key <= most:
         raise InvalidViewError(f"Network {view.id} has the {view.overlay} key {view.key}, which is not in 1 to {most}.")
     try:
-        if IPv4Address(view.gateway) not in IPv4Network(view.cidr):
+        if not view.bare and IPv4Address(view.gateway) not in IPv4Network(view.cidr):
             raise InvalidViewError(f"Gateway {view.gateway} of network {view.id} is not inside {view.cidr}.")
         for peer in view.peers:
             _address(peer.underlay_address)
@@ -142,6 +142,8 @@ def _address(text: str) -> IPv4Address:
 
 
 def _addresses(view: NetworkView) -> list[str]:
+    if view.bare:
+        return []
     return [address for nic in view.nics for address in (nic.address, *nic.further)]
 
 

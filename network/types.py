@@ -94,6 +94,9 @@ class NetworkView:
     With an `acl` all guests are held to it where they meet other networks, and may do all inside their own. With
     `has_groups` guests are held to the security groups that they are in, inside the network as well; `groups` are
     those of its NICs. A network has one or the other, or neither: then `egress_open` alone says what guests may do.
+
+    With `gateway_outside` the gateway is no address of the router: nobody answers for it but a NIC that has it. A
+    `bare` network is of layer 2 alone: its NICs have no addresses, and what they send is held against their MAC alone.
     """
 
     id: str
@@ -110,6 +113,8 @@ class NetworkView:
     acl: Policy | None = None
     has_groups: bool = False
     groups: tuple[Policy, ...] = ()
+    gateway_outside: bool = False
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ class GuestLeg:
 
     `nameservers` are the upstreams of those guests' names. Guests may reach all that is outside but `egress` when
     `egress_open`, else nothing but that. Nobody opens a connection through the router to guests of a `closed` leg.
+    Guests leave by `gateway` where that is not the router.
     `vlan` leads from a hardware device into the network; 0 for a virtual router, which needs none.
     """
 
@@ -200,6 +206,7 @@ class GuestLeg:
     egress_open: bool = True
     closed: bool = False
     vlan: int = 0
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)

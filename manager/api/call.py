@@ -23,7 +23,8 @@ from manager.roles import KnownRole, known_role, narrow
 
 @dataclass
 class Call:
-    """A call by a known caller. `owner` is the account that a creating command acts for.
+    """A call by a known caller. `owner` is the account that a creating command acts for; `named_domain` is that of the
+    parameters that name it.
 
     `key` signed the call; without one it belongs to the session `login`. `given` are the parameters as they were sent,
     by lower-case name; handlers get them loaded.
@@ -46,6 +47,7 @@ class Call:
     shows_icons: bool = False
     subject: Any = None
     named_owner: Account | None = None
+    named_domain: Domain | None = None
     by_get: bool = False
     key: ApiKey | None = None
     login: LoginSession | None = None

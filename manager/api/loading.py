@@ -58,6 +58,7 @@ def load(call: Call, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _owner(call: Call, loaded: dict[str, Any]) -> Account:
     """The account that the caller acts for: a project's, the one named, or its own."""
     name, domain, project = loaded.pop("account"), loaded.pop("domainid"), loaded.pop("projectid")
+    call.named_domain = domain
     if project is None:
         return access.owner(call, name, domain)
     if name is not None:

@@ -36,7 +36,7 @@ from manager.models.identity import (
     Tag,
     User,
 )
-from manager.models.network import Network, Router, ServiceProvider, VirtualRouterElement
+from manager.models.network import Network, NetworkShare, Router, ServiceProvider, VirtualRouterElement
 from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
 from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
 from manager.models.rules import (
@@ -54,9 +54,13 @@ from manager.models.topology import (
     Cluster,
     Host,
     ImageStore,
+    KeyRange,
     PhysicalNetwork,
     Pod,
+    PortableAddress,
+    PortableRange,
     PublicAddress,
+    Quarantine,
     Region,
     StoragePool,
     TrafficType,
@@ -87,16 +91,16 @@ __all__ = [
     "ApiKey", "BalancedMember", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction",
     "Dedication", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
     "ExtensionResource", "ExtensionSight", "FirewallRule", "HealthPolicy", "Host", "ImageStore", "InstanceGroup",
-    "Inventory", "IpForwardingRule", "LdapLink", "LdapServer", "LeaseRow", "LoadBalancerRule", "LoginSession",
-    "ManagementServer", "Network", "NetworkAclHits", "NetworkAclItem", "NetworkAclList", "NetworkOffering",
-    "NetworkRule", "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain",
-    "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "PortForwardingRule", "Project",
-    "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Region",
-    "RemoteAccessVpn", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router",
-    "ScopedSetting", "SecondFactor", "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering",
-    "ServiceProvider", "SshKeyPair", "SslCert", "StaticNatRule", "StickinessPolicy", "StoragePool", "Tag", "Template",
-    "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User",
-    "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering",
-    "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone",
-    "new_id", "utcnow",
+    "Inventory", "IpForwardingRule", "KeyRange", "LdapLink", "LdapServer", "LeaseRow", "LoadBalancerRule",
+    "LoginSession", "ManagementServer", "Network", "NetworkAclHits", "NetworkAclItem", "NetworkAclList",
+    "NetworkOffering", "NetworkRule", "NetworkShare", "NetworkTraffic", "Nic", "NicAddress", "OauthCode",
+    "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
+    "PortForwardingRule", "PortableAddress", "PortableRange", "Project", "ProjectInvitation", "ProjectMember",
+    "ProjectRole", "ProjectRolePermission", "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn", "ResourceIcon",
+    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
+    "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SshKeyPair",
+    "SslCert", "StaticNatRule", "StickinessPolicy", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType",
+    "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement",
+    "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway",
+    "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

@@ -76,7 +76,8 @@ class NetworkOffering(Entity, Base):
     """`services` maps a service ('Dhcp') to its provider ('VirtualRouter').
 
     `service_offering_id` is that of its networks' virtual routers, NULL where they have none. Networks of it are on a
-    physical network that has all its `tags`.
+    physical network that has all its `tags`. With `specify_vlan` root administrators choose the tunnel keys of its
+    networks, and those of `persistent` ones are implemented when they are made.
     """
 
     __tablename__ = "network_offerings"
@@ -90,6 +91,8 @@ class NetworkOffering(Entity, Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     conserve_mode: Mapped[bool] = mapped_column(default=True)
     specify_vlan: Mapped[bool] = mapped_column(default=False)
+    specify_ip_ranges: Mapped[bool] = mapped_column(default=False)
+    persistent: Mapped[bool] = mapped_column(default=False)
     egress_default: Mapped[bool] = mapped_column(default=True)
     broadcast: Mapped[bool] = mapped_column(default=False)
     network_rate: Mapped[int | None]

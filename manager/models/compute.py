@@ -95,6 +95,7 @@ class Nic(Base):
     """A NIC of a VM or of a router. It has no `removed`: when it goes, its address and MAC are free.
 
     `host_id` is where it is wanted to be plugged: hosts' views of the network are made of the NICs that have one.
+    `address` is NULL in networks of layer 2 alone.
     """
 
     __tablename__ = "nics"
@@ -106,7 +107,7 @@ class Nic(Base):
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
     mac: Mapped[str] = mapped_column(STATE, unique=True)
-    address: Mapped[str] = mapped_column(STATE)
+    address: Mapped[str | None] = mapped_column(STATE)
     device: Mapped[int] = mapped_column(default=0)
     is_default: Mapped[bool] = mapped_column(default=True)
 

@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from manager.models.base import ID, STATE, Base, Entity
 
+ISOLATED, SHARED, L2 = "Isolated", "Shared", "L2"
+"""The kinds of networks, as offerings name them."""
+
 
 class Network(Entity, Base):
     """A tenant network. `generation` grows with every change of what hosts must know about it.
@@ -21,6 +24,11 @@ class Network(Entity, Base):
     are set; with `guest_cidr` it is the hosts of that part of `cidr`. `mtu` is that of guests, `public_mtu` that of the
     router's public interface. `dns1` and `dns2` go before the zone's. Users do not see a network without `display`.
     A tier of a VPC has `vpc_id`; `acl_id` is the network ACL list that holds its guests.
+
+    `guest_type` is that of its offering: Isolated, Shared (guests of many accounts), or L2 (the owner's guests address
+    themselves: cidr, gateway and netmask are empty). With `domain_id` it is for all accounts of that domain, and with
+    `subdomain_access` for those of the domains below it; else for its owner and those that NetworkShare names.
+    `router_address` is asked for the router where that is not the gateway.
     """
 
     __tablename__ = "networks"
@@ -49,11 +57,24 @@ class Network(Entity, Base):
     external_id: Mapped[str | None]
     display: Mapped[bool] = mapped_column(default=True)
     hide_address_usage: Mapped[bool] = mapped_column(default=False)
+    guest_type: Mapped[str] = mapped_column(STATE, default=ISOLATED)
+    domain_id: Mapped[str | None] = mapped_column(ForeignKey("domains.id"), index=True)
+    subdomain_access: Mapped[bool] = mapped_column(default=True)
+    router_address: Mapped[str | None] = mapped_column(STATE)
     state: Mapped[str] = mapped_column(STATE, default="Allocated")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     shared_generation: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_wanted: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_applied: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class NetworkShare(Base):
+    """An account that may use a network that is not its own."""
+
+    __tablename__ = "network_shares"
+
+    network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True, index=True)
 
 
 class Router(Entity, Base):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Double, Float, ForeignKey, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import ID, STATE, Base, Entity
+from manager.models.base import ID, STATE, Base, Entity, new_id, utcnow
 from manager.secrets import Sealed
 
 
@@ -180,6 +180,8 @@ class ImageStore(Entity, Base):
 
 
 class VlanIpRange(Entity, Base):
+    """A range of public addresses of a zone; with `portable_range_id` it is there for portable ones alone."""
+
     __tablename__ = "vlan_ip_ranges"
 
     zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), index=True)
@@ -189,6 +191,35 @@ class VlanIpRange(Entity, Base):
     netmask: Mapped[str]
     start_ip: Mapped[str]
     end_ip: Mapped[str]
+    portable_range_id: Mapped[str | None] = mapped_column(ForeignKey("portable_ranges.id"), index=True)
+
+
+class PortableRange(Entity, Base):
+    """Public addresses of a region that any of its zones may have, one at a time; `vlan` as that of a VlanIpRange.
+
+    A zone that has some of them has a VlanIpRange for that as long.
+    """
+
+    __tablename__ = "portable_ranges"
+
+    region_id: Mapped[int] = mapped_column(ForeignKey("regions.id"), index=True)
+    vlan: Mapped[str] = mapped_column(default="untagged")
+    gateway: Mapped[str]
+    netmask: Mapped[str]
+    start_ip: Mapped[str]
+    end_ip: Mapped[str]
+
+
+class PortableAddress(Base):
+    """An address of a PortableRange, free while `taken` is NULL. The PublicAddress that it is meanwhile has its id."""
+
+    __tablename__ = "portable_addresses"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    range_id: Mapped[str] = mapped_column(ForeignKey("portable_ranges.id"), index=True)
+    address: Mapped[str] = mapped_column(STATE, unique=True)
+    mac: Mapped[str] = mapped_column(STATE, unique=True)
+    taken: Mapped[dt.datetime | None]
 
 
 class PublicAddress(Base):
@@ -199,6 +230,10 @@ class PublicAddress(Base):
     While `releasing`, a job takes it back from its network, and no new rule can be made on it. `dedication_id` is that
     of its range: it stands here too, so that the UPDATE that takes the address sees whether it is kept for another by
     now. It says nothing once there is no such dedication.
+
+    A `portable` one is of a PortableRange, and its row goes when it is given back.
+
+    Until `quarantined_until` a free one is for the account `quarantined_for` alone, which had it last.
     """
 
     __tablename__ = "public_addresses"
@@ -217,6 +252,42 @@ class PublicAddress(Base):
     allocated: Mapped[dt.datetime | None]
     releasing: Mapped[bool] = mapped_column(default=False)
     display: Mapped[bool] = mapped_column(default=True)
+    portable: Mapped[bool] = mapped_column(default=False)
+    quarantined_until: Mapped[dt.datetime | None]
+    quarantined_for: Mapped[str | None] = mapped_column(ID)
+
+
+class Quarantine(Base):
+    """A public address that was given back, and is not given to others than `account_id` until `ends`.
+
+    The one that holds for the address is its `current` one. Who ends it before says why: `reason`, at `lifted`.
+    """
+
+    __tablename__ = "quarantines"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    created: Mapped[dt.datetime] = mapped_column(default=utcnow)
+    address_id: Mapped[str] = mapped_column(ID, index=True)
+    address: Mapped[str] = mapped_column(STATE)
+    current: Mapped[str | None] = mapped_column(ID, unique=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    ends: Mapped[dt.datetime]
+    lifted: Mapped[dt.datetime | None]
+    reason: Mapped[str | None]
+    remover_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
+
+
+class KeyRange(Base):
+    """Tunnel keys `first` to `last` of a physical network that are for networks of one account alone."""
+
+    __tablename__ = "key_ranges"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    created: Mapped[dt.datetime] = mapped_column(default=utcnow)
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    first: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[int] = mapped_column(BigInteger)
 
 
 class TunnelKey(Base):

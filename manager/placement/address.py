@@ -1,4 +1,4 @@
-"""Addresses and MACs of NICs, public addresses and tunnel keys: each taken by a unique key or one guarded UPDATE."""
+"""Addresses and MACs of NICs and public addresses: each taken by a unique key or one guarded UPDATE."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ from manager.models import (
     Network,
     Nic,
     NicAddress,
-    PhysicalNetwork,
     PublicAddress,
-    TunnelKey,
     VlanIpRange,
     Vpc,
     new_id,
     utcnow,
 )
-from manager.placement import limits
+from manager.placement import limits, quarantine
 from manager.placement.dedication import kept
 
 TRIES = 12
@@ -78,11 +76,13 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
 
     :raises NoAddress: all are taken, or the wanted one is
     """
+    if not network.cidr:
+        return _add_bare_nic(session, network, wanted, owner)
     taken, span = lock_addresses(session, network)
-    if "router_id" in owner:
+    if "router_id" in owner and wanted is not None:
         span = hosts_of(network.cidr)
     else:
-        taken.add(ipaddress.IPv4Address(network.gateway))
+        taken |= _of_network(network)
     if wanted is not None:
         _check_wanted(network, span, wanted)
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
@@ -98,6 +98,21 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
         held = session.scalars(select(Nic.address).filter_by(network_id=network.id))  # asked for only when unlucky
         taken |= {ipaddress.IPv4Address(address), *map(ipaddress.IPv4Address, held)}
     raise NoAddress(f"Network {network.name} is being filled by others at this moment; try again.")
+
+
+def _of_network(network: Network) -> set[ipaddress.IPv4Address]:
+    """What no guest may have: the gateway, and what is kept for the router."""
+    return {ipaddress.IPv4Address(one) for one in (network.gateway, network.router_address) if one}
+
+
+def _add_bare_nic(session: Session, network: Network, wanted: str | None, owner: dict[str, Any]) -> str:
+    """:raises NoAddress: an address is wanted in a network of layer 2 alone, which has none"""
+    if wanted is not None:
+        raise NoAddress(f"Network {network.name} is of layer 2 alone: its NICs have no addresses of the cloud's.")
+    nic = Nic(network_id=network.id, mac=owner.pop("mac", None) or new_mac(), **owner)
+    session.add(nic)
+    session.flush()
+    return nic.id
 
 
 def lock_addresses(session: Session, network: Network) -> Held:
@@ -123,10 +138,12 @@ def free_address(session: Session, network: Network, wanted: str | None) -> str:
 
     :raises NoAddress: all are taken, or the wanted one is
     """
+    if not network.cidr:
+        raise NoAddress(f"Network {network.name} is of layer 2 alone: its NICs have no addresses of the cloud's.")
     taken, span = lock_addresses(session, network)
     if wanted is not None:
         _check_wanted(network, span, wanted)
-    taken |= {ipaddress.IPv4Address(network.gateway)}
+    taken |= _of_network(network)
     taken |= set(map(ipaddress.IPv4Address, session.scalars(select(Nic.address).filter_by(network_id=network.id))))
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
         raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
@@ -174,25 +191,6 @@ def insert_or_nothing(session: Session, model: type[Any], values: dict[str, Any]
             return insert(model).values(**values)
 
 
-def take_key(session: Session, physical: PhysicalNetwork, network_id: str) -> int:
-    """The tunnel key of a new tenant network; never one that was given out before.
-
-    :raises NoAddress: the range of the physical network is used up
-    """
-    for _ in range(TRIES):
-        key = _random.randint(physical.key_start, physical.key_end)
-        values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
-        if write(session, insert_or_nothing(session, TunnelKey, values)):
-            return key
-    used = set(session.scalars(select(TunnelKey.key).filter_by(zone_id=physical.zone_id)))
-    for key in range(physical.key_start, min(physical.key_end, physical.key_start + len(used) + TRIES) + 1):
-        if key not in used:
-            values = {"zone_id": physical.zone_id, "key": key, "network_id": network_id}
-            if write(session, insert_or_nothing(session, TunnelKey, values)):
-                return key
-    raise NoAddress(f"All tunnel keys {physical.key_start}-{physical.key_end} of {physical.name} are used up.")
-
-
 def source_nat_of(session: Session, network_id: str) -> PublicAddress | None:
     return session.scalar(select(PublicAddress).filter_by(network_id=network_id, source_nat=True))
 
@@ -201,7 +199,7 @@ def source_nat_of_vpc(session: Session, vpc_id: str) -> PublicAddress | None:
     return session.scalar(select(PublicAddress).filter_by(vpc_id=vpc_id, source_nat=True))
 
 
-def _holder(network: Network | Vpc) -> Any:
+def holder_of(network: Network | Vpc) -> Any:
     """The column of a public address that names who has it."""
     return PublicAddress.vpc_id if isinstance(network, Vpc) else PublicAddress.network_id
 
@@ -225,15 +223,19 @@ def take_public_address(
             raise NoAddress(_none_free(wanted))
         chosen, dedication_id = _random.choice(free)
         as_seen = PublicAddress.dedication_id.is_not_distinct_from(dedication_id)
-        values = {_holder(network).key: network.id, "account_id": network.account_id, "allocated": utcnow()}
+        values = {holder_of(network).key: network.id, "account_id": network.account_id, "allocated": utcnow()}
         taken = write(
             session,
             update(PublicAddress)
             .where(PublicAddress.id == chosen, PublicAddress.account_id.is_(None), as_seen)
+            .where(quarantine.open_to(network.account_id))
             .values(source_nat=source_nat, releasing=False, display=True, **values),
         )
         if taken:
-            return session.get_one(PublicAddress, chosen, populate_existing=True)
+            address = session.get_one(PublicAddress, chosen, populate_existing=True)
+            if address.quarantined_until is not None:
+                quarantine.lift(session, chosen, quarantine.TAKEN_AGAIN, network.account_id)
+            return address
     raise NoAddress("Public addresses are being taken by others at this moment; try again.")
 
 
@@ -255,12 +257,13 @@ def _beside_source_nat(network: Network | Vpc, wanted: str) -> Select[str, str |
     query = (
         select(PublicAddress.id, PublicAddress.dedication_id, PublicAddress.range_id)
         .where(PublicAddress.zone_id == network.zone_id, PublicAddress.account_id.is_(None))
+        .where(quarantine.open_to(network.account_id))
         .order_by(PublicAddress.dedication_id.is_(None))
     )
     held = (
         select(VlanIpRange.physical_network_id)
         .join(PublicAddress, PublicAddress.range_id == VlanIpRange.id)
-        .where(_holder(network) == network.id, PublicAddress.source_nat)
+        .where(holder_of(network) == network.id, PublicAddress.source_nat)
         .scalar_subquery()
     )
     beside = select(VlanIpRange.id).where(
@@ -272,27 +275,30 @@ def _beside_source_nat(network: Network | Vpc, wanted: str) -> Select[str, str |
 
 def _none_free(wanted: str) -> str:
     if wanted:
-        return f"The public address {wanted} is not free, or not one of the network's zone and physical network."
+        return (f"The public address {wanted} is not free, in quarantine, or not one of the network's zone and "
+                "physical network.")  # fmt: skip
     return "The zone has no free public address; add a VLAN IP range or release an address."
 
 
-def free_public_addresses(session: Session, *which: ColumnElement[bool]) -> None:
-    """Give the addresses of these conditions back to the zone, and take them off their accounts' counts."""
-    held = session.execute(select(PublicAddress.id, PublicAddress.account_id).where(*which)).all()
-    for address_id, account_id in held:
+def free_public_addresses(session: Session, *which: ColumnElement[bool], is_unused: bool = False) -> None:
+    """Give the addresses of these conditions back to the zone, and take them off their accounts' counts.
+
+    What no guest can have used (`is_unused`) needs no quarantine. Portable ones stay.
+    """
+    columns = (PublicAddress.id, PublicAddress.account_id)
+    for address_id, account in session.execute(select(*columns).where(PublicAddress.portable.is_(False), *which)).all():
+        account_id = str(account)
+        ends = None if is_unused else quarantine.end_of(session, account_id)
+        kept_for = {"quarantined_until": ends, "quarantined_for": account_id if ends is not None else None}
+        free = dict.fromkeys(("network_id", "vpc_id", "account_id", "allocated"))
         freed = write(
             session,
             update(PublicAddress)
             .where(PublicAddress.id == address_id, PublicAddress.account_id.is_not(None))
-            .values(
-                network_id=None,
-                vpc_id=None,
-                account_id=None,
-                source_nat=False,
-                allocated=None,
-                releasing=False,
-                display=True,
-            ),
+            .values(source_nat=False, releasing=False, display=True, **free, **kept_for),
         )
         if freed:
-            limits.release(session, str(account_id), public_addresses=1)
+            limits.release(session, account_id, public_addresses=1)
+        if freed and ends is not None:
+            address = session.get_one(PublicAddress, address_id, populate_existing=True)
+            quarantine.begin(session, address, account_id, ends)

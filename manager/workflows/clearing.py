@@ -16,10 +16,12 @@ from manager.models import (
     Base,
     Dedication,
     InstanceGroup,
+    KeyRange,
     LdapLink,
     Network,
     NetworkAclItem,
     NetworkAclList,
+    NetworkShare,
     SecurityGroup,
     SecurityGroupRule,
     SshKeyPair,
@@ -152,7 +154,16 @@ ROWS: tuple[type[Any], ...] = (
 )  # fmt: skip
 """The kinds of things that are nothing but their row, which is removed with the account."""
 
-FORGOTTEN: tuple[type[Any], ...] = (Tag, WebhookDelivery, Dedication, TemplateShare, LdapLink, ActionRun)
+FORGOTTEN: tuple[type[Any], ...] = (
+    Tag,
+    WebhookDelivery,
+    Dedication,
+    TemplateShare,
+    NetworkShare,
+    KeyRange,
+    LdapLink,
+    ActionRun,
+)
 """What is deleted with the account, since it says nothing any more."""
 
 

@@ -15,6 +15,7 @@ from manager.models import (
     Domain,
     LdapLink,
     LdapServer,
+    Network,
     NetworkOffering,
     OfferingDomain,
     ServiceOffering,
@@ -25,6 +26,7 @@ from manager.models.identity import PROJECT
 from manager.workflows.account import delete_account, end_sessions
 from manager.workflows.clearing import end_all
 from manager.workflows.engine import Outcome, Run, Step, StepFailed, workflow
+from manager.workflows.network import delete_network
 
 OFFERINGS: tuple[type[Any], ...] = (ServiceOffering, DiskOffering, NetworkOffering)
 
@@ -74,6 +76,14 @@ def _delete_account(session: Session, account: Account) -> WorkflowRow:
     return delete_account.start(session, account, awaited=True)
 
 
+def remove_networks(run: Run) -> Outcome:
+    """What is shared by the domain's accounts goes when these are gone. No undo: a network that is gone stays gone."""
+    places = select(Domain.id).where(within(domain_of(run)))
+    query = select(Network).where(Network.domain_id.in_(places), Network.removed.is_(None))
+    networks = list(run.session.scalars(query.order_by(Network.created, Network.id)))
+    return end_all(run, remove_networks.__name__, delete_network.start, networks)
+
+
 def remove_domains(run: Run) -> Outcome:
     """Remove the domain and those below it, and the offerings that were for them only."""
     session, domain = run.session, domain_of(run)
@@ -120,5 +130,5 @@ def contents(session: Session, ids: list[str]) -> str:
 delete_domain = workflow(
     "domain.delete",
     Domain,
-    [Step(begin_deleting, undo=reopen), Step(remove_accounts), Step(remove_domains)],
+    [Step(begin_deleting, undo=reopen), Step(remove_accounts), Step(remove_networks), Step(remove_domains)],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import delete, func, select
 
 from manager.db import write
@@ -10,6 +12,7 @@ from manager.models import (
     Network,
     NetworkOffering,
     NetworkRule,
+    NetworkShare,
     Nic,
     PublicAddress,
     RemoteAccessVpn,
@@ -22,11 +25,13 @@ from manager.models import (
     Zone,
     utcnow,
 )
+from manager.models.network import SHARED
 from manager.models.states import NETWORK_MOVES, ROUTER_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
 from manager.placement.dedication import kept
 from manager.placement.host import tags_in
+from manager.placement.portable import free_addresses
 from manager.workflows.engine import WORKFLOWS, Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import forget_rules, forget_vpns
@@ -98,13 +103,19 @@ def place_router(run: Run) -> Outcome:
             run.note(taken=take_public_address(run.session, network, source_nat=True).id)
         nic = run.session.scalar(select(Nic).filter_by(router_id=router.id))
         if nic is None:
-            nic_id = add_nic(run.session, network, wanted=network.gateway, router_id=router.id)
+            nic_id = add_nic(run.session, network, wanted=_router_address(network, services), router_id=router.id)
             nic = run.session.get_one(Nic, nic_id)
     except (NoAddress, limits.LimitReached) as error:
         raise StepFailed(str(error), error.code) from error
     nic.host_id = router.host_id
     run.session.flush()
     return None
+
+
+def _router_address(network: Network, services: dict[str, Any]) -> str | None:
+    """The gateway; where that is none of ours, the address that is asked for, or any."""
+    is_outside = network.guest_type == SHARED and "SourceNat" not in services
+    return network.router_address if is_outside else network.gateway
 
 
 def _offering_of(run: Run, network: Network) -> NetworkOffering:
@@ -181,7 +192,7 @@ def remove_router(run: Run) -> Outcome:
     """
     forget_router(run)
     if run.recall("taken") is not None:
-        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"))
+        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"), is_unused=True)
     return None
 
 
@@ -199,7 +210,7 @@ def give_up_addresses(run: Run) -> Outcome:
     forget_router(run)
     forget_rules(run.session, NetworkRule.network_id == run.row.subject_id)
     forget_vpns(run.session, RemoteAccessVpn.network_id == run.row.subject_id)
-    free_public_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
+    free_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
     return None
 
 
@@ -311,6 +322,7 @@ def mark_deleted(run: Run) -> Outcome:
     if network.removed is None:
         network.removed = utcnow()
         network.live = None
+        write(run.session, delete(NetworkShare).where(NetworkShare.network_id == network.id))
         limits.release(run.session, network.account_id, networks=1)
     return None
 

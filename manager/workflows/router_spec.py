@@ -10,6 +10,8 @@ from manager.models import Network, Nic, PublicAddress, VlanIpRange, Vpc, Zone
 from network.types import GuestLeg, Lease, NicView, PublicLeg
 
 PUBLIC_BRIDGE = "br-public"
+PREFIX = 54
+"""With a hyphen and 8 characters of an id it makes a label of 63 (RFC 1035)."""
 
 
 def resolvers_of(network: Network | Vpc, zone: Zone) -> tuple[str, ...]:
@@ -37,19 +39,34 @@ def guest_leg(network: Network, nic: NicView, rows: Sequence[Any], zone: Zone, *
         cidr=network.cidr,
         mtu=network.mtu,
         domain=network.network_domain,
-        leases=tuple(_lease(one, row, zone.name) for one, row in rows if one.vm_id and one.host_id),
+        leases=_leases(rows, zone.name),
         closed=network.vpc_id is not None and network.acl_id is None,
+        gateway=network.gateway if nic.address != network.gateway else "",
         **more,
     )
 
 
-def _lease(nic: Nic, row: Any, zone_name: str) -> Lease:
+def _leases(rows: Sequence[Any], zone_name: str) -> tuple[Lease, ...]:
+    """Of VMs of several accounts that have one name the oldest is known by it; each other by that and its id."""
+    guests = [(nic, row) for nic, row in rows if nic.vm_id and nic.host_id]
+    oldest: dict[str, int] = {}
+    for _, row in guests:
+        name = row.name.lower()
+        oldest[name] = min(row.number, oldest.get(name, row.number))
+    return tuple(_lease(nic, row, zone_name, _hostname(row, oldest)) for nic, row in guests)
+
+
+def _hostname(row: Any, oldest: dict[str, int]) -> str:
+    return row.name if oldest[row.name.lower()] == row.number else f"{row.name[:PREFIX]}-{row.id[:8]}"
+
+
+def _lease(nic: Nic, row: Any, zone_name: str, hostname: str) -> Lease:
     return Lease(
         nic_id=nic.id,
         vm_id=row.id,
         mac=nic.mac,
-        address=nic.address,
-        hostname=row.name,
+        address=nic.address or "",
+        hostname=hostname,
         instance_name=row.instance_name,
         service_offering=row.offering,
         zone_name=zone_name,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import Network, NetworkRule, PublicAddress, WorkflowRow
-from manager.placement.address import free_public_addresses
+from manager.placement.portable import free_addresses
 from manager.workflows.carriers import carried_by
 from manager.workflows.engine import Ask, Outcome, Run, Step, Workflow, workflow
 from manager.workflows.rule_rows import forget_rules, living, move_all, next_revision
@@ -107,7 +107,7 @@ def begin_associating(_run: Run) -> Outcome:
 def free_address(run: Run) -> Outcome:
     """No router has the address any more: it is free for everybody."""
     forget_rules(run.session, NetworkRule.address_id == run.row.subject_id)
-    free_public_addresses(run.session, PublicAddress.id == run.row.subject_id)
+    free_addresses(run.session, PublicAddress.id == run.row.subject_id, is_unused=run.row.undoing)
     return None
 
 

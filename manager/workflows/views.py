@@ -24,6 +24,7 @@ from manager.models import (
     VlanIpRange,
     Zone,
 )
+from manager.models.network import L2
 from manager.workflows.acl_rows import policy_of
 from manager.workflows.engine import Ask
 from manager.workflows.guards import guard_of
@@ -77,8 +78,8 @@ def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_ro
     further = _further(session, facts.Network)
     guard = guard_of(session, facts.Network.id, facts.services)
     nics = tuple(
-        NicView(nic.id, nic.mac, nic.address, nic.host_id, ROUTER if nic.router_id else GUEST, further.get(nic.id, ()),
-                _rate(facts, nic, row), guard.groups_of(nic))
+        NicView(nic.id, nic.mac, nic.address or "", nic.host_id, ROUTER if nic.router_id else GUEST,
+                further.get(nic.id, ()), _rate(facts, nic, row), guard.groups_of(nic))
         for nic, row in rows
         if nic.host_id
     )  # fmt: skip
@@ -188,7 +189,15 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...], acl: P
         egress_open=facts.egress_default or facts.Router is not None or network.vpc_id is not None,
         overlay=cast("OverlayName", network.overlay),
         acl=acl,
+        gateway_outside=_is_outside(network, nics),
+        bare=network.guest_type == L2,
     )
+
+
+def _is_outside(network: Network, nics: tuple[NicView, ...]) -> bool:
+    """Whether the gateway is a thing that is not ours: none of the network's routers has its address."""
+    routers = [nic.address for nic in nics if nic.role == ROUTER]
+    return bool(routers) and network.gateway not in routers
 
 
 def _router_spec(

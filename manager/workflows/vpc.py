@@ -10,6 +10,7 @@ from manager.models import Host, Network, NetworkAclList, Nic, PublicAddress, Ro
 from manager.models.states import ROUTER_MOVES, VPC_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, free_public_addresses, source_nat_of_vpc, take_public_address
+from manager.placement.portable import free_addresses
 from manager.workflows.acl_rows import forget_lists
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.network import host_for_router, new_router
@@ -68,7 +69,7 @@ def unplace_vpc_router(run: Run) -> Outcome:
         if run.recall("made"):
             forget_vpc_router(run)
     if run.recall("taken") is not None:
-        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"))
+        free_public_addresses(run.session, PublicAddress.id == run.recall("taken"), is_unused=True)
     return None
 
 
@@ -242,7 +243,7 @@ def give_up_vpc(run: Run) -> Outcome:
     """The VPC goes: its router in the database, and its public addresses."""
     forget_vpc_router(run)
     forget_vpns_of_vpc(run.session, run.row.subject_id)
-    free_public_addresses(run.session, PublicAddress.vpc_id == run.row.subject_id)
+    free_addresses(run.session, PublicAddress.vpc_id == run.row.subject_id)
     return forget_vpc(run)
 
 

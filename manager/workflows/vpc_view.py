@@ -103,7 +103,7 @@ def _nics_query() -> Executable:
 def nics_query() -> Select[Any]:
     """NICs, each with a row of its VM, the VM's offering and its host, or None of them."""
     columns = (
-        Vm.id, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
+        Vm.id, Vm.number, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
         Vm.user_data_details, ServiceOffering.name.label("offering"), ServiceOffering.network_rate,
         Host.agent_id, Host.underlay_address,
     )  # fmt: skip

@@ -45,7 +45,7 @@ def check_spec(spec: RouterSpec) -> None:
         if spec.inside:
             IPv4Network(spec.inside)
         outside = [spec.public.address, spec.public.gateway] if spec.public is not None else []
-        for text in (*outside, *nameservers_of(spec)):
+        for text in (*outside, *nameservers_of(spec), *(leg.gateway for leg in spec.legs if leg.gateway)):
             IPv4Address(text)
         for lease in leases_of(spec):
             base64.b64decode(lease.user_data, validate=True)
@@ -125,18 +125,19 @@ def dnsmasq_conf(spec: RouterSpec, home: Path) -> str:
 
 def _dhcp_of(leg: GuestLeg, tag: str) -> list[str]:
     """The range of the leg and what its guests are told; `tag` marks them."""
-    network, gateway = IPv4Network(leg.cidr), leg.nic.address
+    network, router = IPv4Network(leg.cidr), leg.nic.address
+    gateway = leg.gateway or router
     # A client that takes classless routes ignores the plain router option, so the default route is in both.
-    classless = f"{METADATA_ADDRESS}/32,{gateway},0.0.0.0/0,{gateway}"
+    classless = f"{METADATA_ADDRESS}/32,{router},0.0.0.0/0,{gateway}"
     outside, inside = f"tag:{tag},tag:!{INSIDE}", f"tag:{tag},tag:{INSIDE}"
     return [
         f"dhcp-range=set:{tag},{network.network_address},static,{network.netmask},{LEASE_HOURS}h",
         f"dhcp-option={outside},option:router,{gateway}",
         f"dhcp-option={inside},option:router",
-        f"dhcp-option=tag:{tag},option:dns-server,{gateway}",
+        f"dhcp-option=tag:{tag},option:dns-server,{router}",
         f"dhcp-option=tag:{tag},option:mtu,{leg.mtu}",
         f"dhcp-option={outside},option:classless-static-route,{classless}",
-        f"dhcp-option={inside},option:classless-static-route,{METADATA_ADDRESS}/32,{gateway}",
+        f"dhcp-option={inside},option:classless-static-route,{METADATA_ADDRESS}/32,{router}",
     ]
 
 

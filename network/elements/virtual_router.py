@@ -249,6 +249,11 @@ def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
     device, public = router_public_device(spec.id), spec.public
     if public is None:
         links.remove(device)
+        ways = [
+            f"route replace default via {leg.gateway} dev {device_of(spec, leg)}" for leg in spec.legs if leg.gateway
+        ]
+        if ways:
+            links.change(ways, namespace)
         return
     _ensure_veth(device, PUBLIC_DEVICE, namespace, public.mac)
     lines = [f"link set dev {device} addrgenmode none", f"link set dev {device} master {public.bridge}"]

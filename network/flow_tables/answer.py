@@ -20,8 +20,10 @@ from network.flow_tables.layout import (
 
 def arp_flows(place: Place) -> Iterator[Flow]:
     """An answer for every address of the network, also those on other hosts, and for the gateway."""
+    if place.view.bare:
+        return  # guests ask each other
     owners = {address: (nic.mac, nic.id) for nic in place.view.nics for address in (nic.address, *nic.further)}
-    if place.router is not None:
+    if place.router is not None and not place.view.gateway_outside:
         owners.setdefault(place.view.gateway, (place.router.mac, place.router.id))
     for address, (mac, nic_id) in owners.items():
         match = f"arp,metadata={place.key},arp_op=1,arp_tpa={address}"

@@ -21,6 +21,10 @@ from network.flow_tables.meters import RECEIVED, metered
 from network.types import ROUTER, NicView
 
 BROADCAST = "dl_dst=ff:ff:ff:ff:ff:ff"
+GROUP_ADDRESSED = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00"
+"""Broadcast and multicast (IEEE 802, the group bit of a MAC address)."""
+OF_BRIDGES = "dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
+"""What no bridge forwards (IEEE 802.1Q, 8.6.3), such as spanning tree."""
 
 
 def output_flow() -> Flow:
@@ -59,14 +63,17 @@ def _broadcast_flows(place: Place) -> Iterator[Flow]:
         return
     kind = "ip" if place.view.broadcast else DHCP_REPLY
     match = f"{kind},metadata={place.key},{BROADCAST}"
+    if place.view.bare:
+        match = f"metadata={place.key},{GROUP_ADDRESSED}"
+        yield Flow(FORWARD, 81, f"metadata={place.key},{OF_BRIDGES}", "drop")
     mark = cookie(NETWORK_KIND, place.view.id)
     yield Flow(FORWARD, 80, f"reg0=0,{match}", f"group:{place.whole_group}", mark)
     yield Flow(FORWARD, 80, f"reg0=1,{match}", f"group:{place.local_group}", mark)
 
 
 def _has_broadcast(place: Place) -> bool:
-    """A router needs it: DHCP clients may ask to be answered by broadcast."""
-    return place.view.broadcast or place.router is not None
+    """A router needs it: DHCP clients may ask to be answered by broadcast. So do guests that address themselves."""
+    return place.view.broadcast or place.view.bare or place.router is not None
 
 
 def _toward(place: Place, nic: NicView) -> str:
@@ -76,6 +83,9 @@ def _toward(place: Place, nic: NicView) -> str:
 
 
 def _inward(place: Place, nic: NicView) -> int:
+    """The next table of what reaches the NIC; no policy is for a network of layer 2 alone."""
+    if place.view.bare:
+        return OUTPUT
     return INGRESS_PEER if place.view.has_groups and nic.role != ROUTER else INGRESS
 
 

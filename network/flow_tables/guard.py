@@ -41,7 +41,6 @@ def guard_flows(place: Place) -> Iterator[Flow]:
     """Tables CLASSIFY, TUNNEL_IN and SOURCE_GUARD of one network."""
     known = f"set_field:{place.key}->metadata,goto_table:{FORWARD}"
     yield Flow(TUNNEL_IN, 90, f"tun_id={place.key}", known, cookie(NETWORK_KIND, place.view.id))
-    onward = EGRESS_PEER if place.view.has_groups else EGRESS
     for nic in place.local:
         number = place.numbers.nics[nic.id]
         actions = (
@@ -49,7 +48,7 @@ def guard_flows(place: Place) -> Iterator[Flow]:
             f"set_field:{class_number(place, nic):#x}->reg2,goto_table:{SOURCE_GUARD}"
         )
         yield Flow(CLASSIFY, 100, f"in_port={number.ofport},{UNTAGGED}", actions, cookie(NIC_KIND, nic.id))
-        rows = _router_rows(nic) if nic.role == ROUTER else _guest_rows(nic, onward)
+        rows = _rows(place, nic)
         for priority, match, table in rows:
             here = f"{match},in_port={number.ofport}"
             if table:
@@ -58,8 +57,16 @@ def guard_flows(place: Place) -> Iterator[Flow]:
                 yield Flow(SOURCE_GUARD, priority, here, "drop")
 
 
-def _guest_rows(nic: NicView, onward: int) -> Iterator[tuple[int, str, int]]:
+def _rows(place: Place, nic: NicView) -> Iterator[tuple[int, str, int]]:
     """Priority, match, next table (0: drop)."""
+    if place.view.bare:
+        # Guests address themselves: whatever bears the NIC's own MAC.
+        return iter([(90, f"dl_src={nic.mac}", FORWARD)])
+    return _router_rows(nic) if nic.role == ROUTER else _guest_rows(nic, place)
+
+
+def _guest_rows(nic: NicView, place: Place) -> Iterator[tuple[int, str, int]]:
+    onward = EGRESS_PEER if place.view.has_groups else EGRESS
     yield 110, DHCP_REPLY, 0
     yield 105, f"{DHCP_REQUEST},dl_src={nic.mac},nw_src=0.0.0.0,nw_dst=255.255.255.255", DHCP
     yield 105, f"{DHCP_REQUEST},dl_src={nic.mac},nw_src={nic.address}", DHCP

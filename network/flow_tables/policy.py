@@ -77,6 +77,8 @@ def policy_flows(places: Iterable[Place]) -> Iterator[Flow]:
 
 def network_flows(place: Place) -> Iterator[Flow]:
     """What the guests of one network may do: the rules of their classes, and what holds without a rule."""
+    if place.view.bare:
+        return
     if place.view.has_groups:
         yield from _router_alone(place)
         yield from _grouped(place)

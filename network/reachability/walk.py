@@ -54,8 +54,11 @@ class _Walk:
             self.trail.receiver = nic
             reason = "A guest reaches its own addresses without its network."
             self.pass_by("guest", Decision(True, "own address", reason, "Nic", nic.id), view.id)
-        elif is_within(probe.target, (view.cidr,)) and probe.target != view.gateway:
+        elif is_within(probe.target, (view.cidr,)) and (view.gateway_outside or probe.target != view.gateway):
             self.to_address(place, nic, probe)
+        elif view.gateway_outside and probe.target != METADATA_ADDRESS:
+            reason = f"The gateway {view.gateway} is none of the network's NICs, so nothing leads to {probe.target}."
+            self.pass_by("network", Decision(False, "route", reason, "Network", view.id), view.id)
         else:
             self.by_router(place, nic, probe)
 

@@ -182,6 +182,18 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     },
     m.Annotation: {"entity_type": "VM", "text": "a note"},
     m.EventRow: {"type": "VM.START", "description": "started", "resource_type": "VirtualMachine"},
+    m.KeyRange: {
+        "physical_network_id": _of(m.PhysicalNetwork), "account_id": _account,
+        "first": lambda _factory, number: 10 * number, "last": lambda _factory, number: 10 * number + 9,
+    },
+    m.PortableRange: {
+        "region_id": _of(m.Region), "gateway": "203.0.113.1", "netmask": "255.255.255.0", "start_ip": "203.0.113.10",
+        "end_ip": "203.0.113.19",
+    },
+    m.Quarantine: {
+        "address_id": lambda _factory, _number: m.new_id(), "address": "198.51.100.9", "account_id": _account,
+        "ends": lambda _factory, _number: m.utcnow() + dt.timedelta(hours=1),
+    },
     m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
     m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},
     m.NetworkRule: {"account_id": _account, "network_id": _of(m.Network), "protocol": "tcp"},

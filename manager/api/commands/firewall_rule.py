@@ -135,7 +135,7 @@ def list_firewall_rules(call: Call, **filters: Any) -> Page:
 
 
 class CreateEgressFirewallRule(TrafficRequest):
-    networkid = Ref(Network, "the network", required=True)
+    networkid = Ref(Network, "the network", required=True, right="manage")
     destcidrlist = ListOf(Text("a network"), "the networks that it goes to; all when absent", most=MOST_NETWORKS)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, false, func, select
 
-from manager import access, configuration
+from manager import configuration
 from manager.api.call import Call
 from manager.api.command import (
     EVERYONE,
@@ -22,8 +22,10 @@ from manager.api.command import (
     command,
 )
 from manager.api.commands import ipv4
+from manager.api.commands.network_kinds import addressing, audience, check_open, check_prefix, check_private, wanted_key
 from manager.api.commands.network_offering_traits import services_needed
 from manager.api.commands.network_response import USABLE, NetworkResponse
+from manager.api.commands.network_scope import FILTERS, listed, of_kinds
 from manager.api.commands.network_traits import (
     guests_range,
     mtus,
@@ -35,11 +37,12 @@ from manager.api.commands.network_traits import (
 )
 from manager.api.commands.place import network_domain, with_keyword
 from manager.api.commands.vpc_tier import acl_of, demand_fit, is_for_vpc, owner_of, refuse_shared, tier_range
-from manager.api.errors import ApiError, Denied, Invalid
+from manager.api.errors import PARAMETER, ApiError, Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapOf, Ref, Text
 from manager.api.offered import demand_offered
 from manager.api.response import SuccessResponse
 from manager.models import (
+    Account,
     Network,
     NetworkAclList,
     NetworkOffering,
@@ -52,20 +55,18 @@ from manager.models import (
     Zone,
     new_id,
 )
+from manager.models.network import ISOLATED
 from manager.models.states import NETWORK_MOVES
 from manager.placement import limits
-from manager.placement.address import NoAddress, take_key
+from manager.placement.address import NoAddress
 from manager.placement.host import tags_in
-from manager.workflows.guards import has_groups
+from manager.placement.tunnel_key import take_key
+from manager.workflows.network import implementation_of
 from manager.workflows.network_change import change_network as change
 from manager.workflows.tier import deletion_of, restart_of
-from network.overlays import overlay_named
+from network.overlays import OVERLAYS, overlay_named
 
-PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
-"""RFC 1918 and RFC 6598."""
-LONGEST_PREFIX, SHORTEST_PREFIX = 29, 16
 QUOTA, CAPACITY = 535, 533
-FILTERS = ("Account", "Domain", "AccountDomain", "Shared", "All")
 
 
 class CreateNetwork(OwnedRequest):
@@ -89,6 +90,11 @@ class CreateNetwork(OwnedRequest):
     externalid = Text("what another system calls it")
     displaynetwork = Flag("whether users see it", default=True, roles=ROOT)
     hideipaddressusage = Flag("whether its public addresses are in no usage record", default=False, roles=ROOT)
+    acltype = Choice("Account: for its owner; Domain: for all accounts of a domain, which Shared networks of "
+                     "administrators are when absent", ["Account", "Domain"])  # fmt: skip
+    subdomainaccess = Flag("whether a network for a domain is for the domains below it too; it is when absent")
+    routerip = Text("the address of the router of a Shared network whose gateway is not that router")
+    vlan = Text("the tunnel key, of offerings with specifyvlan; any of the zone's when absent", roles=ROOT)
 
 
 @command("createNetwork", CreateNetwork, NetworkResponse, creates=True, roles=EVERYONE, event="NETWORK.CREATE")
@@ -96,29 +102,19 @@ def create_network(call: Call, given: Given) -> Network:
     """Make a tenant network. Hosts learn of it when the first virtual machine starts in it."""
     zone: Zone = given.zoneid
     offering: NetworkOffering = given.networkofferingid
-    if zone.allocation_state != "Enabled" and not call.is_root_admin:
-        raise Denied(f"The zone {zone.name} is disabled.")
-    if offering.state != "Enabled":
-        raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    check_open(call, zone, offering)
     vpc: Vpc | None = given.vpcid
-    owner = owner_of(call, vpc)
+    owner, audience_columns = audience(call, given, offering, owner_of(call, vpc))
     demand_offered(call, offering, owner, zone)
     demand_fit(call, given)
-    if zone.security_groups and not has_groups(offering.services):
-        raise Invalid(f"The zone {zone.name} has security groups: its networks need an offering with the service "
-                      f"SecurityGroup, which {offering.name} lacks.")  # fmt: skip
-    gateway, subnet, domain = _place(call, given, zone)
+    domain = vpc.network_domain if vpc else network_domain(given.networkdomain) or default_domain(call, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid, offering)
     overlay = str(overlay_named(physical.isolation_methods))
+    key = wanted_key(call, given.vlan, offering, OVERLAYS[overlay])
     traits: dict[str, Any] = {
-        **guests_range(gateway, subnet, given.startip, given.endip),
-        **resolvers(given, offering),
-        "overlay": overlay,
-        **usual_mtus(call, zone, overlay),
-        **mtus(call, given, zone, overlay),
-        "external_id": given.externalid or None,
-        "display": given.displaynetwork,
-        "hide_address_usage": given.hideipaddressusage,
+        **audience_columns,
+        **_addresses(call, given, offering, zone),
+        **_traits(call, given, overlay),
     }
     try:
         limits.claim(call.session, owner, networks=1)
@@ -136,24 +132,43 @@ def create_network(call: Call, given: Given) -> Network:
             vpc_id=vpc.id if vpc is not None else None,
             acl_id=acl_of(call, vpc, given.aclid),
             physical_network_id=physical.id,
-            key=_key(call, physical, network_id),
-            cidr=str(subnet),
-            gateway=gateway,
-            netmask=str(subnet.netmask),
+            key=_key(call, physical, network_id, owner, key),
             network_domain=domain,
             **traits,
         )
     )
     take_source_nat(call, made, offering, given.sourcenatipaddress)
+    if offering.persistent:
+        implementation_of(made).start(call.session, made)
     return made
 
 
-def _place(call: Call, given: Given, zone: Zone) -> tuple[str, IPv4Network, str]:
-    """The gateway, the subnet and the DNS suffix."""
+def _traits(call: Call, given: Given, overlay: str) -> dict[str, Any]:
+    """The columns that all kinds of networks have alike."""
+    zone: Zone = given.zoneid
+    return {
+        **resolvers(given, given.networkofferingid),
+        "overlay": overlay,
+        **usual_mtus(call, zone, overlay),
+        **mtus(call, given, zone, overlay),
+        "external_id": given.externalid or None,
+        "display": given.displaynetwork,
+        "hide_address_usage": given.hideipaddressusage,
+    }
+
+
+def _addresses(call: Call, given: Given, offering: NetworkOffering, zone: Zone) -> dict[str, Any]:
+    """The columns of the network's range and of what guests may have of it."""
+    if offering.guest_ip_type != ISOLATED:
+        return addressing(call, given, offering)
+    if given.routerip:
+        raise Invalid("The routerip is for Shared networks; the router of others has the gateway's address.")
     if given.vpcid is not None:
-        return *tier_range(call, given.vpcid, given.gateway, given.netmask), given.vpcid.network_domain
-    domain = network_domain(given.networkdomain) or default_domain(call, zone)
-    return *_range(given.gateway, given.netmask, zone), domain
+        gateway, subnet = tier_range(call, given.vpcid, given.gateway, given.netmask)
+    else:
+        gateway, subnet = _range(given.gateway, given.netmask, zone)
+    range_ = {"cidr": str(subnet), "gateway": gateway, "netmask": str(subnet.netmask)}
+    return {**range_, **guests_range(gateway, subnet, given.startip, given.endip)}
 
 
 def _range(gateway: str | None, netmask: str | None, zone: Zone) -> tuple[str, IPv4Network]:
@@ -168,11 +183,8 @@ def _range(gateway: str | None, netmask: str | None, zone: Zone) -> tuple[str, I
         raise Invalid("The gateway and the netmask of a network come together, or neither does.")
     router = ipv4.address("gateway", gateway)
     subnet = ipv4.subnet(router, netmask)
-    if not SHORTEST_PREFIX <= subnet.prefixlen <= LONGEST_PREFIX:
-        raise Invalid(f"The range {subnet} has the prefix /{subnet.prefixlen}; it must lie within "
-                      f"/{SHORTEST_PREFIX} and /{LONGEST_PREFIX}.")  # fmt: skip
-    if not any(subnet.subnet_of(private) for private in PRIVATE):
-        raise Invalid(f"The range {subnet} is not a private one; it must lie in {', '.join(map(str, PRIVATE))}.")
+    check_prefix(subnet)
+    check_private(subnet)
     return str(router), subnet
 
 
@@ -211,20 +223,20 @@ def _physical_network(
     )
 
 
-def _key(call: Call, physical: PhysicalNetwork, network_id: str) -> int:
+def _key(call: Call, physical: PhysicalNetwork, network_id: str, owner: Account, wanted: int | None) -> int:
     try:
-        return take_key(call.session, physical, network_id)
+        return take_key(call.session, physical, network_id, owner.id, wanted)
     except NoAddress as error:
-        raise ApiError(CAPACITY, str(error)) from error
+        raise ApiError(CAPACITY if wanted is None else PARAMETER, str(error)) from error
 
 
 class ListNetworks(IconListRequest, CountedListRequest, AccountListRequest):
     id = Ref(Network, "only this network")
     name = Text("only networks of this name")
     zoneid = Ref(Zone, "only networks of this zone")
-    type = Text("only networks of this kind: all are Isolated")
+    type = Text("only networks of this kind: Isolated, Shared or L2")
     traffictype = Text("only networks for this traffic: all are for Guest")
-    acltype = Text("only networks for use by this: all are for their Account")
+    acltype = Text("only networks for their Account, or only those for a Domain")
     networkofferingid = Ref(NetworkOffering, "only networks of this offering")
     physicalnetworkid = Ref(PhysicalNetwork, "only networks on this physical network")
     supportedservices = ListOf(Text("a service"), "only networks with all these services")
@@ -232,10 +244,12 @@ class ListNetworks(IconListRequest, CountedListRequest, AccountListRequest):
     issystem = Flag("true for networks of the cloud's own, of which there are none")
     vpcid = Ref(Vpc, "only tiers of this VPC")
     forvpc = Flag("only tiers of VPCs, or only others")
-    networkfilter = Choice("whose networks: Domain and Shared are of kinds of which there are none", FILTERS)
+    networkfilter = Choice(
+        "Account: own ones; Domain: those for a domain; Shared: those that others permitted", FILTERS
+    )
     vlan = Text("only the network with this tunnel key", roles=ROOT)
     displaynetwork = Flag("only those that users see, or only others", roles=ROOT)
-    specifyipranges = Flag("true for networks of named ranges, of which there are none")
+    specifyipranges = Flag("only networks whose offering has ranges of addresses named, or only others")
     restartrequired = Flag("true for networks that wait for a restart, of which there are none")
     tags = MapOf("only networks with all these tags")
 
@@ -243,7 +257,7 @@ class ListNetworks(IconListRequest, CountedListRequest, AccountListRequest):
 @command("listNetworks", ListNetworks, NetworkResponse, roles=EVERYONE)
 def list_networks(call: Call, given: Given) -> Page:
     """List networks."""
-    query = select(Network).where(access.visible(call, Network), *_conditions(call, given))
+    query = select(Network).where(listed(call, given.networkfilter), *_conditions(call, given))
     if not call.is_root_admin:
         query = query.where(Network.display.is_(True))
     query = with_keyword(query, given.keyword, Network.name)
@@ -270,11 +284,9 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
         found.append(Network.state.in_(USABLE) if given.canusefordeploy else Network.state.not_in(USABLE))
     if given.supportedservices is not None:
         found.append(Network.offering_id.in_(_offerings_with(call, given.supportedservices)))
-    only = {"isolated": given.type, "guest": given.traffictype, "account": given.acltype}
-    nowhere = (
-        given.networkfilter in ("Domain", "Shared") or given.issystem or given.specifyipranges or given.restartrequired
-    )
-    if nowhere or any(text and text.lower() != kind for kind, text in only.items()):
+    found += of_kinds(given)
+    is_strange = given.traffictype and given.traffictype.lower() != "guest"
+    if is_strange or given.issystem or given.restartrequired:
         found.append(false())
     return found
 
@@ -329,6 +341,7 @@ def _wanted(call: Call, network: Network, given: Given) -> dict[str, Any]:
     if domain:
         values["network_domain"] = domain
     if offering.id != network.offering_id:
+        demand_offered(call, offering, call.session.get_one(Account, network.account_id), zone)
         _check_change(call, network, offering)
         values["offering_id"] = offering.id
     return {name: value for name, value in values.items() if value != getattr(network, name)}
@@ -340,6 +353,9 @@ def _check_change(call: Call, network: Network, offering: NetworkOffering) -> No
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
     if is_for_vpc(offering) != (network.vpc_id is not None):
         raise Invalid(f"The network offering {offering.name} is for networks of the other kind: tiers of VPCs, or not.")
+    if offering.guest_ip_type != network.guest_type:
+        raise Invalid(f"The network {network.name} is {network.guest_type}; networks of the offering {offering.name} "
+                      f"are {offering.guest_ip_type}.")  # fmt: skip
     lost = sorted(services_needed(call, network) - set(offering.services))
     if lost:
         raise Invalid(f"The network {network.name} uses {', '.join(lost)}, which the offering {offering.name} lacks.")

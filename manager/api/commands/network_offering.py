@@ -9,18 +9,18 @@ from sqlalchemy import ColumnElement, func, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
-from manager.api.commands.network_offering_traits import check_capabilities, services_needed, tags_text
+from manager.api.commands.network_offering_traits import check_capabilities, kind_columns, services_needed, tags_text
 from manager.api.errors import Invalid, missing
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, MapOf, Ref, Text
 from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, default_router_offering, listed, restrict, shown_limits
 from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, SuccessResponse, When
 from manager.models import Domain, Network, NetworkOffering, ServiceOffering, Zone
 from manager.models.catalog import DOMAIN_ROUTER
+from manager.models.network import ISOLATED, L2, SHARED
 from network import catalog
 
 STATES = ("Enabled", "Disabled")
 AVAILABILITIES = ("Optional", "Required")
-NEVER = ("specifyvlan", "specifyipranges", "ispersistent")
 
 
 class ProviderResponse(Response):
@@ -72,14 +72,14 @@ class NetworkOfferingResponse(Response):
     displaytext = Str("what it is")
     created = When("when it was made")
     traffictype = Str("always Guest")
-    guestiptype = Str("always Isolated")
+    guestiptype = Str("Isolated, Shared, or L2: of layer 2 alone")
     availability = Str("Optional or Required")
     state = Str("Enabled or Disabled; disabled ones are not for new networks")
     isdefault = Bool("whether it comes with the cloud and stays")
     conservemode = Bool("whether one public address may serve several purposes")
-    specifyvlan = Bool("always false: networks take their tunnel keys from the zone")
-    specifyipranges = Bool("always false")
-    ispersistent = Bool("always false")
+    specifyvlan = Bool("whether root administrators choose the tunnel keys of its networks")
+    specifyipranges = Bool("whether networks name the range of their virtual machines")
+    ispersistent = Bool("whether its networks are implemented when they are made")
     forvpc = Bool("whether its networks are tiers of VPCs")
     egressdefaultpolicy = Bool("whether guests may reach what is outside unless a rule says otherwise")
     networkrate = Int("Mbit/s of a network")
@@ -116,6 +116,9 @@ def _describe(row: NetworkOffering) -> Shown:
         "conservemode": row.conserve_mode,
         "egressdefaultpolicy": row.egress_default,
         "networkrate": row.network_rate,
+        "specifyvlan": row.specify_vlan,
+        "specifyipranges": row.specify_ip_ranges,
+        "ispersistent": row.persistent,
         "tags": row.tags or None,
         "details": row.details or None,
         "supportspublicaccess": "SourceNat" in row.services,
@@ -125,14 +128,13 @@ def _describe(row: NetworkOffering) -> Shown:
         "service": shown_services(row.services),
         "serviceofferingid": row.service_offering_id,
         "forvpc": catalog.VPC_VIRTUAL_ROUTER in row.services.values(),
-        **dict.fromkeys(NEVER, False),
     }
 
 
 class CreateNetworkOffering(Request):
     name = Text("its name, new in the cloud", required=True)
     displaytext = Text("what it is; the name when absent")
-    guestiptype = Choice("the kind of networks", ["Isolated"], required=True)
+    guestiptype = Choice("the kind of networks", [ISOLATED, SHARED, L2], required=True)
     traffictype = Choice("the kind of traffic", ["Guest"], required=True)
     supportedservices = ListOf(Text("a service"), "the services; those of serviceproviderlist when absent")
     serviceproviderlist = MapList("which provider gives which service: service and provider of each")
@@ -146,9 +148,9 @@ class CreateNetworkOffering(Request):
     tags = Text("tags, separated by commas, that the physical networks of its networks must have")
     details = MapOf("details of it")
     enable = Flag("whether networks may be made of it at once", default=False)
-    specifyvlan = Flag("cannot be true: networks take their tunnel keys from the zone", default=False)
-    specifyipranges = Flag("cannot be true", default=False)
-    ispersistent = Flag("cannot be true", default=False)
+    specifyvlan = Flag("whether root administrators choose the tunnel keys of its networks", default=False)
+    specifyipranges = Flag("whether networks name the range of their virtual machines, as all Shared ones do")
+    ispersistent = Flag("whether its Isolated networks are implemented when they are made", default=False)
     forvpc = Flag("whether its networks are tiers of VPCs", default=False)
     domainid = ListOf(Ref(Domain, ""), "the domains, with those below them, that it is for; all when absent")
     zoneid = ListOf(Ref(Zone, ""), "the zones that it is for; all when absent")
@@ -163,16 +165,14 @@ class CreateNetworkOffering(Request):
 )
 def create_network_offering(call: Call, given: Given) -> NetworkOffering:
     """Offer a kind of tenant network; it is Disabled unless `enable` says otherwise."""
-    refused = [name for name in NEVER if getattr(given, name)]
-    if refused:
-        raise Invalid(f"Network offerings with {' and '.join(refused)} are not possible.")
     _check_availability(call, given.availability)
     services = services_of(given.supportedservices or [], given.serviceproviderlist or [], for_vpc=given.forvpc)
     check_capabilities(services, given.servicecapabilitylist or [])
+    kind = kind_columns(given, services)
     offering = NetworkOffering(
         name=given.name,
         display_text=given.displaytext or given.name,
-        guest_ip_type=given.guestiptype,
+        **kind,
         traffic_type=given.traffictype,
         availability=given.availability,
         egress_default=given.egressdefaultpolicy,
@@ -257,16 +257,14 @@ class ListNetworkOfferings(ListRequest):
     networkid = Ref(Network, "only offerings that updateNetwork could give this network")
     tags = Text("only offerings of just these tags")
     istagged = Flag("only offerings with tags, or only those without")
-    specifyvlan = Flag("true for offerings whose networks name a VLAN, of which there are none")
-    specifyipranges = Flag("true for offerings whose networks name address ranges, of which there are none")
+    specifyvlan = Flag("only offerings whose networks' tunnel keys are chosen, or only others")
+    specifyipranges = Flag("only offerings whose networks name their ranges of addresses, or only others")
     forvpc = Flag("only offerings of tiers of VPCs, or only others")
 
 
 @command("listNetworkOfferings", ListNetworkOfferings, NetworkOfferingResponse, roles=EVERYONE)
 def list_network_offerings(call: Call, given: Given) -> Page:
     """List network offerings."""
-    if given.specifyvlan or given.specifyipranges:
-        return Page([], 0)
     scope = listed(call, NetworkOffering, given)
     query = select(NetworkOffering).where(NetworkOffering.removed.is_(None), *scope, *_conditions(given))
     query = query.order_by(NetworkOffering.sort_key, NetworkOffering.name, NetworkOffering.id)
@@ -287,10 +285,13 @@ def _conditions(given: Given) -> list[ColumnElement[bool]]:
         NetworkOffering.state: given.state,
         NetworkOffering.availability: given.availability,
         NetworkOffering.is_default: given.isdefault,
+        NetworkOffering.specify_vlan: given.specifyvlan,
+        NetworkOffering.specify_ip_ranges: given.specifyipranges,
     }
     found = [column == value for column, value in equal.items() if value is not None]
     if given.networkid is not None:
-        found += [NetworkOffering.id != given.networkid.offering_id, NetworkOffering.state == "Enabled"]
+        found += [NetworkOffering.id != given.networkid.offering_id, NetworkOffering.state == "Enabled",
+                  NetworkOffering.guest_ip_type == given.networkid.guest_type]  # fmt: skip
     if given.tags is not None:
         found.append(NetworkOffering.tags == tags_text(given.tags))
     if given.istagged is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select
 
 from manager.api.call import Call
+from manager.api.command import Given
 from manager.api.errors import Invalid
 from manager.models import Network, NetworkOffering, NetworkRule, RemoteAccessVpn
+from manager.models.network import ISOLATED, L2, SHARED
 from network import catalog
 
 CAPABILITY = {"service", "capabilitytype", "capabilityvalue"}
@@ -33,6 +37,29 @@ def check_capabilities(services: dict[str, str], wanted: list[dict[str, str]]) -
             raise Invalid(f"The service {service} has no capability {name}; it has {', '.join(has) or 'none'}.")
         if value.lower() != known.lower():
             raise Invalid(f"The {name} of {service} is {known} with {services[service]}; it cannot be {value}.")
+
+
+def kind_columns(given: Given, services: dict[str, str]) -> dict[str, Any]:
+    """The columns of the kind of networks.
+
+    :raises Invalid: the services or flags are not for that kind
+    """
+    kind = given.guestiptype
+    if kind == L2 and services:
+        raise Invalid(f"Networks of layer 2 alone have no services; {', '.join(services)} cannot be theirs.")
+    if given.forvpc and kind != ISOLATED:
+        raise Invalid(f"Tiers of VPCs are Isolated networks; {kind} ones cannot be forvpc.")
+    if given.ispersistent and kind != ISOLATED:
+        raise Invalid(f"Only Isolated networks can be persistent; {kind} ones cannot.")
+    if given.specifyipranges is not None and given.specifyipranges != (kind == SHARED):
+        raise Invalid(f"The specifyipranges of {kind} networks is {str(kind == SHARED).lower()}: Shared networks name "
+                      "the range of their virtual machines, and others need not.")  # fmt: skip
+    return {
+        "guest_ip_type": kind,
+        "specify_vlan": given.specifyvlan,
+        "specify_ip_ranges": kind == SHARED,
+        "persistent": given.ispersistent,
+    }
 
 
 def tags_text(text: str | None) -> str:

@@ -11,7 +11,7 @@ from manager.api.commands.network_offering import ServiceResponse, shown_service
 from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Long, Many, Response, Shown, Str, When
 from manager.api.rows import bare_tags_of, by_id, owners_of
-from manager.models import Network, NetworkAclList, NetworkOffering, NetworkTraffic, Vpc, Zone
+from manager.models import Domain, Network, NetworkAclList, NetworkOffering, NetworkTraffic, Vpc, Zone
 from manager.placement.address import Span, guests_of, hosts_of
 from manager.workflows.router_spec import resolvers_of
 from network import overlays
@@ -30,9 +30,10 @@ class NetworkResponse(Response):
     displaytext = Str("what it is")
     created = When("when it was made")
     state = Str("Allocated until the first virtual machine starts in it, then Implemented")
-    type = Str("always Isolated")
+    type = Str("Isolated, Shared, or L2: of layer 2 alone")
     traffictype = Str("always Guest")
-    acltype = Str("always Account")
+    acltype = Str("Account, or Domain: it is for all accounts of a domain")
+    subdomainaccess = Bool("whether a network for a domain is for the domains below it too")
     cidr = Str("the range that its virtual machines are in")
     networkcidr = Str("its whole range, where virtual machines are given addresses of a part of it alone")
     reservediprange = Str("the addresses that no virtual machine is given")
@@ -57,16 +58,17 @@ class NetworkResponse(Response):
     physicalnetworkid = Str("the id of the physical network that carries it", root_only=True)
     broadcastdomaintype = Str("Gre or Vxlan")
     broadcasturi = Str("its tunnel: gre:// or vxlan://, and its key", root_only=True)
+    vlan = Str("its tunnel key", root_only=True)
     service = Many("its services and who gives them", ServiceResponse)
     canusefordeploy = Bool("whether virtual machines can be deployed into it")
     displaynetwork = Bool("whether users see it")
-    ispersistent = Bool("always false")
+    ispersistent = Bool("whether it was implemented when it was made")
     issystem = Bool("always false")
     isdefault = Bool("always false")
     restartrequired = Bool("always false: what changes is applied at once")
     redundantrouter = Bool("always false")
-    specifyvlan = Bool("always false")
-    specifyipranges = Bool("always false")
+    specifyvlan = Bool("whether its tunnel key could be chosen")
+    specifyipranges = Bool("whether the range of its virtual machines had to be named")
     strechedl2subnet = Bool("always false")
     supportsvmautoscaling = Bool("always false")
     internetprotocol = Str("always IPv4")
@@ -75,17 +77,18 @@ class NetworkResponse(Response):
     vpcname = Str("that one's name")
     aclid = Str("the id of the ACL list that holds its virtual machines")
     aclname = Str("that one's name")
-    account = Str("the account that owns it")
+    account = Str("the account that owns it; absent when it is for a domain")
     projectid = Str("the id of the project that owns it, in place of the account")
     project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
+    domainid = Str("the id of the owner's domain, or of that which it is for")
+    domain = Str("that domain")
+    domainpath = Str("the path of that domain")
     tags = Many("its tags", TagResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Network]) -> list[Shown]:
         owners = owners_of(call, rows, path=True)
+        domains = by_id(call, Domain, (row.domain_id for row in rows))
         tags = bare_tags_of(call, rows)
         zones = by_id(call, Zone, (row.zone_id for row in rows))
         offerings = by_id(call, NetworkOffering, (row.offering_id for row in rows))
@@ -100,7 +103,7 @@ class NetworkResponse(Response):
                 **_of_zone(row, zones[row.zone_id]),
                 **traffic.get(row.id, NO_TRAFFIC),
                 **_of_offering(offerings[row.offering_id]),
-                **owners[row.account_id],
+                **(owners[row.account_id] if row.domain_id is None else _of_domain(domains[row.domain_id])),
                 "tags": tags[row.id],
             }
             for row in rows
@@ -108,13 +111,10 @@ class NetworkResponse(Response):
 
 
 _ALWAYS = {
-    "type": "Isolated",
     "traffictype": "Guest",
-    "acltype": "Account",
     "internetprotocol": "IPv4",
     **dict.fromkeys(
-        ("ispersistent", "issystem", "isdefault", "restartrequired", "redundantrouter", "specifyvlan",
-         "specifyipranges", "strechedl2subnet", "supportsvmautoscaling"),
+        ("issystem", "isdefault", "restartrequired", "redundantrouter", "strechedl2subnet", "supportsvmautoscaling"),
         False,
     ),
 }  # fmt: skip
@@ -127,11 +127,14 @@ def _describe(row: Network) -> Shown:
         "displaytext": row.display_text,
         "created": row.created,
         "state": row.state,
-        "cidr": row.guest_cidr or row.cidr,
+        "type": row.guest_type,
+        "acltype": "Account" if row.domain_id is None else "Domain",
+        "subdomainaccess": None if row.domain_id is None else row.subdomain_access,
+        "cidr": row.guest_cidr or row.cidr or None,
         "networkcidr": row.cidr if row.guest_cidr else None,
         "reservediprange": _reserved(row),
-        "gateway": row.gateway,
-        "netmask": row.netmask,
+        "gateway": row.gateway or None,
+        "netmask": row.netmask or None,
         "networkdomain": row.network_domain,
         "privatemtu": row.mtu,
         "publicmtu": row.public_mtu,
@@ -140,6 +143,7 @@ def _describe(row: Network) -> Shown:
         "physicalnetworkid": row.physical_network_id,
         "broadcastdomaintype": overlays.OVERLAYS[row.overlay].domain_type,
         "broadcasturi": overlays.uri(row.overlay, row.key),
+        "vlan": str(row.key),
         "canusefordeploy": row.state in USABLE,
         "related": row.id,
         "vpcid": row.vpc_id,
@@ -165,6 +169,10 @@ def traffic_of(call: Call, rows: Sequence[Network]) -> dict[str, Shown]:
     }
 
 
+def _of_domain(domain: Domain) -> Shown:
+    return {"domainid": domain.id, "domain": domain.name, "domainpath": domain.shown_path}
+
+
 def _of_zone(row: Network, zone: Zone) -> Shown:
     asked = dict(zip(("dns1", "dns2"), resolvers_of(row, zone), strict=False))
     return {"zoneid": zone.id, "zonename": zone.name, **asked}
@@ -178,5 +186,8 @@ def _of_offering(offering: NetworkOffering) -> Shown:
         "networkofferingavailability": offering.availability,
         "networkofferingconservemode": offering.conserve_mode,
         "egressdefaultpolicy": offering.egress_default,
+        "specifyvlan": offering.specify_vlan,
+        "specifyipranges": offering.specify_ip_ranges,
+        "ispersistent": offering.persistent,
         "service": shown_services(offering.services),
     }

@@ -13,6 +13,7 @@ from manager.api.command import Given
 from manager.api.commands import ipv4
 from manager.api.errors import PARAMETER, ApiError, Denied, Invalid
 from manager.models import Network, NetworkOffering, NetworkRule, Nic, PublicAddress, Zone
+from manager.models.network import ISOLATED
 from manager.placement.address import NoAddress, hosts_of, lock_addresses, take_public_address
 from network.overlays import OVERLAYS
 
@@ -138,6 +139,8 @@ def reserve(call: Call, network: Network, text: str | None) -> None:
     """
     if not text:
         return
+    if network.guest_type != ISOLATED:
+        raise Invalid(f"The network {network.name} is {network.guest_type}; guestvmcidr is for Isolated networks.")
     part, whole = IPv4Network(ipv4.cidr("guestvmcidr", text)), IPv4Network(network.cidr)
     if not part.subnet_of(whole) or part.prefixlen > LONGEST_PREFIX:
         raise Invalid(f"The guestvmcidr {part} is not a part of {whole}, the range of network {network.name}, with a "

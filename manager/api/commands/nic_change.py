@@ -17,7 +17,8 @@ from manager.api.errors import CAPACITY, PARAMETER, ApiError, Invalid
 from manager.api.fields import Ref, Text
 from manager.api.response import Response, Shown, Str, SuccessResponse
 from manager.api.rows import by_id
-from manager.models import Network, NetworkRule, Nic, NicAddress, Vm, WorkflowRow
+from manager.models import Account, Network, NetworkRule, Nic, NicAddress, Vm, WorkflowRow
+from manager.network_access import may_use
 from manager.placement.address import NoAddress, add_nic, free_address
 from manager.workflows.rule_rows import next_revision
 from manager.workflows.vm_nic import (
@@ -49,7 +50,7 @@ def add_nic_to_virtual_machine(
     """Give a virtual machine a NIC in a further network; a Running one has it at once."""
     vm, network = virtualmachineid, networkid
     call.subject = vm
-    _check_place(vm, network)
+    _check_place(call, vm, network)
     held = call.session.scalars(select(Nic).where(Nic.vm_id == vm.id).order_by(Nic.device)).all()
     if any(nic.network_id == network.id for nic in held):
         raise Invalid(f"The virtual machine {vm.name} has a NIC in network {network.name} already.")
@@ -66,10 +67,11 @@ def add_nic_to_virtual_machine(
     return add_nic_to_vm.start(call.session, vm, call=call, nic_id=nic_id)
 
 
-def _check_place(vm: Vm, network: Network) -> None:
+def _check_place(call: Call, vm: Vm, network: Network) -> None:
     if vm.state not in AT_REST:
         raise Invalid(f"The virtual machine {vm.name} is {vm.state}; it gets NICs while it is Running or Stopped.")
-    if network.account_id != vm.account_id or network.zone_id != vm.zone_id:
+    owner = call.session.get_one(Account, vm.account_id)
+    if network.zone_id != vm.zone_id or not may_use(call.session, network, owner):
         raise Invalid(f"The network {network.name} is of another account or zone than the virtual machine {vm.name}.")
     if network.state not in USABLE:
         raise Invalid(f"The network {network.name} is {network.state}.")
@@ -110,7 +112,8 @@ def _check_owner(vm: Vm, nic: Nic) -> None:
 
 
 def _addresses(call: Call, nic: Nic) -> list[str]:
-    return [nic.address, *call.session.scalars(select(NicAddress.address).where(NicAddress.nic_id == nic.id))]
+    own = [] if nic.address is None else [nic.address]
+    return own + list(call.session.scalars(select(NicAddress.address).where(NicAddress.nic_id == nic.id)))
 
 
 def _refuse_led(call: Call, nic: Nic, which: ColumnElement[bool]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from manager.api.call import Call
 from manager.api.command import Given, ListRequest, Page, Request, command
@@ -23,7 +23,8 @@ from manager.api.commands.service_provider import add_provider, remove_providers
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, ListOf, Ref, Text
 from manager.api.response import Response, Shown, Str, SuccessResponse
-from manager.models import Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
+from manager.db import write
+from manager.models import KeyRange, Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
 from network import catalog
 from network.overlays import OVERLAYS, Overlay, overlay_named
 
@@ -110,7 +111,7 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     zone: Zone = given.zoneid
     hold(call, zone)
     overlay = _overlay(given.isolationmethods or [])
-    first, last = _keys(given.vlan, overlay)
+    first, last = keys_of(given.vlan, overlay)
     name = named("physical network", given.name)
     network = PhysicalNetwork(
         zone_id=zone.id,
@@ -146,7 +147,12 @@ def _overlay(methods: list[str]) -> Overlay:
     return found[0] if found else next(iter(OVERLAYS.values()))
 
 
-def _keys(text: str | None, overlay: Overlay) -> tuple[int, int]:
+def overlay_of(physical: PhysicalNetwork) -> Overlay:
+    """What carries the tenant networks of the physical network."""
+    return OVERLAYS[str(overlay_named(physical.isolation_methods))]
+
+
+def keys_of(text: str | None, overlay: Overlay) -> tuple[int, int]:
     """The first and the last key of a range such as 1000-1999.
 
     :raises Invalid: it is none, or the overlay does not count that far
@@ -187,7 +193,7 @@ def update_physical_network(
     if state is not None:
         id.state = state
     if vlan is not None:
-        id.key_start, id.key_end = _keys(vlan, OVERLAYS[str(overlay_named(id.isolation_methods))])
+        id.key_start, id.key_end = keys_of(vlan, overlay_of(id))
         id.vlan = vlan
     if tags is not None:
         id.tags = _tags(tags)
@@ -209,5 +215,6 @@ def delete_physical_network(call: Call, id: PhysicalNetwork) -> WorkflowRow:
     for kind in call.session.scalars(own):
         kind.remove()
     remove_providers(call, id)
+    write(call.session, delete(KeyRange).where(KeyRange.physical_network_id == id.id))
     id.remove()
     return call.job_done(id)

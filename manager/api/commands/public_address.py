@@ -33,7 +33,10 @@ from manager.models import (
     NetworkOffering,
     NetworkRule,
     PhysicalNetwork,
+    PortableAddress,
+    PortableRange,
     PublicAddress,
+    Region,
     Tag,
     VlanIpRange,
     Vm,
@@ -41,13 +44,8 @@ from manager.models import (
     WorkflowRow,
     Zone,
 )
-from manager.placement.address import (
-    NoAddress,
-    free_public_addresses,
-    source_nat_of,
-    source_nat_of_vpc,
-    take_public_address,
-)
+from manager.placement.address import NoAddress, source_nat_of, source_nat_of_vpc, take_public_address
+from manager.placement.portable import free_addresses, take_portable_address
 from manager.workflows.rule_rows import living, move_all, next_revision
 from manager.workflows.rules import associate_address, release_address
 
@@ -64,7 +62,7 @@ class PublicAddressResponse(Response):
     state = Str("Allocated, Releasing while it is given back, or Free")
     issourcenat = Bool("whether guests of its network leave with it as source")
     isstaticnat = Bool("whether it stands for a virtual machine, both ways")
-    isportable = Bool("always false")
+    isportable = Bool("whether any zone of the region may have it")
     issystem = Bool("always false")
     forprovider = Bool("always false")
     forsystemvms = Bool("always false: routers have addresses of the same ranges")
@@ -122,7 +120,8 @@ def _describe(row: PublicAddress, zone: Zone, span: VlanIpRange) -> Shown:
         "allocated": row.allocated,
         "state": "Free" if row.account_id is None else "Releasing" if row.releasing else "Allocated",
         "issourcenat": row.source_nat,
-        **dict.fromkeys(("isportable", "issystem", "forprovider", "forsystemvms"), False),
+        **dict.fromkeys(("issystem", "forprovider", "forsystemvms"), False),
+        "isportable": row.portable,
         "forvirtualnetwork": True,
         "fordisplay": row.display,
         "associatednetworkid": row.network_id,
@@ -226,10 +225,14 @@ def _in_state(state: str) -> ColumnElement[bool]:
 
 
 class AssociateAddress(OwnedRequest):
-    networkid = Ref(Network, "the network that shall have it; the account's only one in the zone when absent")
+    networkid = Ref(
+        Network, "the network that shall have it; the account's only one in the zone when absent", right="manage"
+    )
     vpcid = Ref(Vpc, "the VPC that shall have it, for any of its tiers")
     zoneid = Ref(Zone, "the zone, when no network is given")
     ipaddress = Text("the address; any free one when absent")
+    isportable = Flag("whether it shall be one that any zone of the region may have", default=False)
+    regionid = Ref(Region, "the region of a portable address; any when absent", kind="integer")
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)
 
 
@@ -237,6 +240,8 @@ class AssociateAddress(OwnedRequest):
          event="NET.IPASSIGN", object_key="ipaddress")  # fmt: skip
 def associate_ip_address(call: Call, given: Given) -> WorkflowRow:
     """Give a network a public address: as its source NAT where it has none yet."""
+    if given.regionid is not None and not given.isportable:
+        raise Invalid("The regionid is for portable addresses: isportable must be true.")
     if given.vpcid is not None or (given.networkid is not None and given.networkid.vpc_id is not None):
         return _give_to_vpc(call, given)
     network = given.networkid or _only_network(call, given.zoneid)
@@ -245,9 +250,8 @@ def associate_ip_address(call: Call, given: Given) -> WorkflowRow:
         raise Invalid(f"The network {network.name} has no service SourceNat, so it can have no public addresses.")
     wanted = ipv4.optional_address("ipaddress", given.ipaddress) or ""
     revision = next_revision(call.session, network.id)
-    is_first = source_nat_of(call.session, network.id) is None
     try:
-        address = take_public_address(call.session, network, source_nat=is_first, wanted=wanted)
+        address = _taken(call, network, wanted, given)
     except NoAddress as error:
         raise ApiError(PARAMETER if wanted else CAPACITY, str(error)) from error
     address.display = given.fordisplay
@@ -267,11 +271,23 @@ def _give_to_vpc(call: Call, given: Given) -> WorkflowRow:
     if source_nat_of_vpc(call.session, vpc.id) is None:
         raise Invalid(f"The VPC {vpc.name} has no router yet; restartVPC gives it one, with its source NAT address.")
     try:
-        address = take_public_address(call.session, vpc, source_nat=False, wanted=wanted)
+        address = _taken(call, vpc, wanted, given)
     except NoAddress as error:
         raise ApiError(PARAMETER if wanted else CAPACITY, str(error)) from error
     address.display = given.fordisplay
     return call.job_done(address)
+
+
+def _taken(call: Call, network: Network | Vpc, wanted: str, given: Given) -> PublicAddress:
+    """:raises NoAddress: none is free, or the wanted one is not"""
+    if not given.isportable:
+        is_first = isinstance(network, Network) and source_nat_of(call.session, network.id) is None
+        return take_public_address(call.session, network, source_nat=is_first, wanted=wanted)
+    which = [PortableAddress.address == wanted] if wanted else []
+    if given.regionid is not None:
+        here = select(PortableRange.id).where(PortableRange.region_id == given.regionid.id)
+        which.append(PortableAddress.range_id.in_(here))
+    return take_portable_address(call.session, network, *which)
 
 
 def _only_network(call: Call, zone: Zone | None) -> Network:
@@ -332,7 +348,7 @@ def _free_unused(call: Call, address: PublicAddress) -> bool:
         raise Invalid(f"The public address {address.address} is the source NAT of its VPC; it goes with the VPC.")
     if address.network_id is not None:
         return False
-    free_public_addresses(call.session, PublicAddress.id == address.id)
+    free_addresses(call.session, PublicAddress.id == address.id)
     return True
 
 

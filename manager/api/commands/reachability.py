@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from manager import access
 from manager.api.call import Call
@@ -22,6 +22,8 @@ from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, number_of
 
 OPERATORS = frozenset({"Host", "DomainRouter"})
 """Kinds of things that are shown to root administrators alone."""
+
+UNPLUGGED = "no NIC with an address; in networks of layer 2 alone none has one"
 
 _FOREIGN = {
     allowed: {"kind": "", "object_id": "", "rule_kind": None, "rule_id": None, "what": "its own rules", "reason":
@@ -89,7 +91,7 @@ def explain_reachability(call: Call, given: Given) -> WorkflowRow:
     sender = _nic(call, given.virtualmachineid, given) if given.virtualmachineid else None
     receiver = _receiver(call, given, sender)
     source = _source(call, given, sender)
-    target = receiver.address if receiver else str(_target(given.toipaddress))
+    target = str(receiver.address) if receiver else str(_target(given.toipaddress))
     networks = [nic.network_id for nic in (sender, receiver) if nic is not None]
     networks += _reached(call, public_networks(call.session, target)) if receiver is None else []
     if not networks:
@@ -120,10 +122,10 @@ def _nic(call: Call, vm: Vm, given: Given) -> Nic:
 
     :raises Invalid: it has none
     """
-    query = select(Nic, Network.cidr).join(Network, Network.id == Nic.network_id).where(Nic.vm_id == vm.id)
+    query = select(Nic, Network.cidr).join(Network, Network.id == Nic.network_id).where(_explained(vm))
     plugs = call.session.execute(query.order_by(Nic.is_default.desc(), Nic.device, Nic.id)).all()
     if not plugs:
-        raise Invalid(f"The virtual machine {vm.name} has no NIC.")
+        raise Invalid(f"The virtual machine {vm.name} has {UNPLUGGED}.")
     if given.tovirtualmachineid is not None:
         theirs = list(call.session.scalars(select(Nic.network_id).filter_by(vm_id=given.tovirtualmachineid.id)))
         near = [nic for nic, _ in plugs if nic.network_id in theirs]
@@ -133,6 +135,11 @@ def _nic(call: Call, vm: Vm, given: Given) -> Nic:
         target = _target(given.toipaddress)
         shared = [nic for nic, cidr in plugs if target in IPv4Network(cidr)]
     return shared[0] if shared else plugs[0][0]
+
+
+def _explained(vm: Vm) -> ColumnElement[bool]:
+    """The VM's NICs that have addresses; nothing is known of those that guests give themselves."""
+    return and_(Nic.vm_id == vm.id, Nic.address.is_not(None))
 
 
 def _receiver(call: Call, given: Given, sender: Nic | None) -> Nic | None:
@@ -145,16 +152,15 @@ def _receiver(call: Call, given: Given, sender: Nic | None) -> Nic | None:
         raise Invalid("Either tovirtualmachineid or toipaddress must be given: who shall be reached.")
     if vm is None:
         return None
-    query = select(Nic).where(Nic.vm_id == vm.id)
+    query = select(Nic).where(_explained(vm))
     nics = call.session.scalars(query.order_by(Nic.is_default.desc(), Nic.device, Nic.id)).all()
     if sender is not None:
         near = [nic for nic in nics if nic.network_id == sender.network_id]
         reached = with_tiers(call.session, [sender.network_id])
         nics = near or [nic for nic in nics if nic.network_id in reached]
     if not nics:
-        place = (
-            "no network or VPC in common with the one that sends; name a public address of it" if sender else "no NIC"
-        )
+        common = "no network or VPC in common with the one that sends; name a public address of it"
+        place = common if sender else UNPLUGGED
         raise Invalid(f"The virtual machine {vm.name} has {place}.")
     return nics[0]
 
@@ -164,7 +170,7 @@ def _source(call: Call, given: Given, sender: Nic | None) -> str:
     if sender is None:
         return str(ipv4.address("sourceipaddress", given.sourceipaddress))
     if given.sourceipaddress is None:
-        return sender.address
+        return str(sender.address)
     wanted = str(ipv4.address("sourceipaddress", given.sourceipaddress))
     further = select(NicAddress.id).where(NicAddress.nic_id == sender.id, NicAddress.address == wanted)
     if wanted != sender.address and call.session.scalar(further) is None:

@@ -13,7 +13,7 @@ from manager.api.commands.place import named, narrowed, split_url, with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Integer, Ref, Text
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse
-from manager.models import Region
+from manager.models import PortableRange, Region
 
 
 class RegionResponse(Response):
@@ -23,12 +23,22 @@ class RegionResponse(Response):
     name = Str("its name")
     endpoint = Str("the URL of its API")
     gslbserviceenabled = Bool("whether it balances load between regions: false")
-    portableipserviceenabled = Bool("whether addresses move between its zones: false")
+    portableipserviceenabled = Bool("whether it has addresses that move between its zones")
 
     @classmethod
-    def render(cls, call: Call, rows: Sequence[Region]) -> list[Shown]:  # noqa: ARG003 - a region shows itself alone
-        none = {"gslbserviceenabled": False, "portableipserviceenabled": False}
-        return [{"id": row.id, "name": row.name, "endpoint": row.endpoint, **none} for row in rows]
+    def render(cls, call: Call, rows: Sequence[Region]) -> list[Shown]:
+        query = select(PortableRange.region_id).where(PortableRange.removed.is_(None)).distinct()
+        portable = set(call.session.scalars(query))
+        return [
+            {
+                "id": row.id,
+                "name": row.name,
+                "endpoint": row.endpoint,
+                "gslbserviceenabled": False,
+                "portableipserviceenabled": row.id in portable,
+            }
+            for row in rows
+        ]
 
 
 OWN = 1

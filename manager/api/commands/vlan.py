@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -19,7 +19,18 @@ from manager.api.errors import Invalid
 from manager.api.fields import Flag, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
 from manager.db import write
-from manager.models import Dedication, Domain, PhysicalNetwork, PublicAddress, TrafficType, VlanIpRange, Zone, new_id
+from manager.models import (
+    Dedication,
+    Domain,
+    PhysicalNetwork,
+    PortableAddress,
+    PortableRange,
+    PublicAddress,
+    TrafficType,
+    VlanIpRange,
+    Zone,
+    new_id,
+)
 
 VLANS = range(1, 4095)
 BATCH = 1000
@@ -109,7 +120,8 @@ def list_vlan_ip_ranges(call: Call, **filters: Any) -> Page:
         "physicalnetworkid": VlanIpRange.physical_network_id,
         "vlan": VlanIpRange.vlan,
     }
-    query = narrowed(select(VlanIpRange).where(VlanIpRange.removed.is_(None)), filters, columns)
+    own = (VlanIpRange.removed.is_(None), VlanIpRange.portable_range_id.is_(None))
+    query = narrowed(select(VlanIpRange).where(*own), filters, columns)
     query = with_keyword(query, filters["keyword"], VlanIpRange.start_ip)
     query = query.where(*kept_for(call, filters))
     return call.paged(query.order_by(VlanIpRange.created, VlanIpRange.id))
@@ -135,7 +147,7 @@ def create_vlan_ip_range(call: Call, given: Given) -> VlanIpRange:
     made = VlanIpRange(
         zone_id=network.zone_id,
         physical_network_id=network.id,
-        vlan=_vlan(given.vlan),
+        vlan=vlan_of(given.vlan),
         gateway=str(addresses.gateway),
         netmask=str(addresses.subnet.netmask),
         start_ip=str(addresses.first),
@@ -171,7 +183,7 @@ def _physical_network(call: Call, zone: Zone | None, network: PhysicalNetwork | 
     return found[0]
 
 
-def _vlan(text: str | None) -> str:
+def vlan_of(text: str | None) -> str:
     """:raises Invalid: neither untagged nor the number of a VLAN (IEEE 802.1Q: 1 to 4094)"""
     plain = (text or "untagged").removeprefix("vlan://")
     if plain.lower() == "untagged":
@@ -191,32 +203,47 @@ def _refuse_overlap(call: Call, zone_id: str, addresses: Span, *, but: VlanIpRan
             raise Invalid(f"The range {addresses} overlaps the range {one.start_ip}-{one.end_ip} of the zone.")
         if addresses.overlaps(one.gateway, one.gateway):
             raise Invalid(f"The range {addresses} holds {one.gateway}, the gateway of another range of the zone.")
+    for portable in call.session.scalars(select(PortableRange).where(PortableRange.removed.is_(None))):
+        if addresses.overlaps(portable.start_ip, portable.end_ip):
+            raise Invalid(f"The range {addresses} overlaps {portable.start_ip}-{portable.end_ip}, which is portable.")
+
+
+def _demand_own(span_: VlanIpRange) -> None:
+    """:raises Invalid: the range stands for a portable one"""
+    if span_.portable_range_id is not None:
+        raise Invalid(f"The addresses {span_.start_ip}-{span_.end_ip} are portable and not the zone's own.")
 
 
 def _add_addresses(call: Call, owner: VlanIpRange, addresses: Sequence[str]) -> None:
     """A row for each address. Their MACs are a block of their own: 06, three bytes by chance, a counter of two."""
-    block = _free_block(call)
+    macs = numbered_macs(free_block(call))
     dedication_id = call.session.scalar(select(Dedication.id).filter_by(resource_id=owner.id))
     rows = [
         {"id": new_id(), "zone_id": owner.zone_id, "range_id": owner.id, "address": address,
-         "mac": f"{block}:{number >> 8:02x}:{number & 255:02x}", "source_nat": False, "dedication_id": dedication_id}
-        for number, address in enumerate(addresses)
+         "mac": mac, "source_nat": False, "dedication_id": dedication_id}
+        for address, mac in zip(addresses, macs, strict=False)
     ]  # fmt: skip
     if rows:
         call.session.execute(insert(PublicAddress), rows)
 
 
-def _free_block(call: Call) -> str:
+def free_block(call: Call) -> str:
+    """The first four bytes of MACs of public addresses, which none has by now."""
     while True:
         block = "06:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-        query = select(PublicAddress.id).where(PublicAddress.mac.startswith(block)).limit(1)
-        if call.session.scalar(query) is None:
+        queries = [select(model.id).where(model.mac.startswith(block)) for model in (PublicAddress, PortableAddress)]
+        if not any(call.session.scalar(query.limit(1)) for query in queries):
             return block
+
+
+def numbered_macs(block: str) -> Iterator[str]:
+    return (f"{block}:{number >> 8:02x}:{number & 255:02x}" for number in range(2**16))
 
 
 @command("updateVlanIpRange", UpdateVlanIpRange, VlanIpRangeResponse, event="VLAN.IP.RANGE.UPDATE", object_key="vlan")
 def update_vlan_ip_range(call: Call, id: VlanIpRange, startip: str | None, endip: str | None) -> VlanIpRange:
     """Change the ends of a range. Addresses that are in use must stay in it."""
+    _demand_own(id)
     hold(call, call.session.get_one(Zone, id.zone_id))
     hold(call, id)
     wanted = span(id.gateway, id.netmask, startip or id.start_ip, endip or id.end_ip)
@@ -249,6 +276,7 @@ def _remove_addresses(call: Call, owner: VlanIpRange, condition: ColumnElement[b
 @command("deleteVlanIpRange", DeleteVlanIpRange, SuccessResponse, event="VLAN.IP.RANGE.DELETE")
 def delete_vlan_ip_range(call: Call, id: VlanIpRange) -> bool:
     """Take a range of public addresses away."""
+    _demand_own(id)
     hold(call, id)
     _remove_addresses(call, id)
     write(call.session, delete(Dedication).where(Dedication.resource_id == id.id))
@@ -271,6 +299,7 @@ class DedicatePublicIpRange(KeptFor):
 def dedicate_public_ip_range(call: Call, given: Given) -> VlanIpRange:
     """Keep a range of public addresses for a domain, an account or a project: networks of others get none of them."""
     span: VlanIpRange = given.id
+    _demand_own(span)
     hold(call, span)
     keep_range(call, span, given)
     return span

@@ -46,6 +46,7 @@ from manager.models import (
     new_id,
 )
 from manager.models.states import VM_MOVES
+from manager.network_access import may_use
 from manager.placement import limits
 from manager.placement.address import add_nic, guests_of
 from manager.workflows.numbers import next_number
@@ -250,8 +251,9 @@ def _only_network(call: Call, zone: Zone) -> Network:
 
 
 def _check_network(call: Call, network: Network, zone: Zone) -> None:
-    if network.account_id != call.owner.id:
-        raise Denied(f"The network {network.name} ({network.id}) is not the account {call.owner.name}'s.")
+    if not may_use(call.session, network, call.owner):
+        raise Denied(f"The network {network.name} ({network.id}) is not the account {call.owner.name}'s, and not open "
+                     "to it.")  # fmt: skip
     if network.zone_id != zone.id:
         raise Invalid(f"The network {network.name} ({network.id}) is not in zone {zone.name}.")
     if network.state not in USABLE_NETWORK:
@@ -259,6 +261,8 @@ def _check_network(call: Call, network: Network, zone: Zone) -> None:
 
 
 def _check_address(network: Network, text: str) -> None:
+    if not network.cidr:
+        raise Invalid(f"The network {network.name} is of layer 2 alone: virtual machines have no address of it.")
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError:

@@ -21,7 +21,8 @@ from manager.api.command import (
     command,
 )
 from manager.api.commands import ipv4
-from manager.api.commands.network import PRIVATE, default_domain
+from manager.api.commands.network import default_domain
+from manager.api.commands.network_kinds import PRIVATE
 from manager.api.commands.network_offering import ServiceResponse, shown_services
 from manager.api.commands.network_response import NetworkResponse
 from manager.api.commands.network_traits import RESOLVERS, mtus, usual_mtus

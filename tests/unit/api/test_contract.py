@@ -70,6 +70,8 @@ DEVIATIONS = {
     "event.useragent": "tells what program made the call",
     "ipforwardingrule.ipaddressid": "CloudStack says number, and fills it with an identifier",
     "remoteaccessvpn.certificate": "a client proves the router by it, where CloudStack has one secret for everybody",
+    "dedicatedguestvlanrange.physicalnetworkid": "CloudStack says number, and fills it with an identifier",
+    "dedicatedguestvlanrange.zoneid": "CloudStack says number, and fills it with an identifier",
     "asyncjobs.jobresult": "CloudStack says string, and shows the object itself",
     "api.response.response": "the objects inside are described as the object around them",
 }

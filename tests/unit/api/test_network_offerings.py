@@ -7,6 +7,7 @@ import pytest
 from manager import db
 from manager.models import Network, NetworkOffering
 from manager.seed import seed
+from network import catalog
 from tests.client import Refused
 from tests.unit.api.live_cloud import costs
 
@@ -47,9 +48,12 @@ def test_life_of_an_offering(api, tenant, factory):
         ({"params": {**CHOICE, "serviceproviderlist[0].service": "Gateway"}}, "does not give the service Gateway"),
         ({"params": {"serviceproviderlist[0].service": "Dhcp"}}, "holds a service and a provider"),
         ({"supportedservices": "Dns", "params": CHOICE}, "chosen for Dhcp, which is not among"),
-        ({"guestiptype": "Shared"}, "Shared is none of Isolated"),
+        ({"guestiptype": "Flat"}, "Flat is none of Isolated, Shared, L2"),
+        ({"guestiptype": "L2", "supportedservices": "Dhcp"}, "Networks of layer 2 alone have no services; Dhcp"),
+        ({"guestiptype": "Shared", "ispersistent": True}, "Only Isolated networks can be persistent"),
+        ({"guestiptype": "Shared", "specifyipranges": False}, "The specifyipranges of Shared networks is true"),
+        ({"specifyipranges": True}, "The specifyipranges of Isolated networks is false"),
         ({"traffictype": "Public"}, "Public is none of Guest"),
-        ({"specifyvlan": True, "ispersistent": True}, "with specifyvlan and ispersistent are not possible"),
         ({"forvpc": True, "params": CHOICE}, "VirtualRouter is for networks outside VPCs"),
         ({"forvpc": True, "supportedservices": "Firewall"}, "No provider gives the service Firewall in VPCs"),
     ],
@@ -76,6 +80,37 @@ def test_the_offering_of_the_seed_stays(api, engine):
     api("updateNetworkOffering", id=seeded["id"], availability="Required")
     api("updateNetworkOffering", id=seeded["id"], availability="Optional")
     api("createNetworkOffering", name="second", availability="Required", **KIND)
+
+
+def test_a_new_cloud_has_the_default_offerings_and_gold(api, engine):
+    with db.transaction(engine) as session:
+        seed(session)
+        seed(session)
+    shown = {one["name"]: one for one in api("listNetworkOfferings", isdefault=True)["networkoffering"]}
+    kinds = {name: (one["guestiptype"], one["specifyvlan"]) for name, one in shown.items()}
+    assert kinds == {
+        "DefaultIsolatedNetworkOfferingForVpcNetworks": ("Isolated", False),
+        "DefaultIsolatedNetworkOfferingWithSourceNatService": ("Isolated", False),
+        "DefaultIsolatedNetworkOffering": ("Isolated", False),
+        "DefaultSharedNetworkOffering": ("Shared", True),
+        "DefaultSharedNetworkOfferingWithSGService": ("Shared", True),
+        "DefaultL2NetworkOffering": ("L2", False),
+        "DefaultL2NetworkOfferingVlan": ("L2", True),
+        "gold": ("Isolated", False),
+    }
+    given = {service["name"] for service in shown["gold"]["service"]}
+    assert given == set(catalog.PROVIDERS[catalog.VIRTUAL_ROUTER].services)
+    assert shown["DefaultL2NetworkOffering"]["service"] == []
+    with_keys = api("listNetworkOfferings", specifyvlan=True, specifyipranges=False)["networkoffering"]
+    assert [one["name"] for one in with_keys] == ["DefaultL2NetworkOfferingVlan"]
+
+
+def test_kinds_of_networks_are_offered(api):
+    shared = api("createNetworkOffering", name="s", **{**KIND, "guestiptype": "shared"}, params=CHOICE)
+    assert (shared["networkoffering"]["guestiptype"], shared["networkoffering"]["specifyipranges"]) == ("Shared", True)
+    bare = {"name": "l2", "guestiptype": "L2", "traffictype": "Guest", "specifyvlan": True}
+    made = api("createNetworkOffering", **bare)["networkoffering"]
+    assert (made["guestiptype"], made["specifyvlan"], made["service"]) == ("L2", True, [])
 
 
 def test_an_offering_in_use_stays(api, factory):

@@ -139,7 +139,7 @@ class TestTheRouter:
         before = router_of(cloud)
         given = {"id": cloud.network_id, "dns1": "192.0.2.53", "dns2": "192.0.2.54"}
         shown = done(api, cloud, api("updateNetwork", user, **given), user)["network"]
-        assert (shown["dns1"], shown["dns2"]) == router_of(cloud).nameservers == ("192.0.2.53", "192.0.2.54")
+        assert (shown["dns1"], shown["dns2"]) == router_of(cloud).legs[0].nameservers == ("192.0.2.53", "192.0.2.54")
         mtus = {"privatemtu": 1400, "publicmtu": 1450}
         with pytest.raises(Refused, match=r"531 The privatemtu .*allow\.end\.users\.to\.specify\.vr\.mtu"):
             api("updateNetwork", user, id=cloud.network_id, **mtus)
@@ -152,7 +152,7 @@ class TestTheRouter:
             with pytest.raises(Refused, match=r"431 The (private|public)mtu \d+ does not lie within 576 and 1[45]"):
                 api("updateNetwork", user, id=cloud.network_id, **wrong)
         shown = done(api, cloud, api("updateNetwork", user, id=cloud.network_id, dns1="", dns2=""), user)["network"]
-        assert router_of(cloud).nameservers == before.legs[0].nameservers
+        assert router_of(cloud).legs[0].nameservers == before.legs[0].nameservers
         assert shown["dns1"] == before.legs[0].nameservers[0]
 
     def test_the_zone_says_how_large_mtus_are(self, api, tenant, spot):
@@ -201,7 +201,7 @@ class TestTheRouter:
         cloud.settle()
         assert api("queryAsyncJobResult", user, jobid=job)["jobresult"]["errortext"] == "planted"
         after = router_of(cloud)
-        assert (after.public, after.addresses, after.nameservers) == (
+        assert (after.public, after.addresses, after.legs[0].nameservers) == (
             before.public, before.addresses, before.legs[0].nameservers,
         )  # fmt: skip
         assert factory.first(Network, id=cloud.network_id).dns1 is None
@@ -222,8 +222,10 @@ class TestTheRouter:
             cloud.settle(times=2)
         assert api("queryAsyncJobResult", user, jobid=job)["jobstatus"] == 2
         after_all = router_of(cloud)
-        for name in ("public", "addresses", "nameservers", "domain"):
+        for name in ("public", "addresses"):
             assert getattr(after_all, name) == getattr(before, name)
+        for name in ("nameservers", "domain"):
+            assert getattr(after_all.legs[0], name) == getattr(before.legs[0], name)
         now = factory.first(Network, id=cloud.network_id)
         assert (now.dns1, now.network_domain, now.state) == (row.dns1, row.network_domain, row.state)
         assert api("listPublicIpAddresses", user, issourcenat=True)["count"] == 1

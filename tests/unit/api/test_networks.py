@@ -225,7 +225,7 @@ def test_a_client_token_makes_one(api, tenant, place):
 
 def test_life_of_a_network_in_a_cloud(api, factory, tmp_path):
     cloud, user = live_cloud(factory, tmp_path)
-    offering = api("listNetworkOfferings", user, isdefault=True, forvpc=False)["networkoffering"][0]["id"]
+    offering = api("listNetworkOfferings", user, availability="Required")["networkoffering"][0]["id"]
     made = api("createNetwork", user, name="mine", zoneid=cloud.zone_id, networkofferingid=offering)["network"]
     vm_id = cloud.deploy(network_id=made["id"])
     cloud.settle()
@@ -347,3 +347,13 @@ def test_a_network_over_vxlan(api, factory, place):
         factory(Nic, network_id=made["id"], router_id=router.id, host_id=factory(Host, zone_id=place["zoneid"]).id)
         (command,) = picture(session, made["id"]).commands.values()
     assert (command.view.overlay, command.view.key, command.view.mtu) == ("vxlan", 2**24 - 1, 1450)
+
+
+def test_a_persistent_network_is_implemented_when_it_is_made(api, cloud, user, factory):
+    factory.change(factory.first(NetworkOffering, name="gold"), persistent=True)
+    given = {"zoneid": cloud.zone_id, "networkofferingid": factory.first(NetworkOffering, name="gold").id}
+    made = api("createNetwork", user, name="there", **given)["network"]
+    assert made["ispersistent"] is True
+    cloud.settle()
+    assert factory.first(Network, id=made["id"]).state == "Implemented"
+    assert factory.first(Router, network_id=made["id"]).state == "Running"

@@ -34,6 +34,8 @@ RULES = (
     PolicyRule("web", "ingress", Traffic("tcp", 80, 81)),
     PolicyRule("out", "egress", Traffic("all")),
 )
+BARE = [replace(one, address="") for one in ROUTED[:2]]
+APART = [*(replace(one, groups=("g1",)) for one in ROUTED[:2]), replace(ROUTED[2], address="10.1.1.200")]
 CASES = {
     "empty": ("host-1", []),
     "guests": ("host-1", [network("a", 1001, ROUTED)]),
@@ -58,6 +60,12 @@ CASES = {
                 groups=(Policy("g1", RULES),),
             )
         ],
+    ),
+    "bare": ("host-1", [replace(network("a", 1001, BARE, bare=True), cidr="", gateway="")]),
+    "outside": ("host-1", [network("a", 1001, APART, gateway_outside=True)]),
+    "grouped-outside": (
+        "host-1",
+        [network("a", 1001, APART, gateway_outside=True, has_groups=True, groups=(Policy("g1", RULES),))],
     ),
     "elsewhere": ("host-4", [network("a", 1001, ROUTED)]),
 }

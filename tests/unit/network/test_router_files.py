@@ -44,6 +44,7 @@ VPC = vpc_router(
     forwardings=(Forwarding("198.51.100.31", "tcp", 80, 80, "10.0.1.11", 80),),
     openings=(Opening("198.51.100.31", Traffic("tcp", 80, 80)),),
 )
+APART = revised(SPEC, public=None, nic=dataclasses.replace(SPEC.legs[0].nic, address="10.1.1.200"), gateway="10.1.1.1")
 TEXTS = {
     "dnsmasq.conf": files.dnsmasq_conf(SPEC, Path("/state")),
     "dhcp-hosts": files.dhcp_hosts(SPEC),
@@ -52,6 +53,7 @@ TEXTS = {
     "nft-private": nft_rules(revised(SPEC, public=None)),
     "nft-published": nft_rules(PUBLISHED),
     "nft-closed": nft_rules(revised(PUBLISHED, egress_open=False)),
+    "outside-dnsmasq.conf": files.dnsmasq_conf(APART, Path("/state")),
     "vpc-nft": nft_rules(VPC),
     "vpc-dnsmasq.conf": files.dnsmasq_conf(VPC, Path("/state")),
     "vpc-hosts": files.dns_hosts(VPC),

@@ -110,7 +110,17 @@ def place(chance: Random, tenant: str, guests: list[NicView], own: NicView | Non
         tuple(Peer(host, f"192.0.2.{host[-1]}") for host in sorted({one.host_id for one in every})),
         egress_open=own is not None or is_open, **policies,
     )  # fmt: skip
-    return Place(view, router(chance, tenant, own, guests, is_open=is_open) if own else None)
+    found = Place(view, router(chance, tenant, own, guests, is_open=is_open) if own else None)
+    return apart(found) if own and chance.random() < 0.15 else found
+
+
+def apart(one: Place) -> Place:
+    """The network with a gateway that is not its router, which has no public side then."""
+    (side,) = one.router.legs
+    own = replace(side.nic, address="10.1.1.200")
+    others = tuple(nic for nic in one.view.nics if nic.role != "router")
+    spec = RouterSpec(one.router.id, 1, (replace(side, nic=own, gateway="10.1.1.1"),))
+    return Place(replace(one.view, nics=(*others, own), gateway_outside=True), spec)
 
 
 def leg(tenant: str, host: str) -> NicView:
@@ -215,8 +225,8 @@ def probe(chance: Random, source: str, target: str) -> Probe:
 
 def targets(places: list[Place]) -> list[str]:
     """Addresses of guests, of the router, of nobody, public ones and others outside."""
-    public = [a for p in places if p.router for a in (*p.router.addresses, p.router.public.address)]
-    inside = ["10.1.1.1", *(f"10.1.1.{last}" for last in (11, 12, 13, 14, 50, 77))]
+    public = [a for p in places if p.router and p.router.public for a in (*p.router.addresses, p.router.public.address)]
+    inside = ["10.1.1.1", *(f"10.1.1.{last}" for last in (11, 12, 13, 14, 50, 77, 200))]
     tiers = [nic.address for p in places if p.router and p.router.vpc_id for nic in p.view.nics]
     return [*inside, *inside, *tiers, *public, *OUTSIDE, "169.254.169.254", "169.254.1.1"]
 

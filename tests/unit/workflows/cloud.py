@@ -54,7 +54,8 @@ from manager.models import (
     new_id,
 )
 from manager.placement import limits
-from manager.placement.address import add_nic, take_key
+from manager.placement.address import add_nic
+from manager.placement.tunnel_key import take_key
 from manager.seed import seed
 from manager.workflows import engine, extensions, sweep
 from manager.workflows.network import delete_network

@@ -55,7 +55,16 @@ WITH_OTHERS = {
     "VpnConnection": "its VPC",
 }
 """What ends with something else of the account."""
-KEPT = {"EventRow", "WorkflowRow", "ClientToken", "UsageSpan", "UsageRecord", "UsageTraffic", "NetworkTraffic"}
+KEPT = {
+    "EventRow",
+    "WorkflowRow",
+    "ClientToken",
+    "UsageSpan",
+    "UsageRecord",
+    "UsageTraffic",
+    "NetworkTraffic",
+    "Quarantine",
+}
 """What tells of the past, and stays until its time is over."""
 
 

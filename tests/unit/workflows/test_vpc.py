@@ -20,7 +20,7 @@ from manager.models import (
     new_id,
 )
 from manager.placement import limits
-from manager.placement.address import take_key
+from manager.placement.tunnel_key import take_key
 from manager.workflows import engine, tier, vpc
 from manager.workflows.engine import WORKFLOWS
 from tests.unit.workflows.cloud import Cloud, Killed
@@ -60,7 +60,8 @@ def make_tier(cloud: Cloud, vpc_id: str, number: int) -> str:
     with transaction() as s:
         limits.claim(s, s.get_one(Account, cloud.account_id), networks=1)
         network_id, physical = new_id(), s.get_one(PhysicalNetwork, cloud.physical_id)
-        offering = s.scalars(select(NetworkOffering).filter_by(availability="Optional")).one()
+        named = "DefaultIsolatedNetworkOfferingForVpcNetworks"
+        offering = s.scalars(select(NetworkOffering).filter_by(name=named)).one()
         s.add(Network(
             id=network_id, name=f"tier{number}", display_text="", account_id=cloud.account_id, zone_id=cloud.zone_id,
             offering_id=offering.id, physical_network_id=physical.id, vpc_id=vpc_id,
