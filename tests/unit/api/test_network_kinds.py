@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from manager import configuration
-from manager.models import NetworkOffering, PhysicalNetwork, PublicAddress
-from tests.client import Refused
+from manager.models import Network, NetworkOffering, PhysicalNetwork, PublicAddress
+from tests.client import Caller, Refused
 from tests.unit.api.groups_world import views
 from tests.unit.api.live_cloud import change, rows, run
 from tests.unit.api.test_shared_networks import RANGE, names
-from tests.unit.api.test_vpcs import new_tier, new_vpc
+from tests.unit.api.test_vpcs import TIER_OFFERING, new_tier, new_vpc
 
 PORTABLE = {"gateway": "203.0.113.1", "netmask": "255.255.255.0", "startip": "203.0.113.10", "endip": "203.0.113.11"}
 
@@ -51,6 +51,22 @@ def test_no_tier_is_of_another_kind(api, factory, cloud, user, vpc, place):
     kind = {"guestiptype": "Shared", "traffictype": "Guest", "forvpc": True, "supportedservices": "Dhcp"}
     with pytest.raises(Refused, match="431 Tiers of VPCs are Isolated networks; Shared ones cannot be forvpc"):
         api("createNetworkOffering", name="wrong", **kind)
+
+
+def test_a_persistent_tier_is_implemented_when_it_is_made(api, factory, cloud, user, vpc):
+    factory.change(factory.first(NetworkOffering, name=TIER_OFFERING), persistent=True)
+    tier = new_tier(api, factory, cloud, user, vpc)
+    cloud.settle()
+    assert factory.first(Network, id=tier["id"]).state == "Implemented"
+
+
+def test_a_permitted_account_does_not_change_the_list_of_a_tier(api, factory, cloud, user, vpc, engine):
+    tier = new_tier(api, factory, cloud, user, vpc)
+    friend = Caller.of(engine, factory.user("friend").username)
+    api("createNetworkPermissions", user, networkid=tier["id"], accounts="friend")
+    assert names(api, friend) == {"tier1"}
+    with pytest.raises(Refused, match=r"431 .*networkid"):
+        api("createNetworkACL", friend, networkid=tier["id"], protocol="all")
 
 
 def test_a_portable_address_of_a_vpc_is_the_regions_again(api, cloud, user, vpc, factory):
