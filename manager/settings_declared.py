@@ -110,7 +110,7 @@ _MTUS = (
         0,
         5256000,
         scopes=(Domain,),
-        group=("Network", "Public Addresses"),
+        group=("Network", "Guest Networks"),
     ),
     Setting(
         "vr.private.interface.max.mtu",

@@ -6,7 +6,7 @@ from manager import access
 from manager.api.command import COMMANDS
 from manager.api.commands import load_all
 from manager.api.fields import Date, Integer, ListOf, MapList, Ref, Uuid
-from manager.models import Account, Domain, Role, RolePermission, SshKeyPair, User, Zone, new_id
+from manager.models import Account, Domain, Network, Role, RolePermission, SshKeyPair, User, Zone, new_id
 from tests.client import Caller, Refused
 
 load_all()
@@ -144,6 +144,8 @@ def test_no_identifier_of_another_opens_any_command(api, people, factory, who):
             for n, f in command.parameters.items():
                 if f.required and n != parameter:
                     given |= plausible(n, f, factory)
+                    if isinstance(f, Ref) and f.model is Network:
+                        factory.change(factory.first(Network, id=given[n]), account_id=caller.account.id)
             with pytest.raises(Refused) as refused:
                 api(name, caller, method="POST", params={**given, parameter: foreign[target.model]})
             wanted = f"Invalid parameter {parameter} value={foreign[target.model]} due to"

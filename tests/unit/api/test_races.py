@@ -239,7 +239,8 @@ def test_an_address_of_a_network_and_a_public_one(field):
         lambda client, _: client("associateIpAddress", networkid=field.names["network"], ipaddress=public),
     )
     _one_of(found[0], f"{NO_CAPACITY} Address {network} of network net1 is taken.", 1)
-    refusal = f"{TAKEN} The public address {public} is not free, or not one of the network's zone and physical network."
+    refusal = (f"{TAKEN} The public address {public} is not free, in quarantine, or not one of the network's zone and "
+               "physical network.")  # fmt: skip
     _one_of(found[1], refusal, 1)
 
 
