@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from devcloud.management import DATABASE, Keys
 from manager import db
-from manager.models import Account, NetworkOffering, User
+from manager.models import Account, NetworkOffering, Nic, NicAddress, User
 from manager.models.resources import BY_KEY
 from manager.recount import drift
 from tests.bench.server import Server
@@ -233,7 +234,10 @@ def test_names_of_domains_accounts_and_users(field):
 
 def test_an_address_of_a_network_and_a_public_one(field):
     free = field.root("listPublicIpAddresses", zoneid=field.names["zone"], state="Free", allocatedonly="false")
-    network, public = "10.1.1.77", free["publicipaddress"][0]["ipaddress"]
+    with db.transaction(field.factory.engine) as session:
+        held = {*session.scalars(select(Nic.address)), *session.scalars(select(NicAddress.address))}
+    network = next(address for last in range(77, 250) if (address := f"10.1.1.{last}") not in held)
+    public = free["publicipaddress"][0]["ipaddress"]
     found = field.race(
         lambda client, number: field.deploy(client, f"address{number}", ipaddress=network),
         lambda client, _: client("associateIpAddress", networkid=field.names["network"], ipaddress=public),
