@@ -133,7 +133,12 @@ def held() -> Iterator[tuple[socket.socket, str]]:
     """A connection that stays, and the name of the guest that it leads to."""
     with inside(PUBLIC), socket.create_connection((FIRST, PORT), 3) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        yield client, client.recv(4096).partition(b"\r\n\r\n")[2].split()[0].decode()
+        answer = b""
+        while not (body := answer.partition(b"\r\n\r\n")[2]):
+            part = client.recv(4096)
+            assert part, answer
+            answer += part
+        yield client, body.split()[0].decode()
 
 
 def test_a_source_keeps_its_guest(site, webs):

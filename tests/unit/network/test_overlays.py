@@ -46,6 +46,8 @@ def test_the_underlay_carries_vxlan_with_the_networks_number(fabric, guests):
 
 
 def test_what_a_tunnel_costs_is_what_the_guests_mtu_lacks(guests):
+    assert reaches(guests["a1"], "10.1.1.12")
+    assert reaches(guests["b1"], "10.1.1.12")
     assert ping(guests["a1"], "10.1.1.12", size=FULL["vxlan"]) == 1
     assert ping(guests["a1"], "10.1.1.12", size=FULL["vxlan"] + 1) == 0
     assert ping(guests["b1"], "10.1.1.12", size=FULL["gre"]) == 1

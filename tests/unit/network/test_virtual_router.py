@@ -144,7 +144,7 @@ def test_what_was_lost_comes_back(site, addressed, lost):
 
 
 def test_the_public_leg_can_change_and_go(site, addressed):
-    moved = revised(site.specs["a"].public, address="198.51.100.11", mac="02:00:00:00:01:77")
+    moved = replace(site.specs["a"].public, address="198.51.100.11", mac="02:00:00:00:01:77")
     site.apply(revised(site.specs["a"], public=moved))
     assert reaches(site.guests["a1"], OUTSIDE)
     assert "198.51.100.11 " in sh("ip", "-n", PUBLIC, "neigh")
@@ -155,7 +155,7 @@ def test_the_public_leg_can_change_and_go(site, addressed):
 
 def test_mtus_and_name_servers_can_change(site, addressed):
     before = site.daemons(ROUTERS["a"])
-    public = revised(site.specs["a"].public, mtu=1400)
+    public = replace(site.specs["a"].public, mtu=1400)
     site.apply(revised(site.specs["a"], public=public, mtu=1300, nameservers=("192.0.2.53",)))
     namespace = router_namespace(ROUTERS["a"])
     devices = links.links(namespace)
@@ -193,7 +193,7 @@ def test_a_bad_value_changes_nothing(site, addressed):
 
 
 def test_a_missing_public_bridge_is_told_and_repaired_by_the_next_apply(site):
-    elsewhere = revised(site.specs["a"].public, bridge="br-none")
+    elsewhere = replace(site.specs["a"].public, bridge="br-none")
     with pytest.raises(NetworkError, match="br-none"):
         site.apply(revised(site.specs["a"], public=elsewhere))
     site.apply(site.specs["a"])
