@@ -69,8 +69,10 @@ def test_what_ansible_builds_is_there(playbooks, root):
     address = believed["address"]["ip_address"]
     (shown,) = root.listPublicIpAddresses(ipaddress=address, listall="true")["publicipaddress"]
     assert shown["state"] == "Allocated"
-    (rule,) = root.listFirewallRules(ipaddressid=shown["id"], listall="true")["firewallrule"]
-    assert (rule["startport"], rule["cidrlist"], rule["state"]) == (80, "198.51.100.0/24", "Active")
+    rules = root.listFirewallRules(ipaddressid=shown["id"], listall="true")["firewallrule"]
+    assert sorted((rule["startport"], rule["cidrlist"], rule["state"]) for rule in rules) == [
+        (80, "198.51.100.0/24", "Active"), (8443, "0.0.0.0/0", "Active"),
+    ]  # fmt: skip
     (forward,) = root.listPortForwardingRules(ipaddressid=shown["id"], listall="true")["portforwardingrule"]
     assert (str(forward["privateport"]), forward["virtualmachineid"]) == ("8080", vm["id"])
     (group,) = root.listSecurityGroups(securitygroupname="ansible-web")["securitygroup"]

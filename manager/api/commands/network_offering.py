@@ -15,7 +15,7 @@ from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, MapOf, Re
 from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, default_router_offering, listed, restrict, shown_limits
 from manager.api.response import Bool, Int, Many, Map, Response, Shown, Str, SuccessResponse, When
 from manager.models import Domain, Network, NetworkOffering, ServiceOffering, Zone
-from manager.models.catalog import DOMAIN_ROUTER
+from manager.models.catalog import DEFAULT_ROUTER_OFFERING, DOMAIN_ROUTER
 from manager.models.network import ISOLATED, L2, SHARED
 from network import catalog
 
@@ -90,7 +90,7 @@ class NetworkOfferingResponse(Response):
     supportsinternallb = Bool("always false")
     internetprotocol = Str("always IPv4")
     service = Many("the services and who gives them", ServiceResponse)
-    serviceofferingid = Str("the service offering of its virtual routers; absent where it has none")
+    serviceofferingid = Str("the service offering of virtual routers: its own, or the cloud's")
     domainid = Str("the ids of the domains that it is for; absent for all")
     domain = Str("the paths of those domains")
     zoneid = Str("the ids of the zones that it is for; absent for all")
@@ -126,7 +126,7 @@ def _describe(row: NetworkOffering) -> Shown:
         "supportsinternallb": False,
         "internetprotocol": "IPv4",
         "service": shown_services(row.services),
-        "serviceofferingid": row.service_offering_id,
+        "serviceofferingid": row.service_offering_id or DEFAULT_ROUTER_OFFERING,  # libcloud reads it of every offering
         "forvpc": catalog.VPC_VIRTUAL_ROUTER in row.services.values(),
     }
 

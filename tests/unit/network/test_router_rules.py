@@ -17,7 +17,7 @@ from tests.unit.network.sites import PUBLIC, Site
 pytestmark = pytest.mark.usefixtures("running")
 
 FIRST, SECOND = "198.51.100.31", "198.51.100.32"
-SOON = 0.6
+SOON = 1.3
 WEB = Traffic("tcp", 80, 80)
 
 
