@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devcloud.cloud import ZONE
 
-SERVICES = "Dhcp,Dns,SourceNat,UserData,SecurityGroup"
+SERVICES = "Dhcp,Dns,Firewall,Lb,SourceNat,UserData,SecurityGroup"
 JOURNEY = Path(__file__).with_name("libcloud_journey.py")
 
 
