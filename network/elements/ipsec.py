@@ -21,6 +21,7 @@ from vici.exception import CommandException
 
 from network.elements.daemons import Daemon
 from network.elements.ipsec_messages import TUNNEL, Wanted, user_of, wanted_of
+from network.elements.state_files import write
 from network.errors import CommandFailedError, RouterFailedError
 from network.process import run
 from network.vpn import TunnelState, Vpn
@@ -96,7 +97,7 @@ class Ipsec:
             return
         self._folder.mkdir(mode=0o700, exist_ok=True)
         is_new = self._write_conf()
-        _write(self._wanted, msgspec.json.encode(vpn).decode())
+        write(self._wanted, msgspec.json.encode(vpn).decode(), mode=0o600)
         if is_new or not self.is_running():
             self._daemon.restart()
         wanted = wanted_of(vpn)
@@ -156,7 +157,7 @@ class Ipsec:
     def _write_conf(self) -> bool:
         plugins = PLUGINS if has_kernel_esp() else PLUGINS.replace("kernel-netlink", "kernel-libipsec kernel-netlink")
         text = CONF.format(plugins=plugins, home=self._folder)
-        return _write(self._conf, text)
+        return write(self._conf, text, mode=0o600)
 
     @contextmanager
     def _session(self, wait: float = 0) -> Iterator[Any]:
@@ -173,18 +174,6 @@ class Ipsec:
                         raise
                     time.sleep(0.05)
             yield vici.Session(connection)
-
-
-def _write(path: Path, text: str) -> bool:
-    """Whether the file's text was another one before."""
-    if path.exists() and path.read_text() == text:
-        return False
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(path)
-    return True
 
 
 def _make_so(session: Any, wanted: Wanted) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace the file as a whole, if its text differs."""
+def write(path: Path, text: str, mode: int = 0o644) -> bool:
+    """Replace the file as a whole, if its text differs. Whether it did."""
     if path.exists() and path.read_text() == text:
-        return
+        return False
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=mode)
     fresh.chmod(mode)
     fresh.write_text(text)
     fresh.replace(path)
+    return True

@@ -23,7 +23,7 @@ from network.elements.daemons import Daemon
 from network.elements.ipsec import Ipsec, has_kernel_esp
 from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
-from network.elements.state_files import write as _write
+from network.elements.state_files import write
 from network.errors import CommandFailedError, NetworkError
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
@@ -73,7 +73,7 @@ class VirtualRouter:
             home.mkdir(mode=0o755, exist_ok=True)
             nics = [leg.nic.id for leg in spec.legs]
             before = _nics_of(home)
-            _write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted({*nics, *before})}))
+            write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted({*nics, *before})}))
             namespace = _ensure_namespace(spec.id)
             # Both before any leg: nothing is forwarded without rules, and devices take the defaults of their making.
             rules = nft_rules(spec, kernel_esp=spec.vpn is not None and has_kernel_esp())
@@ -83,7 +83,7 @@ class VirtualRouter:
                 self._ensure_guest_leg(leg, device_of(spec, leg), namespace)
             for nic_id in sorted({*before} - {*nics}):
                 self._drop_leg(nic_id)
-            _write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted(nics)}))
+            write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted(nics)}))
             # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
             links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
             _ensure_public_leg(spec, namespace)
@@ -172,9 +172,9 @@ class VirtualRouter:
         """Restart it only for what it reads once; guests that come and go need a SIGHUP. Without a leg none runs."""
         conf = files.dnsmasq_conf(spec, home)
         rest = files.dhcp_hosts(spec) + files.dns_hosts(spec)
-        _write(home / "dnsmasq.conf", conf)
-        _write(home / "dhcp-hosts", files.dhcp_hosts(spec))
-        _write(home / "hosts", files.dns_hosts(spec))
+        write(home / "dnsmasq.conf", conf)
+        write(home / "dhcp-hosts", files.dhcp_hosts(spec))
+        write(home / "hosts", files.dns_hosts(spec))
         served = {device_of(spec, leg): leg.nic.address for leg in spec.legs}
         daemon = _dnsmasq(spec.id, home, len(served))
         before = _read_json(home / "applied.json")
@@ -193,10 +193,10 @@ class VirtualRouter:
             daemon.restart()
         elif before.get("rest") != now["rest"]:
             daemon.reload()
-        _write(home / "applied.json", json.dumps(now))
+        write(home / "applied.json", json.dumps(now))
 
     def _ensure_metadata(self, spec: RouterSpec, home: Path) -> None:
-        _write(home / "metadata.json", files.metadata_state(spec), mode=0o600)
+        write(home / "metadata.json", files.metadata_state(spec), mode=0o600)
         daemon = _metadata(spec.id, home, [leg.nic.address for leg in spec.legs])
         if not spec.legs:
             daemon.end()
@@ -311,7 +311,7 @@ def _prune_leases(spec: RouterSpec, home: Path) -> None:
     lines = _lease_lines(home)
     kept = [line for line in lines if not _is_foreign(spec, line)]
     if kept != lines:
-        _write(home / "leases", "".join(f"{line}\n" for line in kept))
+        write(home / "leases", "".join(f"{line}\n" for line in kept))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from manager.api.command import (
 )
 from manager.api.commands import ipv4
 from manager.api.commands.network_kinds import addressing, audience, check_open, check_prefix, check_private, wanted_key
-from manager.api.commands.network_offering_traits import services_needed
+from manager.api.commands.network_offering_traits import offerings_with, services_needed
 from manager.api.commands.network_response import USABLE, NetworkResponse
 from manager.api.commands.network_scope import FILTERS, listed, of_kinds
 from manager.api.commands.network_traits import (
@@ -283,18 +283,12 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
     if given.canusefordeploy is not None:
         found.append(Network.state.in_(USABLE) if given.canusefordeploy else Network.state.not_in(USABLE))
     if given.supportedservices is not None:
-        found.append(Network.offering_id.in_(_offerings_with(call, given.supportedservices)))
+        found.append(Network.offering_id.in_(offerings_with(call, NetworkOffering, given.supportedservices)))
     found += of_kinds(given)
     is_strange = given.traffictype and given.traffictype.lower() != "guest"
     if is_strange or given.issystem or given.restartrequired:
         found.append(false())
     return found
-
-
-def _offerings_with(call: Call, services: list[str]) -> list[str]:
-    wanted = {name.lower() for name in services}
-    rows = call.session.execute(select(NetworkOffering.id, NetworkOffering.services))
-    return [row.id for row in rows if wanted <= {name.lower() for name in row.services}]
 
 
 class UpdateNetwork(Request):

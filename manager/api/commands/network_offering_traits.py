@@ -9,7 +9,7 @@ from sqlalchemy import select
 from manager.api.call import Call
 from manager.api.command import Given
 from manager.api.errors import Invalid
-from manager.models import Network, NetworkOffering, NetworkRule, RemoteAccessVpn
+from manager.models import Network, NetworkOffering, NetworkRule, RemoteAccessVpn, VpcOffering
 from manager.models.network import ISOLATED, L2, SHARED
 from network import catalog
 
@@ -75,3 +75,10 @@ def services_needed(call: Call, network: Network) -> set[str]:
     vpn = select(RemoteAccessVpn.id).where(RemoteAccessVpn.network_id == network.id, RemoteAccessVpn.removed.is_(None))
     used |= {"Vpn"} if call.session.scalar(vpn) else set()
     return set(own.services) - {"Vpn", *RULE_SERVICES.values()} | used
+
+
+def offerings_with(call: Call, model: type[NetworkOffering | VpcOffering], services: list[str]) -> list[str]:
+    """The ids of the offerings that have all these services, which are named in any case."""
+    wanted = {name.lower() for name in services}
+    rows = call.session.execute(select(model.id, model.services))
+    return [row.id for row in rows if wanted <= {name.lower() for name in row.services}]

@@ -24,6 +24,7 @@ from manager.api.commands import ipv4
 from manager.api.commands.network import default_domain
 from manager.api.commands.network_kinds import PRIVATE
 from manager.api.commands.network_offering import ServiceResponse, shown_services
+from manager.api.commands.network_offering_traits import offerings_with
 from manager.api.commands.network_response import NetworkResponse
 from manager.api.commands.network_traits import RESOLVERS, mtus, usual_mtus
 from manager.api.commands.place import network_domain, with_keyword
@@ -237,16 +238,10 @@ def list_vpcs(call: Call, given: Given) -> Page:
     if not call.is_root_admin:
         query = query.where(Vpc.display.is_(True))
     if given.supportedservices is not None:
-        query = query.where(Vpc.offering_id.in_(_offerings_with(call, given.supportedservices)))
+        query = query.where(Vpc.offering_id.in_(offerings_with(call, VpcOffering, given.supportedservices)))
     for key, value in (given.tags or {}).items():
         query = query.where(Vpc.id.in_(select(Tag.resource_id).where(Tag.key == key, Tag.value == value)))
     return call.paged(with_keyword(query, given.keyword, Vpc.name).order_by(Vpc.created, Vpc.id))
-
-
-def _offerings_with(call: Call, services: list[str]) -> list[str]:
-    wanted = {name.lower() for name in services}
-    rows = call.session.execute(select(VpcOffering.id, VpcOffering.services))
-    return [row.id for row in rows if wanted <= {name.lower() for name in row.services}]
 
 
 class UpdateVpc(Request):
