@@ -40,7 +40,7 @@ NIC_ID, HOST_ID, IFINDEX = "pileus-nic", "pileus-host", "pileus-ifindex"
 
 @dataclass(frozen=True)
 class SwitchSettings:
-    """`rundir` holds db.sock and the bridges' management sockets; `state_dir` is the caller's own.
+    """`rundir` holds db.sock, the sockets of the bridges and of vswitchd; `state_dir` is the caller's own.
 
     With the datapath "netdev", `underlay_device` becomes a port of br-phy and its addresses go to br-phy; if it has
     none, br-phy gets `underlay_address` with `underlay_prefix_length`. "system" leaves the underlay to the kernel.
@@ -275,6 +275,7 @@ class Switch:
             self._vsctl(*_joined([["--if-exists", "del-port", bridge, name] for name in moved]))
         if fresh:
             self._vsctl(*_joined([_tunnel_command(bridge, host, tunnel) for host, tunnel in fresh.items()]))
+            self._forget_cached()
             self._greet(tunnel.remote_address for tunnel in fresh.values())
 
     def _remove_tunnels(self, wanted: dict[str, Tunnel]) -> None:
@@ -291,6 +292,20 @@ class Switch:
                 ends = options.get("remote_ip", ""), options.get("local_ip", "")
                 found[host] = Tunnel(row["type"], row["name"], row["ofport"] or 0, *ends)
         return found
+
+    def _forget_cached(self) -> None:
+        """Empty the userspace datapath's cache of flows; the next packet of each is looked up anew.
+
+        What arrived for a tunnel that had been taken away is cached as the host's own, and Open vSwitch 3.1 does not
+        always look at it again when the tunnel is back: as long as packets come, they are lost.
+        """
+        if self.settings.datapath_type == "netdev":
+            own = self.settings.rundir
+            try:
+                pid = (own / "ovs-vswitchd.pid").read_text().strip()
+            except FileNotFoundError as error:
+                raise SwitchUnreachableError(f"Open vSwitch does not run: {error}") from error
+            self._guarded(["ovs-appctl", "-t", f"{own}/ovs-vswitchd.{pid}.ctl", "revalidator/purge"])
 
     def _greet(self, addresses: Iterable[str]) -> None:
         """Make the host ask for its peers' MAC addresses.

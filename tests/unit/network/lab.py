@@ -91,12 +91,10 @@ class Host:
             self.switch.ensure_bridges()
 
     def start_database(self) -> None:
-        self._start(
-            "ovsdb-server", f"{self.dir}/conf.db", f"--remote=punix:{self.dir}/db.sock", f"--unixctl={self.dir}/db.ctl"
-        )
+        self._start("ovsdb-server", f"{self.dir}/conf.db", f"--remote=punix:{self.dir}/db.sock")
 
     def start_vswitchd(self) -> None:
-        self._start("ovs-vswitchd", f"unix:{self.dir}/db.sock", f"--unixctl={self.dir}/vsw.ctl")
+        self._start("ovs-vswitchd", f"unix:{self.dir}/db.sock")
 
     def _start(self, program: str, *arguments: str) -> None:
         pidfile = self.dir / f"{program}.pid"
@@ -110,6 +108,9 @@ class Host:
 
     def kill(self, program: str) -> None:
         end(self.pids.pop(program))
+
+    def appctl(self, *arguments: str) -> str:
+        return sh("ovs-appctl", "-t", f"{self.dir}/ovs-vswitchd.{self.pids['ovs-vswitchd']}.ctl", *arguments)
 
     def ofctl(self, action: str, *arguments: str) -> str:
         return sh("ovs-ofctl", "-O", "OpenFlow15", action, f"unix:{self.dir}/br-int.mgmt", *arguments)

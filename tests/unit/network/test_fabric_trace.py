@@ -72,7 +72,7 @@ def matched(host, packet) -> list[tuple[int, int, int]]:
     text = ",".join(
         f"{name.replace('tp_', f'{kind}_')}={forms.get(name, str)(value)}" for name, value in packet.items()
     )
-    shown = sh("ovs-appctl", "-t", f"{host.dir}/vsw.ctl", "ofproto/trace", "br-int", text)
+    shown = host.appctl("ofproto/trace", "br-int", text)
     return sorted((int(t), int(p), int(c, 16)) for t, p, c in ROW.findall(shown))
 
 

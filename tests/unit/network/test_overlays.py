@@ -72,3 +72,12 @@ def test_a_key_is_one_of_its_overlay(name):
 def test_the_names_of_cloudstack():
     assert [overlay_named(name) for name in ("gre", "VXLAN", "VLAN")] == ["gre", "vxlan", None]
     assert (uri("gre", 7), uri("vxlan", 8)) == ("gre://7", "vxlan://8")
+
+
+def test_packets_that_came_while_the_tunnel_was_away_do_not_keep_it_shut(fabric):
+    views = fabric.changed(overlay="vxlan", mtu=1450)
+    for _ in range(20):
+        fabric.apply(*views)
+        assert reaches(fabric.guests["a1"], "10.1.1.12")
+        fabric.apply()
+        assert reaches(fabric.guests["a1"], "10.1.1.12")

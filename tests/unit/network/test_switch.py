@@ -170,7 +170,7 @@ def test_connections_of_an_unplugged_nic_are_forgotten(fabric):
         zone = record.nic("nic-a3").zone
 
     def known() -> bool:
-        return f"zone={zone}" in sh("ovs-appctl", "-t", f"{host.dir}/vsw.ctl", "dpctl/dump-conntrack")
+        return f"zone={zone}" in host.appctl("dpctl/dump-conntrack")
 
     assert known()
     with inside(host.ns):
