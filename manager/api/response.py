@@ -64,16 +64,28 @@ def Map(description: str, **options: Any) -> Out:  # noqa: N802 - as above
     return Out("map", description, **options)
 
 
+OWNER = {
+    "account": Str("the account that owns it"),
+    "projectid": Str("the id of the project that owns it, in place of the account"),
+    "project": Str("the project that owns it"),
+    "domainid": Str("the id of the owner's domain"),
+    "domain": Str("the owner's domain"),
+    "domainpath": Str("the path of the owner's domain"),
+}
+
+
 class Response:
     """Base of all responses.
 
     `shows` is the model whose rows it renders (jobs and `related` find it so). With `has_jobs`, a row with an open
-    job carries its jobid and jobstatus. Rows of what can have annotations tell whether the caller could read one.
+    job carries its jobid and jobstatus. What `is_owned` shows its owner, as rows.owners_of gives it with the path.
+    Rows of what can have annotations tell whether the caller could read one.
     """
 
     object_key: ClassVar[str] = ""
     shows: ClassVar[type[Any] | None] = None
     has_jobs: ClassVar[bool] = False
+    is_owned: ClassVar[bool] = False
     fields: ClassVar[dict[str, Out]] = {}
     _hidden: ClassVar[frozenset[str]] = frozenset()
     _hidden_within: ClassVar[dict[str, frozenset[str]]] = {}
@@ -83,6 +95,8 @@ class Response:
         bases = [base.fields for base in reversed(cls.__bases__) if issubclass(base, Response)]
         together = (*bases, vars(cls).get("fields", {}), own)
         cls.fields = {name: out for fields in together for name, out in fields.items()}
+        if cls.is_owned:
+            cls.fields |= OWNER
         if cls.shows in KIND_OF:
             cls.fields["hasannotations"] = Bool("whether there are annotations on it")
         if cls.shows in ICON_KINDS:

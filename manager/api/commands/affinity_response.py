@@ -15,16 +15,11 @@ from manager.models import AffinityGroup, AffinityMember, Vm
 class AffinityGroupResponse(Response):
     object_key = "affinitygroup"
     shows = AffinityGroup
+    is_owned = True
     id = Str("the group's id")
     name = Str("its name")
     description = Str("what it is for")
     type = Str("whether its virtual machines run together or apart")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
     virtualmachineIds = Many("the ids of its virtual machines")  # noqa: N815 - CloudStack's name
 
     @classmethod

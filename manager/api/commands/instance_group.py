@@ -21,15 +21,10 @@ from manager.models import Account, InstanceGroup, Vm
 class InstanceGroupResponse(Response):
     object_key = "instancegroup"
     shows = InstanceGroup
+    is_owned = True
     id = Str("the group's id")
     name = Str("its name")
     created = When("when it was made")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[InstanceGroup]) -> list[Shown]:

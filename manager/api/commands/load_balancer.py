@@ -53,6 +53,7 @@ class LoadBalancerResponse(Response):
     object_key = "loadbalancer"
     shows = LoadBalancerRule
     has_jobs = True
+    is_owned = True
     id = Str("the rule's id")
     name = Str("its name")
     description = Str("what it is for")
@@ -64,12 +65,6 @@ class LoadBalancerResponse(Response):
     protocol = Str("tcp; tcp-proxy where virtual machines are told who connects; ssl where the balancer speaks TLS")
     networkid = Str("the id of the network")
     cidrlist = Str("the networks that it is for, with commas")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
     state = Str("Add until its network's router has it, then Active; Deleting while it is taken away")
     zoneid = Str("the id of its zone")
     zonename = Str("its zone")

@@ -56,6 +56,7 @@ class PublicAddressResponse(Response):
     object_key = "publicipaddress"
     shows = PublicAddress
     has_jobs = True
+    is_owned = True
     id = Str("the address's id")
     ipaddress = Str("the IPv4 address")
     allocated = When("when its network got it")
@@ -83,12 +84,6 @@ class PublicAddressResponse(Response):
     vlanname = Str("the VLAN of its range", root_only=True)
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
     tags = Many("its tags", TagResponse)
 
     @classmethod

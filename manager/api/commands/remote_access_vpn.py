@@ -34,6 +34,7 @@ class RemoteAccessVpnResponse(Response):
     object_key = "remoteaccessvpn"
     shows = RemoteAccessVpn
     has_jobs = True
+    is_owned = True
     id = Str("the VPN's id")
     publicipid = Str("the id of the public address that people come to")
     publicip = Str("that public address")
@@ -41,12 +42,6 @@ class RemoteAccessVpnResponse(Response):
     certificate = Str("the authority, in PEM, that a client must trust: the router proves itself by its signature")
     state = Str("Added until its router has it, then Running; Removed while it is taken away")
     fordisplay = Bool("whether users see it", root_only=True)
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[RemoteAccessVpn]) -> list[Shown]:

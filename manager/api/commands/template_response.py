@@ -15,6 +15,7 @@ class TemplateResponse(Response):
     object_key = "template"
     shows = Template
     has_jobs = True
+    is_owned = True
     id = Str("the template's id")
     name = Str("its name")
     displaytext = Str("what it is")
@@ -51,12 +52,6 @@ class TemplateResponse(Response):
     userdataparams = Str("the names of its parameters, with commas")
     userdatapolicy = Str("how it goes with virtual machines' own user data")
     accountid = Str("the id of the account that owns it")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
     tags = Many("its tags", TagResponse)
 
     @classmethod

@@ -36,17 +36,12 @@ _PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 class UserDataResponse(Response):
     object_key = "userdata"
     shows = UserData
+    is_owned = True
     id = Str("the user data's id")
     name = Str("its name")
     userdata = Str("its content in base64")
     params = Str("the names of its parameters, with commas")
     accountid = Str("the id of the account that owns it")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[UserData]) -> list[Shown]:

@@ -62,15 +62,10 @@ _FIELDS = {
 class VmResponse(MoreOfVmResponse):
     object_key = "virtualmachine"
     shows = Vm
+    is_owned = True
     id = Str("the virtual machine's id")
     name = Str("its name, which is its host name")
     displayname = Str("the name shown to people")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
     created = When("when it was made")
     state = Str("its state")
     reason = Str("why it is not in the state that was asked for last")

@@ -40,6 +40,7 @@ from manager.models import (
 class VolumeResponse(Response):
     object_key = "volume"
     shows = Volume
+    is_owned = True
     id = Str("the volume's id")
     name = Str("its name")
     type = Str("ROOT or DATADISK")
@@ -48,12 +49,6 @@ class VolumeResponse(Response):
     virtualsize = Long("its size in bytes")
     deviceid = Long("its place in the virtual machine; 0 is the root volume")
     created = When("when it was made")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
     zoneid = Str("the id of its zone")
     zonename = Str("its zone")
     virtualmachineid = Str("the id of its virtual machine")

@@ -49,6 +49,7 @@ class VpcResponse(Response):
     object_key = "vpc"
     shows = Vpc
     has_jobs = True
+    is_owned = True
     id = Str("the VPC's id")
     name = Str("its name")
     displaytext = Str("what it is")
@@ -70,12 +71,6 @@ class VpcResponse(Response):
     regionlevelvpc = Bool("always false: a VPC is in one zone")
     redundantvpcrouter = Bool("always false: a VPC has one router")
     fordisplay = Bool("whether users see it", root_only=True)
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
     tags = Many("its tags", TagResponse)
 
     @classmethod

@@ -26,6 +26,7 @@ class VpnConnectionResponse(Response):
     object_key = "vpnconnection"
     shows = VpnConnection
     has_jobs = True
+    is_owned = True
     id = Str("the connection's id")
     s2svpngatewayid = Str("the id of the VPN gateway that it begins at")
     publicip = Str("the public address of that gateway")
@@ -48,12 +49,6 @@ class VpnConnectionResponse(Response):
     passive = Bool("whether it waits for the other side to begin")
     created = When("when it was made")
     fordisplay = Bool("whether users see it", root_only=True)
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[VpnConnection]) -> list[Shown]:

@@ -35,6 +35,7 @@ class VpnCustomerGatewayResponse(Response):
     object_key = "vpncustomergateway"
     shows = VpnCustomerGateway
     has_jobs = True
+    is_owned = True
     id = Str("the customer gateway's id")
     name = Str("its name")
     gateway = Str("its public address")
@@ -49,12 +50,6 @@ class VpnCustomerGatewayResponse(Response):
     forceencap = Bool("whether what is sent always travels in UDP")
     splitconnections = Bool("whether each pair of networks has keys of its own")
     ikeversion = Str("ike, ikev1 or ikev2")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[VpnCustomerGateway]) -> list[Shown]:

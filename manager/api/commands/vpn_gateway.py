@@ -23,17 +23,12 @@ class VpnGatewayResponse(Response):
     object_key = "vpngateway"
     shows = VpnGateway
     has_jobs = True
+    is_owned = True
     id = Str("the gateway's id")
     publicip = Str("the public address that tunnels begin at")
     vpcid = Str("the id of its VPC")
     vpcname = Str("the name of its VPC")
     fordisplay = Bool("whether users see it", root_only=True)
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[VpnGateway]) -> list[Shown]:

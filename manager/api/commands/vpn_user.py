@@ -32,15 +32,10 @@ class VpnUserResponse(Response):
     object_key = "vpnuser"
     shows = VpnUser
     has_jobs = True
+    is_owned = True
     id = Str("the user's id")
     username = Str("the name that the user gives")
     state = Str("Add until all routers of the account have it, then Active; Revoke while it is taken away")
-    account = Str("the account that owns it")
-    projectid = Str("the id of the project that owns it, in place of the account")
-    project = Str("the project that owns it")
-    domainid = Str("the id of the owner's domain")
-    domain = Str("the owner's domain")
-    domainpath = Str("the path of the owner's domain")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[VpnUser]) -> list[Shown]:

@@ -19,7 +19,7 @@ from network.flow_trace.fabric import Site, packet_of
 from network.probe import Frame
 from network.reachability.values import Leg
 from tests.unit.network.fabric import frames_of
-from tests.unit.network.lab import Wire, inside, reaches, sh
+from tests.unit.network.lab import Wire, inside, reaches
 from tests.unit.network.packets import wire_form
 from tests.unit.network.test_reachability import ask
 from tests.unit.network.worlds import World, guest, leg, place
