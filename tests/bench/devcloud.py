@@ -147,12 +147,12 @@ def _rename(element: Any) -> None:
 
 
 @contextmanager
-def running(site: Site, cache: Path) -> Iterator[DevCloud]:
-    """A DevCloud of one host, with the guest image of `cache` if that has one."""
+def running(site: Site, cache: Path, hosts: int = 1) -> Iterator[DevCloud]:
+    """A DevCloud with the guest image of `cache` if that has one."""
     if cache.exists() and not site.cache.exists():
         site.state.mkdir(parents=True, exist_ok=True)
         shutil.copytree(cache, site.cache)
-    cloud = DevCloud(site, hosts=1)
+    cloud = DevCloud(site, hosts=hosts)
     try:
         cloud.up()
         yield cloud
