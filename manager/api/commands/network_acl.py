@@ -11,7 +11,7 @@ from manager import access
 from manager.acl_hits import hits_of
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, Page, Request, command
-from manager.api.commands.network_acl_list import demand_changeable, displayed, shown_to
+from manager.api.commands.network_acl_list import demand_changeable, demand_fit, displayed, shown_to
 from manager.api.commands.place import narrowed, with_keyword
 from manager.api.commands.rule import ANY, RuleListRequest, TrafficRequest, shown_networks, shown_state, traffic_of
 from manager.api.commands.tag import TagResponse
@@ -25,7 +25,7 @@ from manager.workflows.acl import add_item, change_items, numbers_of, remove_ite
 from manager.workflows.acl_rows import live_of, next_change
 
 DIRECTIONS, ACTIONS = ("Ingress", "Egress"), ("Allow", "Deny")
-MOST_ITEMS, LARGEST_NUMBER, LONGEST_REASON = 10_000, 10**9, 255
+MOST_ITEMS, LARGEST_NUMBER, LONGEST_REASON, LONGEST_NAME = 10_000, 10**9, 255, 255
 
 
 class NetworkAclResponse(Response):
@@ -82,7 +82,10 @@ def _describe(row: NetworkAclItem) -> Shown:
 
 class CreateNetworkAcl(TrafficRequest):
     aclid = Ref(NetworkAclList, "the list")
-    networkid = Ref(Network, "the tier whose list it is for, in place of aclid", right=access.MANAGE)
+    networkid = Ref(
+        Network, "the tier whose list it is for, in place of aclid; a tier without one gets a new list",
+        right=access.MANAGE,
+    )  # fmt: skip
     traffictype = Choice("whether it is for traffic to guests or from them", DIRECTIONS, default="Ingress")
     number = Integer("its place in the list, from 1; the last when absent", least=1, most=LARGEST_NUMBER)
     action = Choice("what becomes of the traffic", ACTIONS, default="Allow")
@@ -111,15 +114,13 @@ def create_network_acl(call: Call, given: Given) -> WorkflowRow:
 
 
 def _list_of(call: Call, given: Given) -> NetworkAclList:
-    """:raises ApiError: neither is given, both are, the tier has no list, or the caller may not change it"""
+    """:raises ApiError: neither is given, both are, the network is no tier, or the caller may not change the list"""
     found: NetworkAclList | None = given.aclid
     network: Network | None = given.networkid
     if network is not None:
         if found is not None:
             raise Invalid("The parameters aclid and networkid exclude each other.")
-        if network.acl_id is None:
-            raise Invalid(f"The network {network.name} has no network ACL; replaceNetworkACLList gives a tier one.")
-        found = call.session.get_one(NetworkAclList, network.acl_id)
+        found = _own_list(call, network)
     if found is None:
         raise missing(call.command, "aclid")
     demand_changeable(found)
@@ -127,6 +128,18 @@ def _list_of(call: Call, given: Given) -> NetworkAclList:
     if call.session.scalar(select(NetworkAclList.id).where(NetworkAclList.id == found.id, mine)) is None:
         raise Denied(f"The network ACL {found.name} is for all VPCs; only an administrator can change it.")
     return found
+
+
+def _own_list(call: Call, network: Network) -> NetworkAclList:
+    """The tier's list; one that has none gets one, as empty, which denies what a tier without a list is denied."""
+    call.session.refresh(network, with_for_update=True)
+    if network.acl_id is None:
+        acl = NetworkAclList(name=f"ACL of {network.name}"[:LONGEST_NAME], description="", vpc_id=network.vpc_id,
+                             account_id=network.account_id)  # fmt: skip
+        demand_fit(acl, network)
+        call.add(acl)
+        network.acl_id = acl.id
+    return call.session.get_one(NetworkAclList, network.acl_id)
 
 
 def _taken(acl: NetworkAclList, number: int) -> str:

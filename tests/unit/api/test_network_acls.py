@@ -158,13 +158,26 @@ def test_an_item_for_the_list_of_a_tier(api, factory, tier):
     cloud, user, _, acl = tier
     item = run(api, cloud, user, "createNetworkACL", networkid=cloud.network_id, protocol="tcp")["networkacl"]
     assert item["aclid"] == acl.id
-    change(factory, Network, cloud.network_id, acl_id=None)
-    with pytest.raises(Refused, match=r"431 The network net1 has no network ACL"):
-        api("createNetworkACL", user, networkid=cloud.network_id, protocol="tcp")
     with pytest.raises(Refused, match=r"431 .*missing parameter aclid"):
         api("createNetworkACL", user, protocol="tcp")
     with pytest.raises(Refused, match=r"431 The parameters aclid and networkid exclude each other"):
         api("createNetworkACL", user, networkid=cloud.network_id, aclid=acl.id, protocol="tcp")
+
+
+def test_a_tier_without_a_list_gets_one_with_its_first_item(api, factory, tier):
+    cloud, user, vpc, _ = tier
+    change(factory, Network, cloud.network_id, acl_id=None)
+    item, second = (
+        run(api, cloud, user, "createNetworkACL", networkid=cloud.network_id, protocol=name)["networkacl"]
+        for name in ("tcp", "udp")
+    )
+    shown = api("listNetworkACLLists", user, id=item["aclid"])["networkacllist"]
+    assert [(row["name"], row["vpcid"]) for row in shown] == [("ACL of net1", vpc.id)]
+    assert (second["aclid"], second["number"]) == (item["aclid"], 2)
+    assert [rule.id for rule in held(cloud)] == [item["id"], second["id"]]
+    change(factory, Network, cloud.network_id, acl_id=None, vpc_id=None)
+    with pytest.raises(Refused, match=r"431 The network net1 is no tier of a VPC"):
+        api("createNetworkACL", user, networkid=cloud.network_id, protocol="tcp")
 
 
 @pytest.mark.parametrize(
