@@ -6,8 +6,26 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agents.contract import Command
+from network.diagnostics import SECONDS, Tool, ToolOutput
 from network.probe import Frame, TraceFacts
 from network.types import NetworkView
+
+
+@dataclass(frozen=True)
+class DiagnoseRouter(Command):
+    """Run `tool` in the router's namespace towards `address`, an IPv4 one. Answers ToolOutput."""
+
+    name: ClassVar[str] = "router.diagnose"
+    timeout: ClassVar[int] = SECONDS + 20
+    answer: ClassVar[Any] = ToolOutput
+    router_id: str
+    tool: Tool
+    address: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return f"diagnosis:{self.router_id}"
 
 
 @dataclass(frozen=True)

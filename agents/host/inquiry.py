@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.host.host import Host
-from agents.inquiry import TraceFlows
+from agents.inquiry import DiagnoseRouter, TraceFlows
 from agents.runner import handles
+from network.diagnostics import ToolOutput
 from network.flow_trace.installed import compare
 from network.probe import TraceFacts
 
@@ -18,3 +19,9 @@ def trace_flows(host: Host, command: TraceFlows) -> TraceFacts:
     wanted, found, numbers = host.switch.sets([*others, view])
     facts = compare(wanted, found, numbers, view, command.frame, command.nic_id)
     return replace(facts, generation=next((one.generation for one in held if one.id == view.id), 0))
+
+
+@handles(DiagnoseRouter)
+def diagnose_router(host: Host, command: DiagnoseRouter) -> ToolOutput:
+    found: ToolOutput = host.routers.diagnose(command.router_id, command.tool, command.address, command.options)
+    return found

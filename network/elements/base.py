@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
+from network.diagnostics import Tool, ToolOutput
 from network.hardware import BalancedNetwork
 from network.types import RouterSpec
 from network.vpn import TunnelState
@@ -50,6 +52,12 @@ class TunnelEnd(Protocol):
 
     def tunnels(self, router_id: str) -> dict[str, TunnelState]:
         """How each tunnel is, by id."""
+
+
+class Diagnosable(Protocol):
+    """A RouterElement in whose routers tools can be run."""
+
+    def diagnose(self, router_id: str, tool: Tool, address: str, options: Sequence[str]) -> ToolOutput: ...
 
 
 class BalancerElement(Protocol):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from network.diagnostics import Tool, ToolOutput
 from network.elements.base import RouterState
 from network.elements.router_files import check_spec
 from network.types import RouterSpec
@@ -31,6 +33,10 @@ class MemoryRouter:
     def tunnels(self, router_id: str) -> dict[str, TunnelState]:
         vpn = self.specs[router_id].vpn if router_id in self.specs else None
         return {tunnel.id: "Connected" for tunnel in (vpn or Vpn()).tunnels}
+
+    def diagnose(self, router_id: str, tool: Tool, address: str, options: Sequence[str]) -> ToolOutput:  # noqa: ARG002
+        """Nothing is sent here."""
+        return ToolOutput("", f"{tool}: a simulated router sends no packets.", 1)
 
     def state(self, router_id: str) -> RouterState:
         return "running" if router_id in self.specs else "absent"

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from network import links
+from network.diagnostics import Tool, ToolOutput, diagnose
 from network.elements import balancer
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
@@ -131,6 +132,9 @@ class VirtualRouter:
 
     def tunnels(self, router_id: str) -> dict[str, TunnelState]:
         return self._ipsec(router_id).states()
+
+    def diagnose(self, router_id: str, tool: Tool, address: str, options: Sequence[str]) -> ToolOutput:
+        return diagnose(router_namespace(router_id), tool, address, options)
 
     def _ipsec(self, router_id: str) -> Ipsec:
         return Ipsec(router_namespace(router_id), self._home(router_id) / "ipsec")

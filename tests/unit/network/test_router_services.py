@@ -140,3 +140,18 @@ def test_a_password_is_given_until_the_guest_has_saved_it(site, addressed):
     first, *others = site.specs["a"].legs[0].leases
     site.apply(revised(site.specs["a"], leases=(replace(first, password="the next"), *others)))
     assert site.password("a1", "send_my_password") == "200 the next"
+
+
+@pytest.mark.parametrize(
+    ("tool", "address", "code", "told"),
+    [
+        ("ping", "10.1.1.11", 0, "2 packets transmitted, 2 received"),
+        ("arping", "10.1.1.11", 0, "Received 2 response(s)"),
+        ("traceroute", "10.1.1.11", 0, "10.1.1.11"),
+        ("ping", "10.1.1.250", 1, "0 received"),
+    ],
+)
+def test_tools_run_in_the_router_for_administrators(site, addressed, tool, address, code, told):
+    options = {"ping": ("-c", "2", "-W", "3"), "arping": ("-c", "2"), "traceroute": ("-m", "3")}[tool]
+    said = site.element.diagnose(ROUTERS["a"], tool, address, options)
+    assert (said.exit_code, told in said.stdout) == (code, True), said
