@@ -23,6 +23,7 @@ DEVIATIONS = {
     "listOrphans": "shows what hosts hold and the database does not know",
     "getJoinDocument": "gives the agent of a new host or image store what it needs to join",
     "*/clienttoken": "makes the repetition of a creating call harmless",
+    "*/dryrun": "tells what a call would change, and does nothing",
     "addHost/details": "carries the public key of the host's agent",
     "deleteExtension/id": "CloudStack does not demand it, and can do nothing without it",
     "deleteCustomAction/id": "as deleteExtension/id",
