@@ -40,7 +40,7 @@ from manager.models import (
     WorkflowRow,
 )
 from manager.workflows.rule_rows import living
-from manager.workflows.rules import add_rules, start_for
+from manager.workflows.rules import add_rules, enable_nat, start_for
 
 SERVICE = "StaticNat"
 PROTOCOLS = ("tcp", "udp")
@@ -78,7 +78,7 @@ def enable_static_nat(call: Call, given: Given) -> bool:
         guest_claim=f"{network.id}/{guest}",
     )
     call.add(nat, taken=f"The address {guest} of {vm.name} has a public address by static NAT already.")
-    start_for(call.session, add_rules, [nat], revision)
+    start_for(call.session, enable_nat, [nat], revision)
     return True
 
 
