@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agents.contract import to_plain
@@ -63,7 +64,10 @@ def concerned(session: Session, job: WorkflowRow | None, subject: Any) -> list[s
         return [tier.id for tier in tiers_of(session, known["list_id"])]
     if "group_id" in known:
         return guarded_networks(session, of_group(known["group_id"]))
-    network_id = subject.id if isinstance(subject, Network) else getattr(subject, "network_id", None)
+    network_id = getattr(subject, "network_id", None)
+    if network_id is None and getattr(subject, "vpc_id", None):  # any tier knows the router of its VPC
+        tiers = select(Network.id).where(Network.vpc_id == subject.vpc_id, Network.removed.is_(None))
+        network_id = session.scalars(tiers.where(Network.state != "Allocated").order_by(Network.id)).first()
     return [network_id] if network_id else []
 
 

@@ -15,6 +15,7 @@ from tests.client import Refused
 from tests.unit.api.groups_world import guarded_network
 from tests.unit.api.live_cloud import change, run
 from tests.unit.api.test_public_addresses import done
+from tests.unit.api.test_vpcs import new_tier, new_vpc
 
 OPENING = {"protocol": "tcp", "startport": 80, "endport": 81, "cidrlist": "192.0.2.0/24"}
 
@@ -120,6 +121,20 @@ def test_items_of_an_acl_list(api, factory, cloud, user):
     assert [one[1:3] for one in entries(shown)] == [("acl.rules", "remove"), ("acl.rules", "add")]
     shown, _ = rehearse(api, cloud, factory, user, "deleteNetworkACL", id=real["id"])
     assert [one[:3] for one in entries(shown)] == [("hosts", "acl.rules", "remove")]
+
+
+def test_static_nat_in_a_vpc(api, factory, cloud, user):
+    vpc = new_vpc(api, factory, cloud, user)
+    new_tier(api, factory, cloud, user, vpc, number=2)
+    tier = new_tier(api, factory, cloud, user, vpc)["id"]
+    vm = cloud.deploy("web", tier)
+    cloud.settle()
+    address = done(api, cloud, api("associateIpAddress", user, vpcid=vpc["id"]), user)["ipaddress"]
+    nat = {"ipaddressid": address["id"], "virtualmachineid": vm, "networkid": tier}
+    shown, _ = rehearse(api, cloud, factory, user, "enableStaticNat", **nat)
+    assert ("router", "static_nats", "add") in [one[:3] for one in entries(shown)]
+    shown, _ = rehearse(api, cloud, factory, user, "disableStaticNat", ipaddressid=address["id"])
+    assert ("router", "static_nats", "remove") in [one[:3] for one in entries(shown)]
 
 
 def test_rules_of_security_groups(api, factory, cloud, user, wanted):

@@ -14,7 +14,7 @@ from network.names import tap_name
 from network.packet_filter import RETURN, program
 from network.probe import Frame
 from tests.unit.network.fabric import datagram
-from tests.unit.network.lab import Lab, Wire, arp, ethernet, inside, reaches
+from tests.unit.network.lab import Lab, Wire, arp, ethernet, inside, reaches, sh
 from tests.unit.network.packets import TCP, packet
 from tests.unit.network.views import MACS, network, nic
 
@@ -124,10 +124,17 @@ def test_only_what_the_filter_names_is_kept(guests, record):
 
 
 def test_a_device_that_is_not_there_and_one_that_goes(guests, record):
+    """The last test with these guests, of whom it takes one away."""
     lab, _ = guests
     with inside(lab.hosts[0].ns), pytest.raises(CaptureFailedError, match="not plugged"):
         Recording("pt-none", WHOLE)
     assert frames_of(SilentRecording("pt-none", WHOLE).stop().content) == []
+    recording = record(WHOLE)
+    send(guests, honest(b"before"))
+    sh("ip", "-n", lab.hosts[0].ns, "link", "delete", tap_name(nic("a", "2", "host-1").id))
+    time.sleep(0.3)
+    facts = recording.stop()
+    assert (facts.ended_by, any(b"before" in frame for _, _, frame in frames_of(facts.content))) == ("gone", True)
 
 
 def accepts(instructions, frame: bytes) -> bool:
