@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agents.contract import Command
+from network.capture import CaptureFacts, CaptureSpec
 from network.diagnostics import SECONDS, Tool, ToolOutput
 from network.probe import Frame, TraceFacts
 from network.types import NetworkView
@@ -45,3 +46,45 @@ class TraceFlows(Command):
     @property
     def subject(self) -> str:
         return f"trace:{self.nic_id}"
+
+
+@dataclass(frozen=True)
+class BeginCapture(Command):
+    """Record the frames of a NIC that is plugged here; a recording that has begun goes on."""
+
+    name: ClassVar[str] = "capture.begin"
+    timeout: ClassVar[int] = 30
+    capture_id: str
+    nic_id: str
+    spec: CaptureSpec
+
+    @property
+    def subject(self) -> str:
+        return f"capture:{self.capture_id}"
+
+
+@dataclass(frozen=True)
+class EndCapture(Command):
+    """End the recording and hand it over; the host forgets it. Answers CaptureFacts."""
+
+    name: ClassVar[str] = "capture.end"
+    timeout: ClassVar[int] = 60
+    answer: ClassVar[Any] = CaptureFacts
+    capture_id: str
+
+    @property
+    def subject(self) -> str:
+        return f"capture:{self.capture_id}"
+
+
+@dataclass(frozen=True)
+class DropCapture(Command):
+    """End the recording and forget it; one that is not there is no error."""
+
+    name: ClassVar[str] = "capture.drop"
+    timeout: ClassVar[int] = 30
+    capture_id: str
+
+    @property
+    def subject(self) -> str:
+        return f"capture:{self.capture_id}"

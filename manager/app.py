@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from agents import log as logs
-from manager import db, docs_site, oauth_site
+from manager import capture_site, db, docs_site, oauth_site
 from manager.api import cookies, dispatch, wire
 from manager.api.commands import load_all
 from manager.api.errors import ApiError
@@ -56,6 +56,7 @@ def create_app(engine: Engine | None = None) -> Flask:
     app.add_url_rule("/healthz", "healthz", healthz)
     app.register_blueprint(docs_site.blueprint())
     app.register_blueprint(oauth_site.blueprint(engine))
+    app.register_blueprint(capture_site.blueprint(engine))
     return app
 
 

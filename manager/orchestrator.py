@@ -29,7 +29,7 @@ from manager.memory import keep_what_is_loaded
 from manager.watch import watch, watch_drift
 from manager.workflows import engine, extensions, leases, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
-from manager.workflows.housekeeping import forget_figures, forget_notices, forget_old
+from manager.workflows.housekeeping import forget_captures, forget_figures, forget_notices, forget_old
 from manager.workflows.vm_leases import end_leases
 
 LEASE_SWEEPS = 3
@@ -130,6 +130,7 @@ def tend() -> None:
     forget_old()
     forget_notices()
     forget_figures()
+    forget_captures()
     extensions.forget_runs()
     webhooks.forget_deliveries()
 

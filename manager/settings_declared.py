@@ -176,6 +176,17 @@ _ALL = (
     Setting(
         "expunge.interval", 600, "seconds between looks for virtual machines to expunge", "Advanced", 1, group=_VMS
     ),
+    *(
+        Setting(f"packet.capture.{name}", default, text, "Network", least, most, group=("Network", "Guest Networks"))
+        for name, default, text, least, most in (
+            ("expire.hours", 24, "hours that a packet capture is kept", 1, 8760),
+            ("max.bytes", 2**20, "the largest file of a packet capture", 4096, 2**22),
+            ("max.packets", 10_000, "the most packets of a packet capture", 1, 100_000),
+            ("max.per.account", 10, "how many packet captures an account may have", 0, 100),
+            ("max.per.host", 4, "how many packet captures may be under way on a host", 0, 32),
+            ("max.seconds", 300, "the most seconds of a packet capture", 1, 3600),
+        )
+    ),
     Setting(
         "remote.access.vpn.client.iprange",
         "10.1.2.1-10.1.2.8",

@@ -53,3 +53,7 @@ class DeviceBusyError(NetworkError):
 
 class DeviceRefusedError(NetworkError):
     """A hardware device refused a login or a change, of which nothing was applied; the message ends with its reason."""
+
+
+class CaptureFailedError(NetworkError):
+    """Frames cannot be recorded: the device is not there, or what was recorded is lost."""

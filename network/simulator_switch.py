@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from network.flow_tables.classes import class_names
-from network.flow_tables.layout import tunnel_id
-from network.flows import FlowSet, LocalNic, LocalNumbers, check_view, desired, here
+from network.flow_preview import stand_in
+from network.flows import FlowSet, LocalNumbers, check_view, desired, here
 from network.names import tap_name
 from network.ovs import Port
-from network.switch_record import NIC_PORTS, PEER_PORTS, Numbers
+from network.switch_record import NIC_PORTS, Numbers
 from network.types import NetworkView
 
 
@@ -61,13 +60,7 @@ class SimulatedSwitch:
     def sets(self, views: Sequence[NetworkView]) -> tuple[FlowSet, FlowSet, LocalNumbers]:
         """The flows that `views` make, those of what was applied, and the numbers that both are made with."""
         wanted = {view.id: view for view in here(self.host_id, views)}
-        every = {**self.views, **wanted}.values()
-        local = (nic.id for view in every for nic in view.nics if nic.host_id == self.host_id)
-        nics = {nic_id: LocalNic(NIC_PORTS + number, number) for number, nic_id in enumerate(sorted(local), 1)}
-        ends = {tunnel_id(peer.host_id, v.overlay) for v in every for peer in v.peers if peer.host_id != self.host_id}
-        tunnels = {end: PEER_PORTS + number for number, end in enumerate(sorted(ends), 1)}
-        classes = {name: number for number, name in enumerate((n for view in every for n in class_names(view)), 1)}
-        numbers = LocalNumbers(nics, tunnels, {view.id: view.key for view in every}, classes)
+        numbers = stand_in(self.host_id, list({**self.views, **wanted}.values()))
         sets = (desired(self.host_id, list(held.values()), numbers) for held in (wanted, self.views))
         return next(sets), next(sets), numbers
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from agents.config import AgentConfig
 from agents.host.host import Host
 from agents.journal import Journal
+from network.capture import SilentRecording
 from network.elements.simulator import MemoryRouter
 from network.simulator_switch import SimulatedSwitch
 from storage.images.directory import DirectorySettings
@@ -31,6 +32,7 @@ def _simulated(config: AgentConfig, journal: Journal, sources: DirectorySettings
     hypervisor = SimulatorHypervisor(settings)
     host = Host(config.subject_id, journal, SimulatedSwitch(config.subject_id), MemoryRouter(), hypervisor, sources)
     host.underlay_address, host.hostname, host.disk_path = config.underlay_address, config.hostname, config.state_dir
+    host.recorder = SilentRecording
     return host
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from agents.contract import (
     VmSpec,
 )
 from agents.journal import Journal
+from network.capture import Recording
 from network.errors import NetworkError
 from network.flows import check_view
 from network.names import tap_name
@@ -54,6 +55,8 @@ class Host:
     underlay_address: str = ""
     hostname: str = ""
     switch_pid_file: str = ""
+    recorder: Any = Recording
+    captures: dict[str, Any] = field(default_factory=dict)
 
     def pool(self, spec: PoolSpec) -> Any:
         """The driver of a primary pool; the pool is remembered, so that an inventory looks into it."""

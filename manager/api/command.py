@@ -117,6 +117,7 @@ class ApiCommand:
     is_open: bool = False
     is_early: bool = False
     ahead: Callable[..., Any] | None = None
+    rehearses: bool = False
     takes_given: bool = False
     parameters: dict[str, Parameter] = field(default_factory=dict)
 
@@ -134,6 +135,9 @@ OPEN_COMMANDS: dict[str, ApiCommand] = {}
 
 _TOKEN = Text("with the same token and parameters the call is answered as it was the first time", max_length=128)
 
+DRY_RUN = "dryrun"
+_REHEARSAL = Flag("do nothing, and answer with what would change in routers and on hosts, as dryrun", default=False)
+
 
 def command(  # noqa: PLR0913 - the facts of a command, all by keyword
     name: str,
@@ -149,10 +153,12 @@ def command(  # noqa: PLR0913 - the facts of a command, all by keyword
     is_open: bool = False,
     is_early: bool = False,
     ahead: Callable[..., Any] | None = None,
+    rehearses: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated handler. Its docstring's first paragraph is the command's description.
 
-    `creates` admits a client token, and gives an asynchronous command's answer the new thing's `id`.
+    `creates` admits a client token, and gives an asynchronous command's answer the new thing's `id`. What `rehearses`
+    changes what hosts hold of networks, and can be asked what that would be (manager.api.dry_run).
     """
 
     def register(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -162,6 +168,8 @@ def command(  # noqa: PLR0913 - the facts of a command, all by keyword
         parameters: dict[str, Parameter] = {n: f for n, f in schema.fields.items() if isinstance(f, Parameter)}
         if creates:
             parameters["clienttoken"] = _TOKEN
+        if rehearses:
+            parameters[DRY_RUN] = _REHEARSAL
         declared = ApiCommand(
             name=name,
             request=request,
@@ -177,6 +185,7 @@ def command(  # noqa: PLR0913 - the facts of a command, all by keyword
             is_open=is_open,
             is_early=is_early,
             ahead=ahead,
+            rehearses=rehearses,
             takes_given="given" in inspect.signature(handler).parameters,
             parameters=parameters,
         )

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from manager import access, configuration, servers
-from manager.api import authentication, loading, origin, record, throttle
+from manager.api import authentication, dry_run, loading, origin, record, throttle
 from manager.api.call import Call
 from manager.api.command import COMMANDS, OPEN_COMMANDS, Page
 from manager.api.errors import (
@@ -54,7 +54,7 @@ def answer(request: Incoming, engine: Engine | None = None) -> Reply:
         return _retrying(lambda: _answer(request, engine, reached, spend, learned))
     except Exception as error:  # noqa: BLE001 - the caller must get an answer
         refusal = _refusal(error, name, reached)
-    if reached and reached[0].event:
+    if reached and reached[0].event and not dry_run.is_wanted(request):
         _note_failure(engine, reached[0], refusal)
     return failed(refusal, name)
 
@@ -86,11 +86,14 @@ def _answer(
     request: Incoming, engine: Engine | None, reached: list[Asked], spend: throttle.Spend, learned: object
 ) -> Reply:
     reached.clear()
-    with transaction(engine) as session:
-        try:
-            return _answer_in(session, origin.located(session, request), reached, spend, learned)
-        except Kept as refusal:  # the transaction ends without an exception, and so with a commit
-            kept = refusal
+    try:
+        with transaction(engine) as session:
+            try:
+                return _answer_in(session, origin.located(session, request), reached, spend, learned)
+            except Kept as refusal:  # the transaction ends without an exception, and so with a commit
+                kept = refusal
+    except dry_run.Rehearsed as done:  # the transaction has taken all back
+        return Reply(200, {COMMANDS[request.names["command"]].wrapper: done.body})
     raise kept
 
 
@@ -160,6 +163,10 @@ def _demand_post(call: Call, request: Incoming) -> None:
 
 
 def _run(call: Call, request: Incoming) -> dict[str, Any]:
+    if dry_run.is_wanted(request):
+        dry_run.demand_possible(call.api)
+        if call.api.rehearses:
+            dry_run.rehearse(call, lambda: _handled(call, request))
     token = request.names.get("clienttoken") if call.api.creates else None
     if not token:
         return _handle(call, request)
@@ -180,20 +187,26 @@ def _run(call: Call, request: Incoming) -> dict[str, Any]:
 
 
 def _handle(call: Call, request: Incoming) -> dict[str, Any]:
-    api = call.api
     try:
-        arguments = loading.load(call, unpack_maps(request.names))
+        result = _handled(call, request)
     except Gone:
-        if api.shape == "list" and api.reads:
+        if call.api.shape == "list" and call.api.reads:
             return {}
         raise
+    body = shown(call, result)
+    record.change(call, result)
+    return body
+
+
+def _handled(call: Call, request: Incoming) -> Any:
+    """What the handler returns."""
+    api = call.api
+    arguments = loading.load(call, unpack_maps(request.names))
     call.subject = arguments.get("id")
     result = api.handler(call, loading.given(arguments)) if api.takes_given else api.handler(call, **arguments)
     if call.subject is None and hasattr(result, "__tablename__") and not isinstance(result, WorkflowRow):
         call.subject = result
-    body = shown(call, result)
-    record.change(call, result)
-    return body
+    return result
 
 
 def shown(call: Call, result: Any) -> dict[str, Any]:

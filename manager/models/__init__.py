@@ -4,6 +4,7 @@ from manager.models import changes, measuring
 from manager.models.acl import NetworkAclHits, NetworkAclItem, NetworkAclList
 from manager.models.balancing import BalancedMember, HealthPolicy, LoadBalancerRule, SslCert, StickinessPolicy
 from manager.models.base import Base, Entity, new_id, utcnow
+from manager.models.captures import PacketCapture
 from manager.models.catalog import (
     DiskOffering,
     NetworkOffering,
@@ -94,8 +95,8 @@ __all__ = [
     "Inventory", "IpForwardingRule", "KeyRange", "LdapLink", "LdapServer", "LeaseRow", "LoadBalancerRule",
     "LoginSession", "ManagementServer", "Network", "NetworkAclHits", "NetworkAclItem", "NetworkAclList",
     "NetworkOffering", "NetworkRule", "NetworkShare", "NetworkTraffic", "Nic", "NicAddress", "OauthCode",
-    "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
-    "PortForwardingRule", "PortableAddress", "PortableRange", "Project", "ProjectInvitation", "ProjectMember",
+    "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PacketCapture", "PhysicalNetwork",
+    "Pod", "PortForwardingRule", "PortableAddress", "PortableRange", "Project", "ProjectInvitation", "ProjectMember",
     "ProjectRole", "ProjectRolePermission", "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn", "ResourceIcon",
     "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
     "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SshKeyPair",

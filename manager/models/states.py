@@ -118,6 +118,8 @@ TEMPLATE_MOVES = Moves(
     passing=frozenset({"Registering", "Removing"}),
 )
 
+CAPTURE_MOVES = Moves("packet capture", {"finish": {"Capturing": "Ready"}}, passing=frozenset({"Capturing"}))
+
 PROJECT_MOVES = Moves(
     "project",
     {
@@ -167,4 +169,4 @@ VPN_CONNECTION_MOVES = Moves(
 )  # fmt: skip
 
 ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES, RULE_MOVES,
-             VPC_MOVES, VPN_MOVES, VPN_USER_MOVES, VPN_CONNECTION_MOVES)  # fmt: skip
+             VPC_MOVES, VPN_MOVES, VPN_USER_MOVES, VPN_CONNECTION_MOVES, CAPTURE_MOVES)  # fmt: skip

@@ -1,4 +1,4 @@
-"""What ended long ago is forgotten: jobs with their commands, client tokens, events, alerts, figures of guests."""
+"""What ended long ago is forgotten: jobs with their commands, client tokens, events, alerts, figures, captures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from sqlalchemy import delete, select
 
 from manager.configuration import value
 from manager.db import transaction, write
-from manager.models import AgentCommandRow, Alert, ClientToken, EventRow, Vm, VmFigures, WorkflowRow, utcnow
+from manager.models import (
+    AgentCommandRow,
+    Alert,
+    ClientToken,
+    EventRow,
+    PacketCapture,
+    Vm,
+    VmFigures,
+    WorkflowRow,
+    utcnow,
+)
 
 BATCH = 500
 EVENTS_BATCH = 5000
@@ -27,6 +37,12 @@ def forget_old() -> None:
             write(session, delete(AgentCommandRow).where(AgentCommandRow.workflow_id.in_(old)))
             write(session, delete(WorkflowRow).where(WorkflowRow.id.in_(old)))
         write(session, delete(ClientToken).where(ClientToken.created < before))
+
+
+def forget_captures() -> None:
+    """Delete packet captures whose time is over."""
+    with transaction() as session:
+        write(session, delete(PacketCapture).where(PacketCapture.expires < utcnow()))
 
 
 def forget_figures() -> None:

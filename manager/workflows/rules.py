@@ -94,6 +94,10 @@ def restore_rule(run: Run) -> list[Ask]:
 
 
 add_rules = workflow("rule.add", NetworkRule, [Step(carry, undo=take_back), Step(mark_active)])
+enable_nat = workflow(
+    "rule.enable", NetworkRule, [Step(carry, undo=take_back), Step(mark_active)], lane="enabled-static-nats"
+)
+"""Who asks for it is not told of the job, and may take static NAT off again at once: no other job waits for it."""
 remove_rules = workflow("rule.remove", NetworkRule, [Step(carry, undo=keep_rules), Step(drop_rules)])
 tell_of_retired = workflow("rule.retire", NetworkRule, [Step(carry)], lane="retired-rules")
 change_rule = workflow("rule.change", NetworkRule, [Step(carry, undo=restore_rule)])

@@ -72,13 +72,13 @@ def _owe(run: Run, asks: Iterable[Ask]) -> None:
     )
 
 
-def _of_group(group_id: str) -> ColumnElement[bool]:
+def of_group(group_id: str) -> ColumnElement[bool]:
     return Nic.vm_id.in_(select(SecurityMember.vm_id).where(SecurityMember.group_id == group_id))
 
 
 def tell_members(run: Run) -> list[Ask]:
     """All hosts of the networks that VMs of the group are in."""
-    return tell(run, _of_group(run.arguments["group_id"]))
+    return tell(run, of_group(run.arguments["group_id"]))
 
 
 def tell_networks(run: Run) -> list[Ask]:

@@ -116,3 +116,27 @@ def test_what_ansible_removes_is_gone(playbooks, root):
     asked = {"ipaddress": address, "zoneid": zone["id"], "allocatedonly": "false"}
     (shown,) = root.listPublicIpAddresses(**asked)["publicipaddress"]
     assert shown["state"] == "Free"
+
+
+def test_a_vpc_with_its_list_and_its_vpn(playbooks, root):
+    assert len(playbooks.play("vpc.yml")) == 9
+    (vpc,) = root.listVPCs(name="ansible-vpc", listall="true")["vpc"]
+    assert (vpc["cidr"], vpc["networkdomain"], vpc["state"]) == ("10.50.0.0/16", "ansible.example", "Enabled")
+    assert [(tag["key"], tag["value"]) for tag in vpc["tags"]] == [("by", "ansible")]
+    (acl,) = root.listNetworkACLLists(name="ansible-acl", listall="true")["networkacllist"]
+    (tier,) = root.listNetworks(vpcid=vpc["id"], listall="true")["network"]
+    assert (tier["name"], tier["aclid"], tier["cidr"]) == ("ansible-tier", acl["id"], "10.50.1.0/24")
+    items = root.listNetworkACLs(aclid=acl["id"], listall="true")["networkacl"]
+    assert [(one["number"], one["protocol"], one["traffictype"], one["action"]) for one in items] == [
+        (1, "tcp", "Ingress", "Allow"), (2, "icmp", "Egress", "Deny"),
+    ]  # fmt: skip
+    assert items[0]["cidrlist"] == "198.51.100.0/24,203.0.113.0/24"
+    (connection,) = root.listVpnConnections(vpcid=vpc["id"], listall="true")["vpnconnection"]
+    assert (connection["gateway"], connection["passive"]) == ("203.0.113.80", True)
+    assert len(playbooks.play("vpc.yml", action="allow")) == 1
+    items = root.listNetworkACLs(aclid=acl["id"], listall="true")["networkacl"]
+    assert [one["action"] for one in items] == ["Allow", "Allow"]
+    assert len(playbooks.play("vpc_gone.yml")) == 8
+    assert root.listVPCs(name="ansible-vpc", listall="true") == {}
+    assert root.listVpnCustomerGateways(listall="true", keyword="ansible") == {}
+    assert root.listVPCOfferings(name="ansible-vpcs") == {}

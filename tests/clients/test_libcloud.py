@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 from devcloud.cloud import ZONE
+from tests.clients.conftest import run
 
 SERVICES = "Dhcp,Dns,Firewall,Lb,SourceNat,UserData,SecurityGroup"
 JOURNEY = Path(__file__).with_name("libcloud_journey.py")
+VPC_JOURNEY = Path(__file__).with_name("libcloud_vpc_journey.py")
 
 
 def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_keys, root):
@@ -43,3 +45,16 @@ def test_a_node_from_its_key_pair_to_its_end(simulator, client_python, tenant_ke
     assert root.listVirtualMachines(id=believed["vm"], listall="true") == {}
     assert root.listNetworks(id=believed["network"], listall="true") == {}
     assert program.returncode == 0
+
+
+def test_a_vpc_with_its_list_and_its_vpn(simulator, client_python, tenant_keys, root):
+    keys = (str(simulator.port), tenant_keys.apikey, tenant_keys.secretkey, ZONE)
+    believed = json.loads(run([str(client_python), str(VPC_JOURNEY), *keys]))
+    assert believed["seen"] == [[believed["vpc"], "10.60.0.0/16"]]
+    assert (believed["replaced"], believed["lists"]) == (True, ["lc-acl"])
+    assert believed["items"] == [[True, "tcp", "Allow", "192.0.2.0/24", "80", "81"]]
+    assert believed["gateways"] == [True]
+    assert believed["customers"] == [["203.0.113.70", "10.70.0.0/16"]]
+    assert believed["connections"] == [[True, True, True]]
+    assert (believed["ended"], believed["left"]) == ([True] * 6, [])
+    assert root.listVPCs(id=believed["vpc"], listall="true") == {}

@@ -33,6 +33,7 @@ _NUMBERED = [
     (re.compile(r"\b(10\.1\.\d+\.|198\.51\.100\.)(?!0\b|1\b|255\b)\d+\b(?!/)"), "{0}{1}", 10),
     (re.compile(r"\b0[26](:)[0-9a-f]{2}(?::[0-9a-f]{2}){4}\b"), "02:00:5e:00:53:{1}", 10),
     (re.compile(r"\b(gre://)\d+"), "{0}{1}", 4711),
+    (re.compile(r"(/client/capture/)[\w%-]+"), "{0}dG9rZW4{1}", 1),
 ]
 """Addresses and keys that are drawn by chance: what they look like, how they are shown, and the first number."""
 

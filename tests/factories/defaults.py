@@ -45,6 +45,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
     m.Account: {"number": lambda _factory, number: number},
     m.User: {"password_hash": _hash, "first_name": "F", "last_name": "L", "email": "f@example.org"},
     m.ApiKey: {"api_key": _named("api-key"), "secret_key": "secret", "name": _named("keys"), "user_id": _of(m.User)},
+    m.PacketCapture: {
+        "nic_id": _of(m.Nic), "vm_id": m.new_id(), "host_id": m.new_id(), "place": _named("place"),
+        "account_id": _account, "wanted": {"seconds": 1, "packets": 1, "size": 4096},
+    },
     m.Zone: {"name": _named("zone"), "dns1": "192.0.2.1", "internal_dns1": "192.0.2.1"},
     m.Pod: {
         "zone_id": _of(m.Zone), "name": _named("pod"), "gateway": "10.0.0.1", "netmask": "255.255.255.0",

@@ -87,7 +87,7 @@ class CreateFirewallRule(TrafficRequest):
 
 
 @command("createFirewallRule", CreateFirewallRule, FirewallResponse, is_async=True, creates=True, roles=EVERYONE,
-         event="FIREWALL.OPEN")  # fmt: skip
+         event="FIREWALL.OPEN", rehearses=True)  # fmt: skip
 def create_firewall_rule(call: Call, given: Given) -> WorkflowRow:
     """Let traffic from outside reach a public address; without a rule nothing does."""
     address: PublicAddress = given.ipaddressid
@@ -103,7 +103,15 @@ class OneFirewallRule(Request):
     id = Ref(FirewallRule, "the rule", required=True)
 
 
-@command("deleteFirewallRule", OneFirewallRule, SuccessResponse, is_async=True, roles=EVERYONE, event="FIREWALL.CLOSE")
+@command(
+    "deleteFirewallRule",
+    OneFirewallRule,
+    SuccessResponse,
+    is_async=True,
+    roles=EVERYONE,
+    event="FIREWALL.CLOSE",
+    rehearses=True,
+)
 def delete_firewall_rule(call: Call, id: FirewallRule) -> WorkflowRow:
     """Take a firewall rule away; connections that no other rule allows end."""
     return remove(call, id)
@@ -140,7 +148,7 @@ class CreateEgressFirewallRule(TrafficRequest):
 
 
 @command("createEgressFirewallRule", CreateEgressFirewallRule, EgressResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="FIREWALL.EGRESS.OPEN")  # fmt: skip
+         roles=EVERYONE, event="FIREWALL.EGRESS.OPEN", rehearses=True)  # fmt: skip
 def create_egress_firewall_rule(call: Call, given: Given) -> WorkflowRow:
     """Except traffic of a network from what its offering says of traffic to the outside: deny it, or allow it."""
     network: Network = given.networkid
@@ -164,7 +172,7 @@ class OneEgressRule(Request):
 
 
 @command("deleteEgressFirewallRule", OneEgressRule, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="FIREWALL.EGRESS.CLOSE")  # fmt: skip
+         event="FIREWALL.EGRESS.CLOSE", rehearses=True)  # fmt: skip
 def delete_egress_firewall_rule(call: Call, id: EgressRule) -> WorkflowRow:
     """Take an exception for traffic to the outside away."""
     return remove(call, id)

@@ -93,7 +93,7 @@ class CreateNetworkAcl(TrafficRequest):
 
 
 @command("createNetworkACL", CreateNetworkAcl, NetworkAclResponse, is_async=True, creates=True, roles=EVERYONE,
-         event="NETWORK.ACL.ITEM.CREATE")  # fmt: skip
+         event="NETWORK.ACL.ITEM.CREATE", rehearses=True)  # fmt: skip
 def create_network_acl(call: Call, given: Given) -> WorkflowRow:
     """Put an item into a network ACL list."""
     acl = _list_of(call, given)
@@ -176,7 +176,7 @@ class UpdateNetworkAcl(OneNetworkAcl, TrafficRequest):
 
 
 @command("updateNetworkACLItem", UpdateNetworkAcl, NetworkAclResponse, is_async=True, roles=EVERYONE,
-         event="NETWORK.ACL.ITEM.UPDATE")  # fmt: skip
+         event="NETWORK.ACL.ITEM.UPDATE", rehearses=True)  # fmt: skip
 def update_network_acl_item(call: Call, given: Given) -> WorkflowRow:
     """Change an item of a network ACL list."""
     item: NetworkAclItem = given.id
@@ -234,7 +234,7 @@ def list_to_change(call: Call, item: NetworkAclItem) -> NetworkAclList:
 
 
 @command("deleteNetworkACL", OneNetworkAcl, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="NETWORK.ACL.ITEM.DELETE")  # fmt: skip
+         event="NETWORK.ACL.ITEM.DELETE", rehearses=True)  # fmt: skip
 def delete_network_acl(call: Call, id: NetworkAclItem) -> WorkflowRow:
     """Take an item out of its list; connections that no other item allows end."""
     revision = next_change(call.session, list_to_change(call, id).id)

@@ -145,7 +145,7 @@ class CreatePortForwardingRule(Request):
 
 
 @command("createPortForwardingRule", CreatePortForwardingRule, PortForwardingResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="NET.RULEADD")  # fmt: skip
+         roles=EVERYONE, event="NET.RULEADD", rehearses=True)  # fmt: skip
 def create_port_forwarding_rule(call: Call, given: Given) -> WorkflowRow:
     """Lead ports of a public address to as many ports of a virtual machine."""
     address: PublicAddress = given.ipaddressid
@@ -237,7 +237,7 @@ class OnePortForwardingRule(Request):
 
 
 @command("deletePortForwardingRule", OnePortForwardingRule, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="NET.RULEDELETE")  # fmt: skip
+         event="NET.RULEDELETE", rehearses=True)  # fmt: skip
 def delete_port_forwarding_rule(call: Call, id: PortForwardingRule) -> WorkflowRow:
     """Take a port forwarding rule away, with the firewall rule that was made with it."""
     return remove(call, id)
@@ -256,7 +256,7 @@ CHANGING = ("vm_id", "guest_address", "guest_port", "sources", "display")
 
 
 @command("updatePortForwardingRule", UpdatePortForwardingRule, PortForwardingResponse, is_async=True, roles=EVERYONE,
-         event="NET.RULEMODIFY")  # fmt: skip
+         event="NET.RULEMODIFY", rehearses=True)  # fmt: skip
 def update_port_forwarding_rule(call: Call, given: Given) -> WorkflowRow:
     """Lead the public ports of a rule elsewhere."""
     rule: PortForwardingRule = given.id

@@ -39,7 +39,7 @@ class Authorize(OwnedRequest):
 
 
 @command("authorizeSecurityGroupIngress", Authorize, AuthorizedResponse, is_async=True, roles=EVERYONE,
-         event="SG.AUTH.INGRESS")  # fmt: skip
+         event="SG.AUTH.INGRESS", rehearses=True)  # fmt: skip
 def authorize_security_group_ingress(call: Call, given: Given) -> WorkflowRow:
     """Let traffic reach the virtual machines of a group, from networks, or from virtual machines of groups.
 
@@ -49,7 +49,7 @@ def authorize_security_group_ingress(call: Call, given: Given) -> WorkflowRow:
 
 
 @command("authorizeSecurityGroupEgress", Authorize, AuthorizedResponse, is_async=True, roles=EVERYONE,
-         event="SG.AUTH.EGRESS")  # fmt: skip
+         event="SG.AUTH.EGRESS", rehearses=True)  # fmt: skip
 def authorize_security_group_egress(call: Call, given: Given) -> WorkflowRow:
     """Let the virtual machines of a group reach something; with the first such rule they reach nothing else.
 
@@ -173,14 +173,14 @@ class Revoke(Request):
 
 
 @command("revokeSecurityGroupIngress", Revoke, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="SG.REVOKE.INGRESS")  # fmt: skip
+         event="SG.REVOKE.INGRESS", rehearses=True)  # fmt: skip
 def revoke_security_group_ingress(call: Call, id: SecurityGroupRule) -> WorkflowRow:
     """Take a rule away that lets traffic in; connections that no other rule allows end."""
     return _revoke(call, id, "ingress")
 
 
 @command("revokeSecurityGroupEgress", Revoke, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="SG.REVOKE.EGRESS")  # fmt: skip
+         event="SG.REVOKE.EGRESS", rehearses=True)  # fmt: skip
 def revoke_security_group_egress(call: Call, id: SecurityGroupRule) -> WorkflowRow:
     """Take a rule away that lets traffic out; connections that no other rule allows end.
 

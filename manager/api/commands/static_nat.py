@@ -40,7 +40,7 @@ from manager.models import (
     WorkflowRow,
 )
 from manager.workflows.rule_rows import living
-from manager.workflows.rules import add_rules, start_for
+from manager.workflows.rules import add_rules, enable_nat, start_for
 
 SERVICE = "StaticNat"
 PROTOCOLS = ("tcp", "udp")
@@ -54,7 +54,7 @@ class EnableStaticNat(Request):
     networkid = Ref(Network, "the network, which must be that of the public address, or a tier of its VPC")
 
 
-@command("enableStaticNat", EnableStaticNat, SuccessResponse, roles=EVERYONE, event="STATICNAT.ENABLE")
+@command("enableStaticNat", EnableStaticNat, SuccessResponse, roles=EVERYONE, event="STATICNAT.ENABLE", rehearses=True)
 def enable_static_nat(call: Call, given: Given) -> bool:
     """Let a public address stand for a virtual machine, both ways. What may come in, firewall rules say."""
     address: PublicAddress = given.ipaddressid
@@ -78,7 +78,7 @@ def enable_static_nat(call: Call, given: Given) -> bool:
         guest_claim=f"{network.id}/{guest}",
     )
     call.add(nat, taken=f"The address {guest} of {vm.name} has a public address by static NAT already.")
-    start_for(call.session, add_rules, [nat], revision)
+    start_for(call.session, enable_nat, [nat], revision)
     return True
 
 
@@ -106,7 +106,15 @@ class OneStaticNat(Request):
     ipaddressid = Ref(PublicAddress, "the public address", required=True)
 
 
-@command("disableStaticNat", OneStaticNat, SuccessResponse, is_async=True, roles=EVERYONE, event="STATICNAT.DISABLE")
+@command(
+    "disableStaticNat",
+    OneStaticNat,
+    SuccessResponse,
+    is_async=True,
+    roles=EVERYONE,
+    event="STATICNAT.DISABLE",
+    rehearses=True,
+)
 def disable_static_nat(call: Call, ipaddressid: PublicAddress) -> WorkflowRow:
     """Take static NAT off a public address, with all rules that the address has."""
     call.subject = ipaddressid
@@ -167,7 +175,7 @@ class CreateIpForwardingRule(Request):
 
 
 @command("createIpForwardingRule", CreateIpForwardingRule, IpForwardingResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="NET.RULEADD")  # fmt: skip
+         roles=EVERYONE, event="NET.RULEADD", rehearses=True)  # fmt: skip
 def create_ip_forwarding_rule(call: Call, given: Given) -> WorkflowRow:
     """Open ports of a public address that has static NAT."""
     address: PublicAddress = given.ipaddressid
@@ -198,7 +206,7 @@ class OneIpForwardingRule(Request):
 
 
 @command("deleteIpForwardingRule", OneIpForwardingRule, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="NET.RULEDELETE")  # fmt: skip
+         event="NET.RULEDELETE", rehearses=True)  # fmt: skip
 def delete_ip_forwarding_rule(call: Call, id: IpForwardingRule) -> WorkflowRow:
     """Close ports of a public address of static NAT, with the firewall rule that was made with them."""
     return remove(call, id)

@@ -249,6 +249,16 @@ def test_static_nat_and_the_ports_that_are_open_on_it(api, factory, site):
         api("disableStaticNat", user, ipaddressid=address["id"])
 
 
+def test_static_nat_can_be_taken_off_while_it_is_on_its_way(api, site):
+    """Who turned it on was not told of a job to wait for."""
+    cloud, user, address, vm = site
+    api("enableStaticNat", user, ipaddressid=address["id"], virtualmachineid=vm["id"])
+    done(api, cloud, api("disableStaticNat", user, ipaddressid=address["id"]), user)
+    (shown,) = api("listPublicIpAddresses", user, id=address["id"])["publicipaddress"]
+    assert not shown["isstaticnat"]
+    assert router_of(cloud).static_nats == ()
+
+
 def test_static_nat_that_cannot_be(api, site):
     cloud, user, address, vm = site
     place = {"virtualmachineid": vm["id"]}

@@ -36,6 +36,7 @@ from manager.models import (
     NetworkOffering,
     Nic,
     OsType,
+    PacketCapture,
     PhysicalNetwork,
     Pod,
     PublicAddress,
@@ -52,6 +53,7 @@ from manager.models import (
     WorkflowRow,
     Zone,
     new_id,
+    utcnow,
 )
 from manager.placement import limits
 from manager.placement.address import add_nic
@@ -308,6 +310,7 @@ class Cloud:
         with transaction() as s:
             s.execute(update(WorkflowRow).where(WorkflowRow.wake_at.is_not(None)).values(wake_at=0))
             s.execute(update(AgentCommandRow).values(due_at=0))
+            s.execute(update(PacketCapture).where(PacketCapture.state == "Capturing").values(ends=utcnow()))
         sweep.sweep()
         extensions.run_next("manager1")
 
