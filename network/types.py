@@ -21,6 +21,7 @@ class NicView:
     hypervisor host that runs it. A `router` NIC is the virtual router's leg: it may send from any source address.
     `further` are more addresses that a guest may have by itself. `rate` bounds what the NIC sends, and what reaches
     it, in Mbit/s each; 0 for no bound. `groups` are the security groups of a guest, as ids of the view's policies.
+    `behind` are networks that a guest leads to: it may send in their name as well.
     """
 
     id: str
@@ -31,6 +32,7 @@ class NicView:
     further: tuple[str, ...] = ()
     rate: int = 0
     groups: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +212,21 @@ class GuestLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """The network `cidr` is reached by `next_hop`, an address in a leg's network."""
+
+    cidr: str
+    next_hop: str
+
+
+@dataclass(frozen=True, slots=True)
 class RouterSpec:
     """The whole wanted state of one virtual router; replaces every older one.
 
     That of an isolated network has one leg. That of a VPC has `vpc_id` and a leg for each tier, of which there may be
     none; `inside` is the range of the VPC, which is never outside. Guests of legs that are not closed reach one
-    another through it. `addresses` are the public addresses that it has besides that of `public`.
+    another through it, and what `routes` of a VPC lead to. `addresses` are the public addresses that it has besides
+    that of `public`.
     """
 
     id: str
@@ -231,3 +242,4 @@ class RouterSpec:
     static_nats: tuple[StaticNat, ...] = ()
     balancers: tuple[Balancer, ...] = ()
     vpn: Vpn | None = None
+    routes: tuple[Route, ...] = ()

@@ -28,6 +28,7 @@ from manager.models import (
 from manager.workflows.engine import Ask
 from manager.workflows.published import published_by_vpc
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
+from manager.workflows.vpc_ways import ways_of
 from manager.workflows.vpn_wanted import vpn_of_vpc
 from network.types import ROUTER, GuestLeg, NicView, RouterSpec
 
@@ -66,6 +67,7 @@ def vpc_router(session: Session, vpc_id: str, *, new: bool = True) -> VpcRouter 
         inside=vpc.cidr,
         public=public_leg(facts.PublicAddress, facts.VlanIpRange, facts.kvm_label, vpc.public_mtu),
         vpn=vpn_of_vpc(session, vpc, legs),
+        **ways_of(session, vpc, legs),
         **rules,
     )
     return VpcRouter(spec, router.host_id, facts.agent_id)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
-from network.elements import vpn_rules
+from network.elements import route_rules, vpn_rules
 from network.elements.balancer_files import check_balancers
 from network.errors import InvalidViewError
 from network.names import tier_device
@@ -50,6 +50,7 @@ def check_rules(spec: RouterSpec) -> None:
             _check_forwarding(forwarding)
         check_balancers(spec.balancers, own, guests)
         vpn_rules.check_vpn(spec)
+        route_rules.check_routes(spec)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
 
@@ -74,12 +75,12 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
         hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         closed=_lines(_closed(spec)),
         by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
-        leave=_lines(_leaving(spec)),
+        leave=_lines(chain(_leaving(spec), route_rules.passed(spec, device_of))),
         outward="".join(_outward(spec, leg) for leg in spec.legs),
         published=_lines(_published(spec)),
         opened=_lines(_opened(spec)),
         arriving=_lines(_arriving(spec)),
-        translated=_lines(chain(vpn_rules.kept(spec.vpn), _translated(spec))),
+        translated=_lines(chain(vpn_rules.kept(spec.vpn), route_rules.translated(spec, device_of), _translated(spec))),
     )
 
 

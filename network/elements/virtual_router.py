@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from network import links
-from network.elements import balancer
+from network.elements import balancer, routes
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
@@ -87,6 +87,7 @@ class VirtualRouter:
             # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
             links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
             _ensure_public_leg(spec, namespace)
+            routes.ensure(spec, namespace)
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
             balancer.ensure(spec, home)

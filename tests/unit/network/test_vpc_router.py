@@ -19,6 +19,7 @@ from network.types import (
     Peer,
     Policy,
     PolicyRule,
+    Route,
     RouterSpec,
     StaticNat,
     Traffic,
@@ -77,6 +78,9 @@ class Shop:
     def apply(self, spec: RouterSpec, acls: dict[int, Policy] | None = None) -> None:
         with inside(self.lab.hosts[2].ns):
             self.element.apply(spec)
+        for number, one in enumerate(self.nics["v"]):
+            behind = tuple(route.cidr for route in spec.routes if route.next_hop == one.address)
+            self.nics["v"][number] = replace(one, behind=behind)
         self.lab.apply([*self.views(acls=acls), *self.views("w")])
 
     def state(self, router: str = "vpc") -> str:
@@ -245,6 +249,39 @@ def test_a_leg_comes_and_goes_while_connections_of_the_others_live_on(shop, as_i
         client.close()
         accepted.close()
     assert len([name for name in links.links(namespace) if name.startswith("tr-")]) == 3
+
+
+def test_a_static_route_leads_to_what_is_behind_a_guest_and_back(shop, as_it_was):
+    """The guest app2 on another host holds 10.9.0.5; web is in another tier, app in its own."""
+    web, app, hop = (shop.guests[name] for name in ("web", "app", "app2"))
+    sh("ip", "-n", hop, "address", "add", "10.9.0.5/32", "dev", "lo")
+    routed = shop.spec(routes=(Route("10.9.0.0/24", "10.0.2.12"),))
+    with serving(hop, 9000) as server:
+        assert source_seen(server, web, "10.9.0.5", 9000) == ""
+        shop.apply(routed)
+        assert source_seen(server, web, "10.9.0.5", 9000) == "10.0.1.11"
+        client = connected(app, "10.9.0.5", 9000)
+        accepted, _ = server.accept()
+        assert flows(client, accepted)
+        assert flows(accepted, client)
+        client.close()
+        accepted.close()
+        assert ping(shop.guests["wweb"], "10.9.0.5", wait=0.5) == 0, "another VPC has no such route"
+        line = ("ip", "netns", "exec", hop, "ping", "-n", "-q", "-c", "1", "-W", "1", "-I")
+        assert " 0% packet loss" in sh(*line, "10.9.0.5", "10.0.1.11", check=False)
+        shop.apply(routed, {1: DENY})
+        assert " 0% packet loss" not in sh(*line, "10.9.0.5", "10.0.1.11", check=False), "the ACL list of the tier"
+        shop.apply(routed)
+        namespace = router_namespace(ROUTERS["vpc"])
+        sh("ip", "-n", namespace, "route", "flush", "proto", "static")
+        assert source_seen(server, web, "10.9.0.5", 9000) == ""
+        shop.apply(routed)
+        assert source_seen(server, web, "10.9.0.5", 9000) == "10.0.1.11"
+        shop.apply(shop.spec())
+        assert source_seen(server, web, "10.9.0.5", 9000) == ""
+        assert ping(hop, "10.0.1.11", wait=1)
+        assert " 0% packet loss" not in sh(*line, "10.9.0.5", "10.0.1.11", check=False), "its source is forged again"
+    sh("ip", "-n", hop, "address", "del", "10.9.0.5/32", "dev", "lo")
 
 
 def test_without_a_leg_it_runs_without_daemons_and_removal_leaves_nothing(shop):
