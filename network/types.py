@@ -220,13 +220,33 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateLeg:
+    """A VPC router's interface in a VLAN of the underlay's `bridge`, where `gateway` leads further.
+
+    Connections go by it as `acl` says, in order: ingress items are for what comes in by it, egress items for what
+    leaves. With `source_nat` what leaves bears `address`.
+    """
+
+    id: str
+    address: str
+    prefix_length: int
+    gateway: str
+    mac: str
+    vlan: int
+    acl: Policy
+    bridge: str = "br-phy"
+    source_nat: bool = False
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
 class RouterSpec:
     """The whole wanted state of one virtual router; replaces every older one.
 
     That of an isolated network has one leg. That of a VPC has `vpc_id` and a leg for each tier, of which there may be
     none; `inside` is the range of the VPC, which is never outside. Guests of legs that are not closed reach one
-    another through it, and what `routes` of a VPC lead to. `addresses` are the public addresses that it has besides
-    that of `public`.
+    another through it, and what `routes` and `private_legs` of a VPC lead to. `addresses` are the public addresses that
+    it has besides that of `public`.
     """
 
     id: str
@@ -243,3 +263,4 @@ class RouterSpec:
     balancers: tuple[Balancer, ...] = ()
     vpn: Vpn | None = None
     routes: tuple[Route, ...] = ()
+    private_legs: tuple[PrivateLeg, ...] = ()

@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from network.types import GuestLeg, RouterSpec
+from network.names import private_device
+from network.types import GuestLeg, PrivateLeg, RouterSpec
 
 DeviceOf = Callable[[RouterSpec, GuestLeg], str]
 """Gives the device of a leg in the router's namespace."""
 
 
+def private_network(leg: PrivateLeg) -> IPv4Network:
+    return IPv4Network((leg.address, leg.prefix_length), strict=False)
+
+
 def check_routes(spec: RouterSpec) -> None:
     """:raises ValueError: a route would catch what belongs to the router itself, or leads to none of its legs"""
-    for number, route in enumerate(spec.routes):
+    own = {*(leg.nic.address for leg in spec.legs), *(leg.address for leg in spec.private_legs)}
+    taken = [IPv4Network(leg.cidr) for leg in spec.legs] + [private_network(leg) for leg in spec.private_legs]
+    taken += [IPv4Network(spec.inside)] if spec.inside else []
+    for route in spec.routes:
         network = IPv4Network(route.cidr)
-        taken = [*(leg.cidr for leg in spec.legs), *((spec.inside,) if spec.inside else ())]
-        taken += [other.cidr for other in spec.routes[:number]]
-        if any(network.overlaps(IPv4Network(text)) for text in taken):
+        if any(network.overlaps(other) for other in taken):
             raise ValueError(f"the route to {route.cidr} overlaps another network of it")
-        leg = leg_to(spec, route.next_hop)
-        if leg is None or route.next_hop == leg.nic.address:
+        taken.append(network)
+        if route.next_hop in own or not device_to(spec, route.next_hop, lambda _, leg: leg.nic.id):
             raise ValueError(f"the route to {route.cidr} goes by {route.next_hop}, which is in no network of it")
 
 
-def leg_to(spec: RouterSpec, address: str) -> GuestLeg | None:
-    """The leg in whose network the address is."""
-    return next((leg for leg in spec.legs if IPv4Address(address) in IPv4Network(leg.cidr)), None)
+def device_to(spec: RouterSpec, address: str, device_of: DeviceOf) -> str:
+    """The device of the router in whose network the address is; "" for none."""
+    hop = IPv4Address(address)
+    found = [device_of(spec, leg) for leg in spec.legs if hop in IPv4Network(leg.cidr)]
+    found += [private_device(leg.id) for leg in spec.private_legs if hop in private_network(leg)]
+    return found[0] if found else ""
 
 
 def behind(spec: RouterSpec, leg: GuestLeg) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from network import links
-from network.elements.route_rules import leg_to
+from network.elements.route_rules import device_to
 from network.elements.router_rules import device_of
 from network.types import RouterSpec
 
@@ -15,9 +15,8 @@ def ensure(spec: RouterSpec, namespace: str) -> None:
     """Make the static routes just those of `spec`. The kernel forgets those of a device that goes down."""
     wanted = {}
     for route in spec.routes:
-        leg = leg_to(spec, route.next_hop)
-        if leg is not None:
-            wanted[_plain(route.cidr)] = f"{route.cidr} via {route.next_hop} dev {device_of(spec, leg)} proto {MARK}"
+        device = device_to(spec, route.next_hop, device_of)
+        wanted[_plain(route.cidr)] = f"{route.cidr} via {route.next_hop} dev {device} proto {MARK}"
     gone = [found for found in links.routes_marked(MARK, namespace) if found not in wanted]
     lines = [f"route del {network} proto {MARK}" for network in gone]
     lines += [f"route replace {way}" for way in wanted.values()]

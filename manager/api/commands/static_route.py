@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_network
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from manager import access, configuration
 from manager.api.call import Call
@@ -23,6 +23,7 @@ from manager.models import Network, PrivateGateway, StaticRoute, Tag, Vpc, Workf
 from manager.models.states import STATIC_ROUTE_MOVES
 from manager.workflows.rule_rows import next_revision
 from manager.workflows.static_route import add_route, remove_route, tier_with
+from manager.workflows.vpc_ways import network_of
 
 DENIED = "denied.routes"
 LINK_LOCAL = IPv4Network("169.254.0.0/16")
@@ -135,12 +136,14 @@ def _private_network(call: Call, vpc: Vpc, hop: str) -> tuple[IPv4Network, str]:
 
     :raises Invalid: there is none
     """
-    query = select(PrivateGateway).where(PrivateGateway.vpc_id == vpc.id, PrivateGateway.removed.is_(None))
-    for one in call.session.scalars(query):
-        network = IPv4Network((one.address, one.netmask), strict=False)
-        if IPv4Address(hop) in network:
-            return network, one.address
+    for one in call.session.scalars(_gateways_of(vpc)):
+        if IPv4Address(hop) in network_of(one):
+            return network_of(one), one.address
     raise Invalid(f"The next hop {hop} is in no tier of the VPC {vpc.name}, and in no network of its private gateways.")
+
+
+def _gateways_of(vpc: Vpc) -> Select[PrivateGateway]:
+    return select(PrivateGateway).where(PrivateGateway.vpc_id == vpc.id, PrivateGateway.removed.is_(None))
 
 
 def _check_network(call: Call, vpc: Vpc, network: IPv4Network) -> None:
@@ -155,6 +158,10 @@ def _check_network(call: Call, vpc: Vpc, network: IPv4Network) -> None:
     for text in filter(None, (one.strip() for one in denied.split(","))):
         if network.overlaps(ip_network(text)):
             raise Invalid(f"The network {network} overlaps {text}, which {DENIED} denies to static routes.")
+    for gateway in call.session.scalars(_gateways_of(vpc)):
+        inside = network_of(gateway)
+        if network.overlaps(inside):
+            raise Invalid(f"The network {network} overlaps {inside}, that of private gateway {gateway.id}.")
     query = select(StaticRoute).where(StaticRoute.vpc_id == vpc.id, StaticRoute.removed.is_(None))
     for other in call.session.scalars(query):
         if network.overlaps(IPv4Network(other.cidr)):

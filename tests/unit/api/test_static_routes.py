@@ -8,7 +8,7 @@ from manager.db import transaction
 from manager.models import Network, Nic, StaticRoute, Vm, Vpc
 from manager.workflows.vpc import delete_vpc
 from network.elements.simulator import MemoryRouter
-from network.errors import RouterFailedError
+from network.errors import InvalidViewError
 from network.types import Route
 from tests.client import Refused
 from tests.unit.api.live_cloud import costs, live_cloud, rows
@@ -95,7 +95,7 @@ def test_a_route_that_the_router_refuses_is_taken_back_and_one_that_cannot_go_st
     def refuse(wanted: int):
         def refusing(self, spec):
             if len(spec.routes) == wanted:
-                raise RouterFailedError("no such way")
+                raise InvalidViewError("no such way")
             apply(self, spec)
 
         return refusing

@@ -19,6 +19,7 @@ from network.types import (
     Peer,
     Policy,
     PolicyRule,
+    PrivateLeg,
     Route,
     RouterSpec,
     StaticNat,
@@ -282,6 +283,62 @@ def test_a_static_route_leads_to_what_is_behind_a_guest_and_back(shop, as_it_was
         assert ping(hop, "10.0.1.11", wait=1)
         assert " 0% packet loss" not in sh(*line, "10.9.0.5", "10.0.1.11", check=False), "its source is forged again"
     sh("ip", "-n", hop, "address", "del", "10.9.0.5/32", "dev", "lo")
+
+
+@pytest.fixture
+def partner(shop):
+    """A namespace at 172.16.0.1 in VLAN 100 of the underlay, behind the first host, that has 10.77.0.5 as well."""
+    ns, switch, host = f"{PREFIX}-partner", shop.lab.hosts[0].switch, shop.lab.hosts[0]
+    shop.lab.add_namespace(ns)
+    sh("ip", "link", "add", "partner", "netns", host.ns, "type", "veth", "peer", "name", "eth0", "netns", ns)
+    for where, device in ((host.ns, "partner"), (ns, "eth0")):
+        sh("ip", "netns", "exec", where, "ethtool", "-K", device, "tx", "off")
+    with inside(host.ns):
+        switch.plug_tagged("partner", "br-phy", 100)
+    sh("ip", "-n", ns, "link", "set", "eth0", "up")
+    for device, address in (("eth0", "172.16.0.1/24"), ("lo", "10.77.0.5/32")):
+        sh("ip", "-n", ns, "address", "add", address, "dev", device)
+    sh("ip", "-n", ns, "route", "add", "10.0.0.0/16", "via", "172.16.0.2")
+    yield ns
+    with inside(host.ns):
+        switch.unplug_tagged("partner")
+
+
+def test_a_private_gateway_leads_into_its_vlan_as_its_list_says(shop, as_it_was, partner):
+    web, db = shop.guests["web"], shop.guests["db"]
+    leg = PrivateLeg("private-1", "172.16.0.2", 24, "172.16.0.1", "02:00:00:00:03:01", 100, OPEN)
+    way = Route("10.77.0.0/16", "172.16.0.1")
+    with serving(partner, 7000) as far, serving(db, 80) as near:
+        assert source_seen(far, web, "10.77.0.5", 7000) == ""
+        shop.apply(shop.spec(private_legs=(leg,), routes=(way,)))
+        assert reaches(partner, "172.16.0.2")
+        assert source_seen(far, web, "10.77.0.5", 7000) == "10.0.1.11"
+        assert source_seen(far, web, "172.16.0.1", 7000) == "10.0.1.11"
+        assert source_seen(near, partner, "10.0.3.11", 80) == "172.16.0.1"
+        shop.apply(shop.spec(private_legs=(replace(leg, acl=Policy("out", (ALL_OUT,))),), routes=(way,)))
+        assert source_seen(near, partner, "10.0.3.11", 80) == ""
+        client = connected(web, "10.77.0.5", 7000)
+        accepted, _ = far.accept()
+        assert flows(client, accepted)
+        shop.apply(shop.spec(private_legs=(replace(leg, acl=DENY),), routes=(way,)))
+        assert not flows(client, accepted), "a connection that the list does not allow any more ends"
+        client.close()
+        accepted.close()
+        narrow = Policy("in", (PolicyRule("1", "ingress", Traffic("tcp", 80, 80, sources=("172.16.0.0/24",))), ALL_OUT))
+        shop.apply(shop.spec(private_legs=(replace(leg, acl=narrow, source_nat=True),), routes=(way,)))
+        assert source_seen(far, web, "10.77.0.5", 7000) == "172.16.0.2"
+        assert source_seen(near, partner, "10.0.3.11", 80) == "172.16.0.1"
+        sh("ip", "-n", partner, "address", "add", "10.0.1.99/32", "dev", "lo")
+        forged = ("ip", "netns", "exec", partner, "ping", "-c", "1", "-W", "1", "-I", "10.0.1.99", "10.0.3.11")
+        shop.apply(shop.spec(private_legs=(leg,), routes=(way,)))
+        assert "1 received" not in sh(*forged, check=False)
+        shop.apply(shop.spec(private_legs=(replace(leg, vlan=101),), routes=(way,)))
+        assert not reaches(partner, "172.16.0.2", within=1), "another VLAN"
+        shop.apply(shop.spec())
+        assert source_seen(far, web, "10.77.0.5", 7000) == ""
+    with inside(shop.lab.hosts[2].ns):
+        assert router_guest_device(leg.id) not in links.links()
+        assert router_guest_device(leg.id) not in shop.lab.hosts[2].switch._vsctl("list-ports", "br-phy")
 
 
 def test_without_a_leg_it_runs_without_daemons_and_removal_leaves_nothing(shop):
