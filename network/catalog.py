@@ -53,6 +53,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         {
             "Dhcp": {},
             "Dns": {"AllowDnsSuffixModification": "true"},
+            "Lb": LB_CAPABILITIES,
             "NetworkACL": {"SupportedProtocols": "tcp,udp,icmp"},
             "PortForwarding": {},
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},

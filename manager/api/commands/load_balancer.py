@@ -16,7 +16,7 @@ from manager.api.commands.rule import (
     RuleListRequest,
     begin,
     listed,
-    network_of,
+    network_for,
     networks_of,
     refuse_conflict,
     remove,
@@ -115,9 +115,9 @@ class CreateLoadBalancerRule(Request):
     publicport = Integer("the port of the public address", least=1, most=LARGEST_PORT, required=True)
     privateport = Integer("the port of the virtual machines", least=1, most=LARGEST_PORT, required=True)
     protocol = Text("tcp, tcp-proxy or ssl; tcp when absent")
-    networkid = Ref(Network, "the network, which must be that of the public address")
+    networkid = Ref(Network, "the network, which must be that of the public address, or a tier of its VPC")
     cidrlist = ListOf(Text("a network"), "the networks that it is for; all when absent", most=MOST_NETWORKS)
-    openfirewall = Flag("open the firewall for the port as well, to all", default=True)
+    openfirewall = Flag("open the firewall for the port as well, to all; in VPCs it is open", default=True)
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)
 
 
@@ -128,9 +128,7 @@ def create_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
     address: PublicAddress | None = given.publicipid
     if address is None:
         raise missing(call.command, "publicipid")
-    network = network_of(call, address)
-    if given.networkid is not None and given.networkid.id != network.id:
-        raise Invalid(f"The public address {address.address} belongs to network {network.name}.")
+    network = network_for(call, address, given.networkid)
     rule = LoadBalancerRule(
         account_id=network.account_id,
         network_id=network.id,
@@ -148,8 +146,9 @@ def create_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
     revision = begin(call, network, SERVICE, address)
     refuse_other_uses(call, network, address, "LoadBalancing")
     refuse_conflict(call, rule)
+    is_open = given.openfirewall and network.vpc_id is None
     # The rule itself holds the sources; an opening for them only would outlive a change of them.
-    rules = [call.add(rule), *(open_firewall(call, rule, []) if given.openfirewall else ())]
+    rules = [call.add(rule), *(open_firewall(call, rule, []) if is_open else ())]
     return start_for(call.session, add_rules, rules, revision, call=call)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from network import links
+from network.balancing import Balancer, Member
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.names import router_guest_device, router_namespace
 from network.types import (
@@ -28,6 +29,7 @@ from network.types import (
 from tests.unit.network.lab import PREFIX, ROUTERS, inside, ping, reaches, sh
 from tests.unit.network.routers import OUTSIDE, tier, vpc_router
 from tests.unit.network.sites import CLIENT
+from tests.unit.network.test_balancer import web
 from tests.unit.network.test_router_rules import connected, flows, serving, source_seen
 
 PUBLIC = f"{PREFIX}-vpcout"
@@ -220,6 +222,21 @@ def test_public_addresses_lead_into_any_tier(shop, as_it_was):
         assert source_seen(web, shop.guests["app"], FIRST, 80) == "10.0.2.11"
     with serving(PUBLIC, 7001) as server:
         assert source_seen(server, shop.guests["db"], OUTSIDE, 7001) == SECOND
+
+
+def test_a_public_address_is_balanced_over_guests_of_a_tier(shop, as_it_was):
+    members = tuple(Member(f"member-{number}", f"10.0.2.1{number}") for number in (1, 2))
+    one = Balancer("balancer-1", FIRST, 80, 8080, members=members, sources=("198.51.100.0/24",))
+    shop.apply(shop.spec(balancers=(one,), openings=(Opening(FIRST, Traffic("tcp", 80, 80)),)), {2: DENY})
+    with web(shop.guests["app"], "app"), web(shop.guests["app2"], "app2"):
+        assert sorted(asked(PUBLIC, FIRST) for _ in range(4)) == ["app", "app", "app2", "app2"]
+        assert asked(shop.guests["db"], FIRST) == "", "for its sources alone"
+        assert asked(PUBLIC, SECOND) == ""
+
+
+def asked(ns: str, address: str) -> str:
+    """The name of the guest that answers a request at the address; "" for nobody."""
+    return sh("ip", "netns", "exec", ns, "curl", "-s", "-m", "2", f"http://{address}/", check=False).partition(" ")[0]
 
 
 def test_vpcs_with_the_same_addresses_do_not_meet(shop, as_it_was):
