@@ -131,6 +131,13 @@ def network_offerings() -> Iterator[dict[str, Any]]:
         {service: provider for service, provider in of_tier.items() if service != "Lb"},
         conserve_mode=False,
     )
+    yield _offering(
+        "DefaultIsolatedNetworkOfferingForVpcNetworksWithInternalLB",
+        "Tier of a VPC with load balancing inside the VPC",
+        (),
+        {**of_tier, "Lb": catalog.INTERNAL_BALANCER},
+        conserve_mode=False,
+    )
 
 
 def _given(provider: str) -> list[str]:

@@ -194,7 +194,8 @@ class GuestLeg:
     `nameservers` are the upstreams of those guests' names. Guests may reach all that is outside but `egress` when
     `egress_open`, else nothing but that. Nobody opens a connection through the router to guests of a `closed` leg.
     Guests leave by `gateway` where that is not the router.
-    `vlan` leads from a hardware device into the network; 0 for a virtual router, which needs none.
+    `vlan` leads from a hardware device into the network; 0 for a virtual router, which needs none. `further` of its
+    NIC are addresses that balancers are at; what other legs may open to those, ingress items of `acl` say.
     """
 
     network_id: str
@@ -209,6 +210,7 @@ class GuestLeg:
     closed: bool = False
     vlan: int = 0
     gateway: str = ""
+    acl: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)

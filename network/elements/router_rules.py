@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
-from network.elements import private_rules, route_rules, vpn_rules
+from network.elements import inside_rules, private_rules, route_rules, vpn_rules
 from network.elements.balancer_files import check_balancers
 from network.elements.nft_words import ports, span, within
 from network.errors import InvalidViewError
@@ -49,7 +49,7 @@ def check_rules(spec: RouterSpec) -> None:
             check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
-        check_balancers(spec.balancers, own, guests)
+        check_balancers(spec.balancers, own | inside_rules.check_inside(spec), guests)
         vpn_rules.check_vpn(spec)
         private_rules.check_private_legs(spec)
         route_rules.check_routes(spec)
@@ -72,13 +72,27 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
     With `kernel_esp` the kernel encrypts, and what goes by a VPN has no device of its own.
     """
     return NFT.format(
-        answers=_lines(chain(_balanced(spec), _served(spec), private_rules.answers(spec), _answers(spec))),
+        answers=_lines(
+            chain(
+                inside_rules.answers(spec, device_of),
+                _balanced(spec),
+                _served(spec),
+                private_rules.answers(spec),
+                _answers(spec),
+            )
+        ),
         key_exchange=_lines(vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         closed=_lines(_closed(spec)),
         by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         leave=_lines(chain(_leaving(spec), route_rules.passed(spec, device_of), private_rules.passed(spec, device_of))),
-        outward="".join(chain((_outward(spec, leg) for leg in spec.legs), private_rules.chains(spec))),
+        outward="".join(
+            chain(
+                (_outward(spec, leg) for leg in spec.legs),
+                private_rules.chains(spec),
+                inside_rules.chains(spec, device_of),
+            )
+        ),
         published=_lines(_published(spec)),
         opened=_lines(_opened(spec)),
         arriving=_lines(_arriving(spec)),
@@ -124,7 +138,7 @@ def _closed(spec: RouterSpec) -> Iterator[str]:
 def _balanced(spec: RouterSpec) -> Iterator[str]:
     """What the router itself takes for its guests: to a public address and port, where an opening lets it in."""
     for one in sorted(spec.balancers, key=repr):
-        if one.listens:
+        if one.listens and inside_rules.leg_with(spec, one.address) is None:
             yield f"ip daddr {one.address} {within('saddr', one.sources)}tcp dport {one.port} goto opened"
 
 

@@ -163,7 +163,7 @@ class VirtualRouter:
         device = router_guest_device(leg.nic.id)
         prefix = IPv4Network(leg.cidr).prefixlen
         _ensure_switched_veth(device, inner, namespace, leg.nic.mac, leg.mtu)
-        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu)
+        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu, more=leg.nic.further)
         self._ports.plug_device(leg.nic.id, device)
 
     def _ensure_private_legs(self, spec: RouterSpec, namespace: str, home: Path) -> None:

@@ -30,7 +30,7 @@ def own_addresses(spec: RouterSpec) -> set[str]:
 
 def legs_addresses(spec: RouterSpec) -> set[str]:
     """Its addresses in the tenant networks."""
-    return {leg.nic.address for leg in spec.legs}
+    return {address for leg in spec.legs for address in (leg.nic.address, *leg.nic.further)}
 
 
 def answers(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
@@ -67,6 +67,26 @@ def balances(spec: RouterSpec, probe: Probe) -> Balancer | None:
         if is_its and one.listens and is_within(probe.source, one.sources):
             return one
     return None
+
+
+def inside_leg(spec: RouterSpec, address: str) -> GuestLeg | None:
+    """The leg in whose network the router has the address for balancers."""
+    return next((leg for leg in spec.legs if address in leg.nic.further), None)
+
+
+def lets_inside(near: GuestLeg, target: GuestLeg, probe: Probe) -> Decision:
+    """Whether a guest of the leg `near` reaches a balancer at an address of the router in `target`."""
+    if near.network_id == target.network_id:
+        reason = "Guests reach the balancers of their own network."
+        return Decision(True, "network ACL", reason, "Network", target.network_id)
+    items = target.acl.rules if target.acl is not None else ()
+    rule = next((one for one in items if one.direction == "ingress" and is_meant(one.traffic, probe)), None)
+    object_id = target.acl.id if target.acl is not None else ""
+    if rule is None:
+        reason = f"No ingress item of the ACL list fits {probe.told()}, and what none fits is denied."
+        return Decision(False, "network ACL", reason, "NetworkACLList", object_id)
+    reason = f"The first ingress item of the ACL list that fits {'allows' if rule.allow else 'denies'} {probe.told()}."
+    return Decision(rule.allow, "network ACL", reason, "NetworkACLList", object_id, rule)
 
 
 def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:

@@ -101,6 +101,8 @@ class _Walk:
             self.to_led(spec, probe, led)
         elif probe.target in public and (one := routers.balances(spec, probe)) is not None:
             self.to_member(spec, probe, one)
+        elif (inner := routers.inside_leg(spec, probe.target)) and (one := routers.balances(spec, probe)) is not None:
+            self.to_member(spec, probe, one, routers.lets_inside(leg, inner, probe))
         elif probe.target in (*public, *routers.legs_addresses(spec), METADATA_ADDRESS):
             self.pass_by("router", routers.answers(spec, leg, probe), view.id)
             self.trail.receiver = leg.nic
@@ -142,14 +144,17 @@ class _Walk:
         reason = f"{probe.target} is outside; what happens there Pileus does not see."
         self.pass_by("outside", Decision(True, "outside", reason), "")
 
-    def to_member(self, spec: RouterSpec, probe: Probe, one: Balancer) -> None:
-        """Through a load balancer of the router, which itself connects to the first member that can be reached."""
+    def to_member(self, spec: RouterSpec, probe: Probe, one: Balancer, entry: Decision | None = None) -> None:
+        """Through a load balancer of the router, which itself connects to the first member that can be reached.
+
+        `entry` says who comes in; without it, the firewall of the public address.
+        """
         reason = f"{probe.target}, port {probe.target_port}, is a load balancer of {len(one.members)} members."
         balancing = Decision(bool(one.members), "load balancing", reason, "PublicIpAddress", probe.target, one)
         found = [self.place_of(spec, member.address) for member in one.members]
         network_id = next((place.view.id for place, _ in filter(None, found)), "")
         self.pass_by("router", balancing, network_id)
-        self.pass_by("router", routers.lets_in(spec, probe), network_id)
+        self.pass_by("router", entry or routers.lets_in(spec, probe), network_id)
         before, tries = self.trail, []
         for member, there in zip(one.members, found, strict=True):
             if there is not None:

@@ -32,6 +32,7 @@ from manager.models import (
     BalancedMember,
     LoadBalancerRule,
     Network,
+    NetworkOffering,
     NetworkRule,
     PublicAddress,
     StickinessPolicy,
@@ -40,6 +41,7 @@ from manager.models import (
     Zone,
 )
 from manager.workflows.rules import add_rules, change_rule, start_for
+from network import catalog
 
 SERVICE = "Lb"
 ALGORITHMS = ("roundrobin", "leastconn", "source")
@@ -129,6 +131,8 @@ def create_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
     if address is None:
         raise missing(call.command, "publicipid")
     network = network_for(call, address, given.networkid)
+    if call.session.get_one(NetworkOffering, network.offering_id).services.get(SERVICE) == catalog.INTERNAL_BALANCER:
+        raise Invalid(f"The network {network.name} has load balancing inside its VPC alone, by createLoadBalancer.")
     rule = LoadBalancerRule(
         account_id=network.account_id,
         network_id=network.id,
@@ -243,6 +247,8 @@ def check_sticky(method: str, protocol: str) -> None:
          event="LB.DELETE")  # fmt: skip
 def delete_load_balancer_rule(call: Call, id: LoadBalancerRule) -> WorkflowRow:
     """Take a load balancer rule away, with its policies and the firewall rule that was made with it."""
+    if id.inner_address is not None:
+        raise Invalid(f"The load balancer {id.name} is one inside a VPC; deleteLoadBalancer removes it.")
     return remove(call, id)
 
 
@@ -261,7 +267,7 @@ def list_load_balancer_rules(call: Call, **filters: Any) -> Page:
     """List load balancer rules."""
     rule = LoadBalancerRule
     columns = {"id": rule.id, "name": rule.name, "publicipid": rule.address_id, "networkid": rule.network_id}
-    which = []
+    which = [rule.guest_address.is_(None)]
     if filters["virtualmachineid"] is not None:
         mine = BalancedMember.vm_id == filters["virtualmachineid"].id, BalancedMember.removed.is_(None)
         which.append(rule.id.in_(select(BalancedMember.related_id).where(*mine)))

@@ -53,6 +53,8 @@ class Shop:
     element: VirtualRouter
     guests: dict[str, str]
     nics: dict[str, list[NicView]]
+    inside: tuple[str, ...] = ()
+    """Addresses that the first VPC's router has in tier 2 besides the gateway's."""
 
     def legs(self, vpc: str = "v", **more) -> list[GuestLeg]:
         found = []
@@ -62,6 +64,8 @@ class Shop:
             nic = replace(
                 leg.nic, id=f"nic-{vpc}-tier-{number}", mac=leg.nic.mac.replace(":02:0", f":{ord(vpc):02x}:0")
             )
+            if (vpc, number) == ("v", 2):
+                nic = replace(nic, further=self.inside)
             found.append(replace(leg, network_id=f"net-{vpc}-{number}", nic=nic))
         return found
 
@@ -232,6 +236,32 @@ def test_a_public_address_is_balanced_over_guests_of_a_tier(shop, as_it_was):
         assert sorted(asked(PUBLIC, FIRST) for _ in range(4)) == ["app", "app", "app2", "app2"]
         assert asked(shop.guests["db"], FIRST) == "", "for its sources alone"
         assert asked(PUBLIC, SECOND) == ""
+
+
+def test_a_balancer_inside_is_for_its_tier_and_for_others_as_its_list_says(shop, as_it_was):
+    members = tuple(Member(f"member-{number}", f"10.0.2.1{number}") for number in (1, 2))
+    one = Balancer("balancer-2", "10.0.2.100", 80, 8080, members=members)
+    shop.inside = ("10.0.2.100",)
+    try:
+        first, second, third = shop.legs()
+        shop.apply(shop.spec(first, replace(second, acl=OPEN), third, balancers=(one,)))
+        with web(shop.guests["app"], "app"), web(shop.guests["app2"], "app2"):
+            for guest in ("app", "app2", "web"):
+                assert sorted(asked(shop.guests[guest], "10.0.2.100") for _ in range(2)) == ["app", "app2"], guest
+            assert ping(shop.guests["web"], "10.0.2.11"), "the tier itself goes on"
+            sh("ip", "-n", PUBLIC, "route", "add", "10.0.2.100", "via", "198.51.100.30")
+            assert asked(PUBLIC, "10.0.2.100") == "", "nobody outside"
+            sh("ip", "-n", PUBLIC, "route", "del", "10.0.2.100")
+            assert asked(shop.guests["wweb"], "10.0.2.100") == "", "nor in another VPC"
+            from_db = Policy("db", (PolicyRule("1", "ingress", Traffic("tcp", 80, 80, sources=("10.0.3.0/24",))),))
+            shop.apply(shop.spec(first, replace(second, acl=from_db), third, balancers=(one,)), {2: from_db})
+            assert asked(shop.guests["web"], "10.0.2.100") == ""
+            assert asked(shop.guests["db"], "10.0.2.100") in ("app", "app2")
+            assert asked(shop.guests["app"], "10.0.2.100") in ("app", "app2")
+    finally:
+        shop.inside = ()
+    shop.apply(shop.spec())
+    assert asked(shop.guests["app"], "10.0.2.100") == ""
 
 
 def asked(ns: str, address: str) -> str:
