@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Final, Literal
 
 from network.balancing import Balancer
@@ -239,6 +240,11 @@ class PrivateLeg:
     bridge: str = "br-phy"
     source_nat: bool = False
     mtu: int = 1500
+
+    @property
+    def network(self) -> str:
+        """The network of its address, with the prefix length."""
+        return str(IPv4Network((self.address, self.prefix_length), strict=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def ways_of(session: Session, vpc: Vpc, legs: Sequence[GuestLeg]) -> dict[str, A
         return {}
     private = tuple(_leg(session, *row) for row in session.execute(_gateways_query(), {"vpc_id": vpc.id}))
     reach = [IPv4Network(leg.cidr) for leg in legs]
-    reach += [IPv4Network((leg.address, leg.prefix_length), strict=False) for leg in private]
+    reach += [IPv4Network(leg.network) for leg in private]
     routes = [
         Route(row.cidr, row.next_hop)
         for row in _routes(session, vpc.id)

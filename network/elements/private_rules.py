@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from network.elements.nft_words import ports, within
-from network.elements.route_rules import DeviceOf, behind, private_network
+from network.elements.route_rules import DeviceOf, behind
 from network.names import private_device
 from network.traffic import check_traffic
 from network.types import PrivateLeg, RouterSpec
@@ -22,7 +22,7 @@ def check_private_legs(spec: RouterSpec) -> None:
     taken = [IPv4Network(leg.cidr) for leg in spec.legs]
     taken += [IPv4Network(spec.inside)] if spec.inside else []
     for leg in spec.private_legs:
-        network = private_network(leg)
+        network = IPv4Network(leg.network)
         if any(network.overlaps(other) for other in taken) or IPv4Address(leg.gateway) not in network:
             raise ValueError(f"the private gateway {leg.id} in {network} overlaps a network, or leads to none of it")
         if not 1 <= leg.vlan <= LARGEST_VLAN:
@@ -35,7 +35,7 @@ def check_private_legs(spec: RouterSpec) -> None:
 def answers(spec: RouterSpec) -> Iterator[str]:
     """The router answers pings of its neighbours."""
     for leg in spec.private_legs:
-        where = f'iifname "{private_device(leg.id)}" ip saddr {private_network(leg)} ip daddr {leg.address}'
+        where = f'iifname "{private_device(leg.id)}" ip saddr {leg.network} ip daddr {leg.address}'
         yield f"{where} icmp type echo-request accept"
 
 

@@ -6,20 +6,16 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from network.names import private_device
-from network.types import GuestLeg, PrivateLeg, RouterSpec
+from network.types import GuestLeg, RouterSpec
 
 DeviceOf = Callable[[RouterSpec, GuestLeg], str]
 """Gives the device of a leg in the router's namespace."""
 
 
-def private_network(leg: PrivateLeg) -> IPv4Network:
-    return IPv4Network((leg.address, leg.prefix_length), strict=False)
-
-
 def check_routes(spec: RouterSpec) -> None:
     """:raises ValueError: a route would catch what belongs to the router itself, or leads to none of its legs"""
     own = {*(leg.nic.address for leg in spec.legs), *(leg.address for leg in spec.private_legs)}
-    taken = [IPv4Network(leg.cidr) for leg in spec.legs] + [private_network(leg) for leg in spec.private_legs]
+    taken = [IPv4Network(leg.cidr) for leg in spec.legs] + [IPv4Network(leg.network) for leg in spec.private_legs]
     taken += [IPv4Network(spec.inside)] if spec.inside else []
     for route in spec.routes:
         network = IPv4Network(route.cidr)
@@ -34,7 +30,7 @@ def device_to(spec: RouterSpec, address: str, device_of: DeviceOf) -> str:
     """The device of the router in whose network the address is; "" for none."""
     hop = IPv4Address(address)
     found = [device_of(spec, leg) for leg in spec.legs if hop in IPv4Network(leg.cidr)]
-    found += [private_device(leg.id) for leg in spec.private_legs if hop in private_network(leg)]
+    found += [private_device(leg.id) for leg in spec.private_legs if hop in IPv4Network(leg.network)]
     return found[0] if found else ""
 
 

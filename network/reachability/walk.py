@@ -108,6 +108,8 @@ class _Walk:
             self.trail.receiver = leg.nic
         elif (other := self.place_of(spec, probe.target)) is not None:
             self.to_tier(*other, probe)
+        elif hop := routers.next_hop(spec, probe.target):
+            self.by_route(spec, hop, probe)
         else:
             self.pass_by("router", routers.lets_out(spec, leg, probe), view.id)
             source = routers.public_source(spec, probe.source)
@@ -126,6 +128,30 @@ class _Walk:
     def to_tier(self, place: Place, leg: GuestLeg, probe: Probe) -> None:
         self.pass_by("router", routers.leads_inside(leg), place.view.id)
         self.to_address(place, leg.nic, probe)
+
+    def by_route(self, spec: RouterSpec, hop: str, probe: Probe) -> None:
+        """By a next hop: a guest, or something in the VLAN of a private gateway."""
+        private = routers.private_leg(spec, hop)
+        if private is not None:
+            self.pass_by("router", routers.leaves_by(private, probe), "")
+            reason = f"{hop} behind a private gateway leads to {probe.target}; what happens there Pileus does not see."
+            self.pass_by("outside", Decision(True, "route", reason), "")
+            return
+        found = self.place_of(spec, hop)
+        nics = found[0].view.nics if found is not None else ()
+        receiver = next((nic for nic in nics if hop in (nic.address, *nic.further) and nic.role != ROUTER), None)
+        if found is None or receiver is None:
+            reason = f"A static route leads to {probe.target} by {hop}, and no running virtual machine has that."
+            self.pass_by("router", Decision(False, "route", reason, "DomainRouter", spec.id), "")
+            return
+        place, leg = found
+        if is_within(probe.source, (leg.cidr,)):
+            # The router puts itself in the place of a guest that has the next hop in its own network.
+            probe = replace(probe, source=leg.nic.address)
+        reason = f"A static route leads to {probe.target} by {hop}."
+        self.pass_by("router", Decision(True, "route", reason, "DomainRouter", spec.id), place.view.id)
+        self.cross(place, leg.nic, receiver, probe)
+        self.trail.receiver = receiver
 
     def from_outside(self, probe: Probe) -> None:
         """To a public address, or to the outside if none of the networks has it."""
