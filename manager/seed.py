@@ -116,11 +116,26 @@ def network_offerings() -> Iterator[dict[str, Any]]:
         specify_vlan=True,
     )  # fmt: skip
     yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
+    of_tier = dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER)
     yield _offering(
         "DefaultIsolatedNetworkOfferingForVpcNetworks",
-        "Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding and ACL lists",
+        "Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding, load balancing and ACL lists",
         (),
-        dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER),
+        of_tier,
+        conserve_mode=False,
+    )
+    yield _offering(
+        "DefaultIsolatedNetworkOfferingForVpcNetworksNoLB",
+        "Tier of a VPC without load balancing",
+        (),
+        {service: provider for service, provider in of_tier.items() if service != "Lb"},
+        conserve_mode=False,
+    )
+    yield _offering(
+        "DefaultIsolatedNetworkOfferingForVpcNetworksWithInternalLB",
+        "Tier of a VPC with load balancing inside the VPC",
+        (),
+        {**of_tier, "Lb": catalog.INTERNAL_BALANCER},
         conserve_mode=False,
     )
 

@@ -172,6 +172,15 @@ _ALL = (
         "Secure",
         group=_REQUESTS,
     ),
+    Setting(
+        "denied.routes",
+        "",
+        "networks, with commas, that no static route of a VPC may overlap",
+        "Network",
+        networks=True,
+        scopes=(Zone,),
+        group=("Network", "Guest Networks"),
+    ),
     Setting("expunge.delay", 86400, "seconds from destroying a virtual machine to expunging it", group=_VMS),
     Setting(
         "expunge.interval", 600, "seconds between looks for virtual machines to expunge", "Advanced", 1, group=_VMS

@@ -10,6 +10,7 @@ from network.balancer_catalog import LB_CAPABILITIES
 
 VIRTUAL_ROUTER: Final = "VirtualRouter"
 VPC_VIRTUAL_ROUTER: Final = "VpcVirtualRouter"
+INTERNAL_BALANCER: Final = "InternalLbVm"
 SECURITY_GROUPS: Final = "SecurityGroupProvider"
 
 SERVICES: Final = (
@@ -53,6 +54,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         {
             "Dhcp": {},
             "Dns": {"AllowDnsSuffixModification": "true"},
+            "Lb": LB_CAPABILITIES,
             "NetworkACL": {"SupportedProtocols": "tcp,udp,icmp"},
             "PortForwarding": {},
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
@@ -61,9 +63,10 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "s2svpn"},
         },
     ),
+    INTERNAL_BALANCER: Provider(INTERNAL_BALANCER, {"Lb": {**LB_CAPABILITIES, "LbSchemes": "Internal"}}),
     SECURITY_GROUPS: Provider(SECURITY_GROUPS, {"SecurityGroup": {}}),
 }
-OF_VPCS: Final = (VPC_VIRTUAL_ROUTER,)
+OF_VPCS: Final = (VPC_VIRTUAL_ROUTER, INTERNAL_BALANCER)
 """Providers of tiers of VPCs alone; all others are for other networks."""
 
 

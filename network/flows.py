@@ -120,6 +120,7 @@ def check_view(view: NetworkView) -> None:
             _address(peer.underlay_address)
         for address in _addresses(view):
             _address(address)
+        _check_behind(view)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise InvalidViewError(f"Network {view.id} has a wrong address: {error}.") from error
     for nic in view.nics:
@@ -130,6 +131,11 @@ def check_view(view: NetworkView) -> None:
         if len(set(values)) != len(values):
             raise InvalidViewError(f"Two NICs of network {view.id} have the same {field}.")
     check_policies(view)
+
+
+def _check_behind(view: NetworkView) -> None:
+    if any(IPv4Network(one).overlaps(IPv4Network(view.cidr)) for nic in view.nics for one in nic.behind):
+        raise InvalidViewError(f"A NIC of network {view.id} leads to a part of {view.cidr} itself.")
 
 
 @lru_cache(maxsize=65536)

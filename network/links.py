@@ -35,6 +35,11 @@ def routes(device: str) -> list[dict[str, Any]]:
     return [route for route in _ip("-4", "route", "show", "dev", device) if route.get("protocol") != "kernel"]
 
 
+def routes_marked(mark: str, namespace: str) -> list[str]:
+    """The destinations of the namespace's routes of this origin."""
+    return [str(route["dst"]) for route in _ip("-4", "route", "show", "proto", mark, namespace=namespace)]
+
+
 def change(lines: Iterable[str], namespace: str = "") -> None:
     """Run lines of `ip -batch`; stops at the first that fails.
 

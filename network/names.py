@@ -9,6 +9,7 @@ RANDOM_UUID = 4
 TAP_PREFIX = "pt-"
 ROUTER_GUEST_PREFIX = "pr-"
 TIER_PREFIX = "tr-"
+PRIVATE_PREFIX = "gw-"
 ROUTER_PUBLIC_PREFIX = "pp-"
 TUNNEL_PREFIX = "pg-"
 NAMESPACE_PREFIX = "vr-"
@@ -48,6 +49,11 @@ def router_guest_device(nic_id: str) -> str:
 def tier_device(nic_id: str) -> str:
     """The other end of such a veth, in the namespace of a router with several legs."""
     return TIER_PREFIX + digits(nic_id, 12)
+
+
+def private_device(gateway_id: str) -> str:
+    """The end of a private gateway's veth that is in the router's namespace; the other is a `router_guest_device`."""
+    return PRIVATE_PREFIX + digits(gateway_id, 12)
 
 
 def router_public_device(router_id: str) -> str:

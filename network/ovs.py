@@ -162,6 +162,22 @@ class Switch:
                 self._flush_connections(record.nic(nic_id).zone)
             self._give_back_nics(record)
 
+    def plug_tagged(self, device: str, bridge: str, vlan: int) -> None:
+        """Make `device`, which must be there, an access port of an underlay bridge in the VLAN.
+
+        As for other ports, one whose device was made anew is dead, and such a device is down.
+        """
+        with self._store.locked():
+            if not links.links()[device].up:
+                self._vsctl("--if-exists", "del-port", device)
+            add = ("--may-exist", "add-port", bridge, device, "--", "set", "port", device, f"tag={vlan}")
+            self._vsctl(*add)
+            links.change([f"link set dev {device} up"])
+
+    def unplug_tagged(self, device: str) -> None:
+        """Remove such a port; one that is gone is no error."""
+        self._vsctl("--if-exists", "del-port", device)
+
     def ports(self) -> dict[str, Port]:
         """The ports that Pileus made, by NIC id."""
         found = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Final, Literal
 
 from network.balancing import Balancer
@@ -21,6 +22,7 @@ class NicView:
     hypervisor host that runs it. A `router` NIC is the virtual router's leg: it may send from any source address.
     `further` are more addresses that a guest may have by itself. `rate` bounds what the NIC sends, and what reaches
     it, in Mbit/s each; 0 for no bound. `groups` are the security groups of a guest, as ids of the view's policies.
+    `behind` are networks that a guest leads to: it may send in their name as well.
     """
 
     id: str
@@ -31,6 +33,7 @@ class NicView:
     further: tuple[str, ...] = ()
     rate: int = 0
     groups: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,8 @@ class GuestLeg:
     `nameservers` are the upstreams of those guests' names. Guests may reach all that is outside but `egress` when
     `egress_open`, else nothing but that. Nobody opens a connection through the router to guests of a `closed` leg.
     Guests leave by `gateway` where that is not the router.
-    `vlan` leads from a hardware device into the network; 0 for a virtual router, which needs none.
+    `vlan` leads from a hardware device into the network; 0 for a virtual router, which needs none. `further` of its
+    NIC are addresses that balancers are at; what other legs may open to those, ingress items of `acl` say.
     """
 
     network_id: str
@@ -207,6 +211,40 @@ class GuestLeg:
     closed: bool = False
     vlan: int = 0
     gateway: str = ""
+    acl: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The network `cidr` is reached by `next_hop`, an address in a leg's network."""
+
+    cidr: str
+    next_hop: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateLeg:
+    """A VPC router's interface in a VLAN of the underlay's `bridge`, where `gateway` leads further.
+
+    Connections go by it as `acl` says, in order: ingress items are for what comes in by it, egress items for what
+    leaves. With `source_nat` what leaves bears `address`.
+    """
+
+    id: str
+    address: str
+    prefix_length: int
+    gateway: str
+    mac: str
+    vlan: int
+    acl: Policy
+    bridge: str = "br-phy"
+    source_nat: bool = False
+    mtu: int = 1500
+
+    @property
+    def network(self) -> str:
+        """The network of its address, with the prefix length."""
+        return str(IPv4Network((self.address, self.prefix_length), strict=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +253,8 @@ class RouterSpec:
 
     That of an isolated network has one leg. That of a VPC has `vpc_id` and a leg for each tier, of which there may be
     none; `inside` is the range of the VPC, which is never outside. Guests of legs that are not closed reach one
-    another through it. `addresses` are the public addresses that it has besides that of `public`.
+    another through it, and what `routes` and `private_legs` of a VPC lead to. `addresses` are the public addresses that
+    it has besides that of `public`.
     """
 
     id: str
@@ -231,3 +270,5 @@ class RouterSpec:
     static_nats: tuple[StaticNat, ...] = ()
     balancers: tuple[Balancer, ...] = ()
     vpn: Vpn | None = None
+    routes: tuple[Route, ...] = ()
+    private_legs: tuple[PrivateLeg, ...] = ()

@@ -70,7 +70,7 @@ from manager.models.topology import (
     Zone,
 )
 from manager.models.usage import NetworkTraffic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
-from manager.models.vpc import Vpc, VpcOffering
+from manager.models.vpc import PrivateGateway, StaticRoute, Vpc, VpcOffering
 from manager.models.vpn import RemoteAccessVpn, VpnConnection, VpnCustomerGateway, VpnGateway, VpnUser
 from manager.models.work import (
     AgentCommandRow,
@@ -96,12 +96,13 @@ __all__ = [
     "LoginSession", "ManagementServer", "Network", "NetworkAclHits", "NetworkAclItem", "NetworkAclList",
     "NetworkOffering", "NetworkRule", "NetworkShare", "NetworkTraffic", "Nic", "NicAddress", "OauthCode",
     "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PacketCapture", "PhysicalNetwork",
-    "Pod", "PortForwardingRule", "PortableAddress", "PortableRange", "Project", "ProjectInvitation", "ProjectMember",
-    "ProjectRole", "ProjectRolePermission", "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn", "ResourceIcon",
-    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
+    "Pod", "PortForwardingRule", "PortableAddress", "PortableRange", "PrivateGateway", "Project", "ProjectInvitation",
+    "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn",
+    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
     "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SshKeyPair",
-    "SslCert", "StaticNatRule", "StickinessPolicy", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType",
-    "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement",
-    "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway",
-    "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
+    "SslCert", "StaticNatRule", "StaticRoute", "StickinessPolicy", "StoragePool", "Tag", "Template", "TemplateShare",
+    "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData",
+    "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "VpnConnection",
+    "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id",
+    "utcnow",
 ]  # fmt: skip

@@ -24,7 +24,8 @@ def _kind(purpose: str) -> dict[str, Any]:
 class LoadBalancerRule(NetworkRule):
     """A port of a public address whose connections are spread over guests.
 
-    `guest_port` is theirs. `options` holds the algorithm and the balanced protocol (tcp, tcp-proxy, ssl). Its members
+    `guest_port` is theirs. Inside a VPC it is at `guest_address`, an address of the router in the tier, instead of a
+    public one. `options` holds the algorithm and the balanced protocol (tcp, tcp-proxy, ssl). Its members
     and policies are rules of their own, related to it.
     """
 
@@ -33,6 +34,11 @@ class LoadBalancerRule(NetworkRule):
     description: Mapped[str | None] = mapped_column(Text, use_existing_column=True)
     options: Mapped[dict[str, Any] | None] = mapped_column(use_existing_column=True)
     certificate_id: Mapped[str | None] = mapped_column(ForeignKey("ssl_certs.id"), index=True)
+
+    @property
+    def inner_address(self) -> str | None:
+        """Where it is inside a VPC; None for a rule of a public address."""
+        return self.guest_address
 
     @property
     def balanced_protocol(self) -> str:

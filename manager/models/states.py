@@ -168,5 +168,18 @@ VPN_CONNECTION_MOVES = Moves(
     passing=frozenset({"Pending", "Removed"}),
 )  # fmt: skip
 
+STATIC_ROUTE_MOVES = Moves("static route", RULE_MOVES.table, RULE_MOVES.passing)
+
+PRIVATE_GATEWAY_MOVES = Moves(
+    "private gateway",
+    {
+        "created": {"Creating": "Ready"},
+        "delete": {"Creating": "Deleting", "Ready": "Deleting"},
+        "keep": {"Deleting": "Ready"},
+    },
+    passing=frozenset({"Creating", "Deleting"}),
+)
+
 ALL_MOVES = (VM_MOVES, VOLUME_MOVES, NETWORK_MOVES, ROUTER_MOVES, HOST_MOVES, TEMPLATE_MOVES, PROJECT_MOVES, RULE_MOVES,
-             VPC_MOVES, VPN_MOVES, VPN_USER_MOVES, VPN_CONNECTION_MOVES, CAPTURE_MOVES)  # fmt: skip
+             VPC_MOVES, VPN_MOVES, VPN_USER_MOVES, VPN_CONNECTION_MOVES, STATIC_ROUTE_MOVES, PRIVATE_GATEWAY_MOVES,
+             CAPTURE_MOVES)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import STATE, Base, Entity
+from manager.models.base import ID, STATE, Base, Entity
 
 
 class VpcOffering(Entity, Base):
@@ -52,3 +52,38 @@ class Vpc(Entity, Base):
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_wanted: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_applied: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class PrivateGateway(Entity, Base):
+    """A leg of a VPC's router in a VLAN of a physical network, with `address` there; `gateway` leads further.
+
+    `acl_id` is the network ACL list that holds what comes in and goes out by it. With `source_nat` all that leaves by
+    it bears `address`.
+    """
+
+    __tablename__ = "private_gateways"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"), index=True)
+    vlan: Mapped[int]
+    address: Mapped[str] = mapped_column(STATE)
+    gateway: Mapped[str] = mapped_column(STATE)
+    netmask: Mapped[str] = mapped_column(STATE)
+    mac: Mapped[str] = mapped_column(STATE, unique=True)
+    source_nat: Mapped[bool] = mapped_column(default=False)
+    acl_id: Mapped[str] = mapped_column(ID, index=True)
+    state: Mapped[str] = mapped_column(STATE, default="Creating")
+
+
+class StaticRoute(Entity, Base):
+    """A network outside a VPC that its router reaches by `next_hop`, or by that of the private gateway."""
+
+    __tablename__ = "static_routes"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
+    gateway_id: Mapped[str | None] = mapped_column(ForeignKey("private_gateways.id"), index=True)
+    cidr: Mapped[str] = mapped_column(STATE)
+    next_hop: Mapped[str] = mapped_column(STATE)
+    state: Mapped[str] = mapped_column(STATE, default="Add")

@@ -1,6 +1,6 @@
 """Workflows of network ACL lists: a change is in its rows at once, and its job ends when the hosts have it.
 
-All hosts of the list's tiers, not their routers: guests are held where they run.
+All hosts of the list's tiers, not their routers: guests are held where they run. Private gateways are a router's own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from manager.workflows.acl_rows import items_of, renumber, tiers_of
 from manager.workflows.carriers import carried_by
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.views import picture
+from manager.workflows.vpc_view import vpc_router
+from manager.workflows.vpc_ways import gateways_with
 
 
 def _locked(session: Session, list_id: str) -> NetworkAclList:
@@ -25,12 +27,15 @@ def _locked(session: Session, list_id: str) -> NetworkAclList:
 
 
 def _tell(session: Session, list_id: str) -> list[Ask]:
-    """What is wanted, for all hosts of all tiers that have the list.
+    """What is wanted, for all hosts of all tiers that have the list, and the routers of gateways that do.
 
     All tiers are locked before the first picture, which also locks the VPC that they share: one that is at the picture
     of another tier has that tier and waits for the VPC.
     """
-    return [ask for tier in tiers_of(session, list_id, lock=True) for ask in picture(session, tier.id).asks()]
+    asks = [ask for tier in tiers_of(session, list_id, lock=True) for ask in picture(session, tier.id).asks()]
+    vpcs = sorted({gateway.vpc_id for gateway in gateways_with(session, list_id)})
+    routers = [vpc_router(session, vpc_id) for vpc_id in vpcs]
+    return asks + [router.ask() for router in routers if router is not None]
 
 
 def tell_hosts(run: Run) -> list[Ask]:

@@ -31,7 +31,10 @@ def balancers(
         if isinstance(rule, BalancedMember):
             parts[rule.related_id].append(rule)
     shown = _certificates(session, {rule.certificate_id for rule in found} - {None})
-    return tuple(_balancer(rule, at[rule.address_id], parts[rule.id], shown.get(rule.certificate_id)) for rule in found)
+    return tuple(
+        _balancer(rule, rule.inner_address or at[rule.address_id], parts[rule.id], shown.get(rule.certificate_id))
+        for rule in found
+    )
 
 
 def _certificates(session: Session, ids: set[str | None]) -> dict[str | None, Certificate]:

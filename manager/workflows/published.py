@@ -60,7 +60,9 @@ def published_by_vpc(
         for one in found["forwardings"]
     ]
     openings += [
-        Opening(one.address, Traffic("tcp", one.port, one.port, sources=one.sources)) for one in found["balancers"]
+        Opening(one.address, Traffic("tcp", one.port, one.port, sources=one.sources))
+        for one in found["balancers"]
+        if one.address in at.values()
     ]
     return {"addresses": _further(held), "openings": tuple(openings), **found}
 

@@ -31,6 +31,7 @@ from manager.workflows.guards import guard_of
 from manager.workflows.published import published
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
 from manager.workflows.vpc_view import nics_query, vpc_router
+from manager.workflows.vpc_ways import behind_guests
 from network.types import GUEST, ROUTER, NetworkView, NicView, OverlayName, Peer, Policy, RouterSpec
 
 
@@ -77,9 +78,11 @@ def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_ro
     places = _places(session, rows, leaving)
     further = _further(session, facts.Network)
     guard = guard_of(session, facts.Network.id, facts.services)
+    behind = behind_guests(session, facts.Network)
     nics = tuple(
         NicView(nic.id, nic.mac, nic.address or "", nic.host_id, ROUTER if nic.router_id else GUEST,
-                further.get(nic.id, ()), _rate(facts, nic, row), guard.groups_of(nic))
+                further.get(nic.id, ()), _rate(facts, nic, row), guard.groups_of(nic),
+                _behind(behind, (nic.address, *further.get(nic.id, ()))) if nic.vm_id else ())
         for nic, row in rows
         if nic.host_id
     )  # fmt: skip
@@ -108,6 +111,11 @@ def _of_vpc(session: Session, vpc_id: str, *, new: bool) -> tuple[RouterSpec | N
 
 def _own(spec: RouterSpec | None) -> tuple[RouterSpec | None, str | None]:
     return (spec, spec.legs[0].nic.host_id) if spec is not None else (None, None)
+
+
+def _behind(networks: dict[str | None, tuple[str, ...]], own: Iterable[str | None]) -> tuple[str, ...]:
+    """The networks that routes reach by one of the NIC's own addresses."""
+    return tuple(network for address in own for network in networks.get(address, ())) if networks else ()
 
 
 def _rate(facts: Any, nic: Nic, row: Any) -> int:

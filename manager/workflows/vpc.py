@@ -16,6 +16,7 @@ from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workfl
 from manager.workflows.network import host_for_router, new_router
 from manager.workflows.views import picture
 from manager.workflows.vpc_view import tiers_of, vpc_router
+from manager.workflows.vpc_ways import forget_ways_of_vpc
 from manager.workflows.vpn_site import forget_vpns_of_vpc
 
 
@@ -243,6 +244,7 @@ def give_up_vpc(run: Run) -> Outcome:
     """The VPC goes: its router in the database, and its public addresses."""
     forget_vpc_router(run)
     forget_vpns_of_vpc(run.session, run.row.subject_id)
+    forget_ways_of_vpc(run.session, run.row.subject_id)
     free_addresses(run.session, PublicAddress.vpc_id == run.row.subject_id)
     return forget_vpc(run)
 

@@ -25,9 +25,11 @@ from manager.models import (
     Vpc,
     Zone,
 )
+from manager.workflows.acl_rows import policy_of
 from manager.workflows.engine import Ask
 from manager.workflows.published import published_by_vpc
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
+from manager.workflows.vpc_ways import ways_of
 from manager.workflows.vpn_wanted import vpn_of_vpc
 from network.types import ROUTER, GuestLeg, NicView, RouterSpec
 
@@ -56,8 +58,9 @@ def vpc_router(session: Session, vpc_id: str, *, new: bool = True) -> VpcRouter 
     tiers = session.scalars(_tiers_query(), {"vpc_id": vpc_id}).all()
     rows = [(row[0], row) for row in session.execute(_nics_query(), {"vpc_id": vpc_id})] if tiers else []
     has_rules = any(tier.rules_wanted for tier in tiers)
-    rules = published_by_vpc(session, vpc_id, [tier.id for tier in tiers], _guests(session, rows)) if has_rules else {}
-    vpc, router, legs = facts.Vpc, facts.Router, _legs(facts, tiers, rows)
+    further = further_addresses(session, rows) if has_rules else {}
+    rules = published_by_vpc(session, vpc_id, [tier.id for tier in tiers], _guests(rows, further)) if has_rules else {}
+    vpc, router, legs = facts.Vpc, facts.Router, _legs(session, facts, tiers, rows, further)
     spec = RouterSpec(
         id=router.id,
         generation=vpc.generation,
@@ -66,6 +69,7 @@ def vpc_router(session: Session, vpc_id: str, *, new: bool = True) -> VpcRouter 
         inside=vpc.cidr,
         public=public_leg(facts.PublicAddress, facts.VlanIpRange, facts.kvm_label, vpc.public_mtu),
         vpn=vpn_of_vpc(session, vpc, legs),
+        **ways_of(session, vpc, legs),
         **rules,
     )
     return VpcRouter(spec, router.host_id, facts.agent_id)
@@ -117,25 +121,35 @@ def nics_query() -> Select[Any]:
     )
 
 
-def _legs(facts: Any, tiers: Sequence[Network], rows: Sequence[Any]) -> tuple[GuestLeg, ...]:
-    """Of the tiers in which the router has a NIC on its host."""
+def _legs(
+    session: Session, facts: Any, tiers: Sequence[Network], rows: Sequence[Any], further: dict[str, tuple[str, ...]]
+) -> tuple[GuestLeg, ...]:
+    """Of the tiers in which the router has a NIC on its host. ACL lists cost a statement where it has balancers."""
     nameservers = resolvers_of(facts.Vpc, facts.Zone)
     found = []
     for tier in tiers:
         mine = [(nic, row) for nic, row in rows if nic.network_id == tier.id]
         own = next((nic for nic, _ in mine if nic.router_id == facts.Router.id and nic.host_id), None)
         if own is not None:
-            nic = NicView(own.id, own.mac, own.address, own.host_id, ROUTER)
-            found.append(guest_leg(tier, nic, mine, facts.Zone, nameservers=nameservers))
+            addresses = further.get(own.id, ())
+            nic = NicView(own.id, own.mac, own.address, own.host_id, ROUTER, addresses)
+            acl = policy_of(session, tier.acl_id) if addresses else None
+            found.append(guest_leg(tier, nic, mine, facts.Zone, nameservers=nameservers, acl=acl))
     return tuple(found)
 
 
-def _guests(session: Session, rows: Sequence[Any]) -> set[tuple[str | None, str]]:
+def further_addresses(session: Session, rows: Sequence[Any]) -> dict[str, tuple[str, ...]]:
+    """By NIC id."""
+    found: dict[str, tuple[str, ...]] = {}
+    query = select(NicAddress).where(NicAddress.nic_id.in_([nic.id for nic, _ in rows]), NicAddress.removing.is_(False))
+    for one in session.scalars(query.order_by(NicAddress.address)):
+        found[one.nic_id] = (*found.get(one.nic_id, ()), one.address)
+    return found
+
+
+def _guests(rows: Sequence[Any], further: dict[str, tuple[str, ...]]) -> set[tuple[str | None, str]]:
     """(VM, address) of the tiers' NICs."""
-    owners = {nic.id: nic.vm_id for nic, _ in rows}
-    query = select(NicAddress).where(NicAddress.nic_id.in_(owners), NicAddress.removing.is_(False))
-    more = {(owners[one.nic_id], one.address) for one in session.scalars(query)}
-    return {(nic.vm_id, nic.address) for nic, _ in rows} | more
+    return {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
 
 
 def tiers_of(session: Session, vpc_id: str) -> list[str]:

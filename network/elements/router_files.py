@@ -36,6 +36,7 @@ def check_spec(spec: RouterSpec) -> None:
     _check_text(spec.id, dataclasses.asdict(spec))
     wanted = [pair for leg in spec.legs for pair in ((DOMAIN, leg.domain), (MAC, leg.nic.mac))]
     wanted += [pair for lease in leases_of(spec) for pair in ((HOSTNAME, lease.hostname), (MAC, lease.mac))]
+    wanted += [pair for leg in spec.private_legs for pair in ((MAC, leg.mac), (DEVICE, leg.bridge))]
     if spec.public is not None:
         wanted += [(MAC, spec.public.mac), (DEVICE, spec.public.bridge)]
     for pattern, value in wanted:

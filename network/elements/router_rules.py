@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 
-from network.elements import vpn_rules
+from network.elements import inside_rules, private_rules, route_rules, vpn_rules
 from network.elements.balancer_files import check_balancers
+from network.elements.nft_words import ports, span, within
 from network.errors import InvalidViewError
 from network.names import tier_device
 from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
-from network.types import Forwarding, GuestLeg, Opening, RouterSpec, Traffic
+from network.types import Forwarding, GuestLeg, Opening, RouterSpec
 
 GUEST_DEVICE = "eth0"
 PUBLIC_DEVICE = "eth1"
@@ -48,8 +49,10 @@ def check_rules(spec: RouterSpec) -> None:
             check_traffic(traffic)
         for forwarding in spec.forwardings:
             _check_forwarding(forwarding)
-        check_balancers(spec.balancers, own, guests)
+        check_balancers(spec.balancers, own | inside_rules.check_inside(spec), guests)
         vpn_rules.check_vpn(spec)
+        private_rules.check_private_legs(spec)
+        route_rules.check_routes(spec)
     except ValueError as error:
         raise InvalidViewError(f"Router {spec.id} has a wrong rule: {error}.") from error
 
@@ -69,17 +72,38 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
     With `kernel_esp` the kernel encrypts, and what goes by a VPN has no device of its own.
     """
     return NFT.format(
-        answers=_lines(chain(_balanced(spec), _served(spec), _answers(spec))),
+        answers=_lines(
+            chain(
+                inside_rules.answers(spec, device_of),
+                _balanced(spec),
+                _served(spec),
+                private_rules.answers(spec),
+                _answers(spec),
+            )
+        ),
         key_exchange=_lines(vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         closed=_lines(_closed(spec)),
         by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
-        leave=_lines(_leaving(spec)),
-        outward="".join(_outward(spec, leg) for leg in spec.legs),
+        leave=_lines(chain(_leaving(spec), route_rules.passed(spec, device_of), private_rules.passed(spec, device_of))),
+        outward="".join(
+            chain(
+                (_outward(spec, leg) for leg in spec.legs),
+                private_rules.chains(spec),
+                inside_rules.chains(spec, device_of),
+            )
+        ),
         published=_lines(_published(spec)),
         opened=_lines(_opened(spec)),
         arriving=_lines(_arriving(spec)),
-        translated=_lines(chain(vpn_rules.kept(spec.vpn), _translated(spec))),
+        translated=_lines(
+            chain(
+                vpn_rules.kept(spec.vpn),
+                route_rules.translated(spec, device_of),
+                private_rules.translated(spec),
+                _translated(spec),
+            )
+        ),
     )
 
 
@@ -92,7 +116,7 @@ def _answers(spec: RouterSpec) -> Iterator[str]:
     for opening in _ordered(spec):
         traffic = opening.traffic
         if traffic.protocol in ("icmp", "all") and traffic.icmp_type in (None, ECHO_REQUEST):
-            where = f'iifname "{PUBLIC_DEVICE}" ip daddr {opening.address} {_within("saddr", traffic.sources)}'
+            where = f'iifname "{PUBLIC_DEVICE}" ip daddr {opening.address} {within("saddr", traffic.sources)}'
             yield f"{where}icmp type echo-request accept"
 
 
@@ -114,8 +138,8 @@ def _closed(spec: RouterSpec) -> Iterator[str]:
 def _balanced(spec: RouterSpec) -> Iterator[str]:
     """What the router itself takes for its guests: to a public address and port, where an opening lets it in."""
     for one in sorted(spec.balancers, key=repr):
-        if one.listens:
-            yield f"ip daddr {one.address} {_within('saddr', one.sources)}tcp dport {one.port} goto opened"
+        if one.listens and inside_rules.leg_with(spec, one.address) is None:
+            yield f"ip daddr {one.address} {within('saddr', one.sources)}tcp dport {one.port} goto opened"
 
 
 def _leaving(spec: RouterSpec) -> Iterator[str]:
@@ -139,8 +163,8 @@ def _outward(spec: RouterSpec, leg: GuestLeg) -> str:
     """A chain of its own for what leaves from the leg."""
     verdict = "drop" if leg.egress_open else "accept"
     lines = [
-        f"{_within('saddr', traffic.sources)}{_within('daddr', traffic.destinations)}"
-        f"{_ports(traffic, 'th dport')}{verdict}"
+        f"{within('saddr', traffic.sources)}{within('daddr', traffic.destinations)}"
+        f"{ports(traffic, 'th dport')}{verdict}"
         for traffic in sorted(leg.egress, key=repr)
     ]
     if leg.egress_open:
@@ -153,22 +177,22 @@ def _published(spec: RouterSpec) -> Iterator[str]:
     for nat in sorted(spec.static_nats, key=repr):
         yield f"ct original ip daddr {nat.address} ip daddr {nat.guest} goto opened"
     for one in sorted(spec.forwardings, key=repr):
-        ports = f"meta l4proto {one.protocol} ct original proto-dst {_span(one.first_port, one.last_port)}"
-        where = f"ct original ip daddr {one.address} ip daddr {one.guest} {_within('saddr', one.sources)}"
-        yield f"{where}{ports} goto opened"
+        served = f"meta l4proto {one.protocol} ct original proto-dst {span(one.first_port, one.last_port)}"
+        where = f"ct original ip daddr {one.address} ip daddr {one.guest} {within('saddr', one.sources)}"
+        yield f"{where}{served} goto opened"
 
 
 def _opened(spec: RouterSpec) -> Iterator[str]:
     for opening in _ordered(spec):
         traffic = opening.traffic
-        ports = _ports(traffic, "ct original proto-dst")
-        yield f"ct original ip daddr {opening.address} {_within('saddr', traffic.sources)}{ports}accept"
+        where = f"{within('saddr', traffic.sources)}{ports(traffic, 'ct original proto-dst')}"
+        yield f"ct original ip daddr {opening.address} {where}accept"
 
 
 def _arriving(spec: RouterSpec) -> Iterator[str]:
     for one in sorted(spec.forwardings, key=repr):
-        where = f"ip daddr {one.address} {_within('saddr', one.sources)}"
-        yield f"{where}{one.protocol} dport {_span(one.first_port, one.last_port)} dnat ip to {_target(one)}"
+        where = f"ip daddr {one.address} {within('saddr', one.sources)}"
+        yield f"{where}{one.protocol} dport {span(one.first_port, one.last_port)} dnat ip to {_target(one)}"
     for nat in sorted(spec.static_nats, key=repr):
         yield f"ip daddr {nat.address} dnat ip to {nat.guest}"
 
@@ -200,41 +224,6 @@ def _translated(spec: RouterSpec) -> Iterator[str]:
 
 def _ordered(spec: RouterSpec) -> list[Opening]:
     return sorted(spec.openings, key=repr)
-
-
-def _within(field: str, networks: tuple[str, ...]) -> str:
-    """A match with a space behind it; nothing for all addresses."""
-    wide = [IPv4Network(network) for network in networks]
-    if not wide or any(network.prefixlen == 0 for network in wide):
-        return ""
-    return f"ip {field} {{ {', '.join(map(str, _disjoint(wide)))} }} "
-
-
-def _disjoint(networks: list[IPv4Network]) -> list[IPv4Network]:
-    """The networks without those that lie in others: the sets of nft hold no overlaps."""
-    found: list[IPv4Network] = []
-    for network in sorted(set(networks)):
-        if not found or not network.subnet_of(found[-1]):
-            found.append(network)
-    return found
-
-
-def _ports(traffic: Traffic, field: str) -> str:
-    """A match of protocol and ports, or of ICMP's type, with a space behind it; nothing for all protocols."""
-    if traffic.protocol == "all":
-        return ""
-    if traffic.protocol == "icmp":
-        kind = "" if traffic.icmp_type is None else f"icmp type {traffic.icmp_type} "
-        code = "" if traffic.icmp_code is None else f"icmp code {traffic.icmp_code} "
-        return f"meta l4proto icmp {kind}{code}"
-    found = f"meta l4proto {traffic.protocol} "
-    if traffic.protocol in HAS_PORTS and traffic.first_port is not None and traffic.last_port is not None:
-        found += f"{field} {_span(traffic.first_port, traffic.last_port)} "
-    return found
-
-
-def _span(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 NFT = """table inet pileus

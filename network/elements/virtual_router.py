@@ -17,7 +17,7 @@ from typing import Any
 
 from network import links
 from network.diagnostics import Tool, ToolOutput, diagnose
-from network.elements import balancer
+from network.elements import balancer, routes
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
@@ -26,7 +26,7 @@ from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
 from network.elements.state_files import write
 from network.errors import CommandFailedError, NetworkError
-from network.names import router_guest_device, router_namespace, router_public_device
+from network.names import private_device, router_guest_device, router_namespace, router_public_device
 from network.process import run
 from network.types import GuestLeg, RouterSpec
 from network.vpn import TunnelState
@@ -45,6 +45,7 @@ SYSCTLS = (
 )
 PACKAGES = Path(__file__).resolve().parents[2]
 OTHERS_MAY_PASS = 0o001
+PRIVATE = "private.json"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class VirtualRouter:
             # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
             links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
             _ensure_public_leg(spec, namespace)
+            self._ensure_private_legs(spec, namespace, home)
+            routes.ensure(spec, namespace)
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
             balancer.ensure(spec, home)
@@ -102,6 +105,8 @@ class VirtualRouter:
             balancer.remove(router_id, home)
             for nic_id in _nics_of(home):
                 self._drop_leg(nic_id)
+            for gateway_id in _private_of(home):
+                self._drop_private_leg(gateway_id)
             links.remove(router_public_device(router_id))
             if Path(f"/run/netns/{namespace}").exists():
                 run(["ip", "netns", "delete", namespace])
@@ -161,12 +166,26 @@ class VirtualRouter:
     def _ensure_guest_leg(self, leg: GuestLeg, inner: str, namespace: str) -> None:
         device = router_guest_device(leg.nic.id)
         prefix = IPv4Network(leg.cidr).prefixlen
-        if _ensure_veth(device, inner, namespace, leg.nic.mac):
-            links.without_checksum_offload(device)
-        links.without_checksum_offload(inner, namespace)
-        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {leg.mtu}"])
-        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu)
+        _ensure_switched_veth(device, inner, namespace, leg.nic.mac, leg.mtu)
+        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu, more=leg.nic.further)
         self._ports.plug_device(leg.nic.id, device)
+
+    def _ensure_private_legs(self, spec: RouterSpec, namespace: str, home: Path) -> None:
+        wanted, before = {leg.id for leg in spec.private_legs}, {*_private_of(home)}
+        write(home / PRIVATE, json.dumps({"gateways": sorted(wanted | before)}))
+        for leg in spec.private_legs:
+            device, inner = router_guest_device(leg.id), private_device(leg.id)
+            _ensure_switched_veth(device, inner, namespace, leg.mac, leg.mtu)
+            _ensure_addresses(namespace, inner, f"{leg.address}/{leg.prefix_length}", leg.mtu)
+            self._ports.plug_tagged(device, leg.bridge, leg.vlan)
+        for gateway_id in sorted(before - wanted):
+            self._drop_private_leg(gateway_id)
+        write(home / PRIVATE, json.dumps({"gateways": sorted(wanted)}))
+
+    def _drop_private_leg(self, gateway_id: str) -> None:
+        device = router_guest_device(gateway_id)
+        self._ports.unplug_tagged(device)
+        links.remove(device)
 
     def _drop_leg(self, nic_id: str) -> None:
         self._ports.unplug(nic_id)
@@ -232,6 +251,14 @@ def _ensure_veth(device: str, inner: str, namespace: str, mac: str) -> bool:
     return not is_whole
 
 
+def _ensure_switched_veth(device: str, inner: str, namespace: str, mac: str, mtu: int) -> None:
+    """As `_ensure_veth`, of one whose end on the host is a port of the switch."""
+    if _ensure_veth(device, inner, namespace, mac):
+        links.without_checksum_offload(device)
+    links.without_checksum_offload(inner, namespace)
+    links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {mtu}"])
+
+
 def _ensure_addresses(namespace: str, device: str, address: str, mtu: int, *, more: tuple[str, ...] = ()) -> None:
     """Give the device just `address`, before it comes up, so that coming up announces it, and then those of `more`.
 
@@ -270,6 +297,12 @@ def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
 def _nics_of(home: Path) -> list[str]:
     """The NICs of the legs that the router may have."""
     held: list[str] = _read_json(home / "spec.json").get("nics", [])
+    return held
+
+
+def _private_of(home: Path) -> list[str]:
+    """The private gateways whose legs the router may have."""
+    held: list[str] = _read_json(home / PRIVATE).get("gateways", [])
     return held
 
 

@@ -75,6 +75,8 @@ def _guest_rows(nic: NicView, place: Place) -> Iterator[tuple[int, str, int]]:
         # Silence is the answer that the guest's own address is free.
         yield 100, f"arp,dl_src={nic.mac},arp_sha={nic.mac},arp_spa=0.0.0.0,arp_tpa={address}", 0
         yield 90, f"ip,dl_src={nic.mac},nw_src={address}", onward
+    for network in nic.behind:
+        yield 90, f"ip,dl_src={nic.mac},nw_src={network}", onward
 
 
 def _router_rows(nic: NicView) -> Iterator[tuple[int, str, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from network.balancing import Balancer
 from network.reachability.policy import METADATA_ADDRESS, Decision, is_meant, is_within
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, Probe, number_of
-from network.types import Forwarding, GuestLeg, RouterSpec, StaticNat
+from network.types import Forwarding, GuestLeg, PrivateLeg, RouterSpec, StaticNat
 
 LINK_LOCAL = "169.254.0.0/16"
 SERVICES = {(UDP, 53): "DNS", (UDP, 67): "DHCP", (TCP, 53): "DNS", (TCP, 80): "metadata", (TCP, 8080): "passwords"}
@@ -30,7 +30,7 @@ def own_addresses(spec: RouterSpec) -> set[str]:
 
 def legs_addresses(spec: RouterSpec) -> set[str]:
     """Its addresses in the tenant networks."""
-    return {leg.nic.address for leg in spec.legs}
+    return {address for leg in spec.legs for address in (leg.nic.address, *leg.nic.further)}
 
 
 def answers(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
@@ -67,6 +67,51 @@ def balances(spec: RouterSpec, probe: Probe) -> Balancer | None:
         if is_its and one.listens and is_within(probe.source, one.sources):
             return one
     return None
+
+
+def inside_leg(spec: RouterSpec, address: str) -> GuestLeg | None:
+    """The leg in whose network the router has the address for balancers."""
+    return next((leg for leg in spec.legs if address in leg.nic.further), None)
+
+
+def lets_inside(near: GuestLeg, target: GuestLeg, probe: Probe) -> Decision:
+    """Whether a guest of the leg `near` reaches a balancer at an address of the router in `target`."""
+    if near.network_id == target.network_id:
+        reason = "Guests reach the balancers of their own network."
+        return Decision(True, "network ACL", reason, "Network", target.network_id)
+    items = target.acl.rules if target.acl is not None else ()
+    rule = next((one for one in items if one.direction == "ingress" and is_meant(one.traffic, probe)), None)
+    object_id = target.acl.id if target.acl is not None else ""
+    if rule is None:
+        reason = f"No ingress item of the ACL list fits {probe.told()}, and what none fits is denied."
+        return Decision(False, "network ACL", reason, "NetworkACLList", object_id)
+    reason = f"The first ingress item of the ACL list that fits {'allows' if rule.allow else 'denies'} {probe.told()}."
+    return Decision(rule.allow, "network ACL", reason, "NetworkACLList", object_id, rule)
+
+
+def next_hop(spec: RouterSpec, target: str) -> str:
+    """Where the router sends what is for the address by a static route, or in a private gateway's network; "" else."""
+    route = next((one for one in spec.routes if is_within(target, (one.cidr,))), None)
+    if route is not None:
+        return route.next_hop
+    return target if private_leg(spec, target) is not None else ""
+
+
+def private_leg(spec: RouterSpec, address: str) -> PrivateLeg | None:
+    """The private gateway in whose network the address is."""
+    mine = (leg for leg in spec.private_legs if is_within(address, (leg.network,)))
+    return next(mine, None)
+
+
+def leaves_by(leg: PrivateLeg, probe: Probe) -> Decision:
+    """Whether what guests send leaves by a private gateway."""
+    rule = next((one for one in leg.acl.rules if one.direction == "egress" and is_meant(one.traffic, probe)), None)
+    if rule is None:
+        reason = f"No egress item of the private gateway's ACL list fits {probe.told()}, and what none fits is denied."
+        return Decision(False, "network ACL", reason, "NetworkACLList", leg.acl.id)
+    verb = "allows" if rule.allow else "denies"
+    reason = f"The first egress item of the private gateway's ACL list that fits {verb} {probe.told()}."
+    return Decision(rule.allow, "network ACL", reason, "NetworkACLList", leg.acl.id, rule)
 
 
 def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:

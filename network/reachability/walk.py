@@ -101,11 +101,15 @@ class _Walk:
             self.to_led(spec, probe, led)
         elif probe.target in public and (one := routers.balances(spec, probe)) is not None:
             self.to_member(spec, probe, one)
+        elif (inner := routers.inside_leg(spec, probe.target)) and (one := routers.balances(spec, probe)) is not None:
+            self.to_member(spec, probe, one, routers.lets_inside(leg, inner, probe))
         elif probe.target in (*public, *routers.legs_addresses(spec), METADATA_ADDRESS):
             self.pass_by("router", routers.answers(spec, leg, probe), view.id)
             self.trail.receiver = leg.nic
         elif (other := self.place_of(spec, probe.target)) is not None:
             self.to_tier(*other, probe)
+        elif hop := routers.next_hop(spec, probe.target):
+            self.by_route(spec, hop, probe)
         else:
             self.pass_by("router", routers.lets_out(spec, leg, probe), view.id)
             source = routers.public_source(spec, probe.source)
@@ -125,6 +129,30 @@ class _Walk:
         self.pass_by("router", routers.leads_inside(leg), place.view.id)
         self.to_address(place, leg.nic, probe)
 
+    def by_route(self, spec: RouterSpec, hop: str, probe: Probe) -> None:
+        """By a next hop: a guest, or something in the VLAN of a private gateway."""
+        private = routers.private_leg(spec, hop)
+        if private is not None:
+            self.pass_by("router", routers.leaves_by(private, probe), "")
+            reason = f"{hop} behind a private gateway leads to {probe.target}; what happens there Pileus does not see."
+            self.pass_by("outside", Decision(True, "route", reason), "")
+            return
+        found = self.place_of(spec, hop)
+        nics = found[0].view.nics if found is not None else ()
+        receiver = next((nic for nic in nics if hop in (nic.address, *nic.further) and nic.role != ROUTER), None)
+        if found is None or receiver is None:
+            reason = f"A static route leads to {probe.target} by {hop}, and no running virtual machine has that."
+            self.pass_by("router", Decision(False, "route", reason, "DomainRouter", spec.id), "")
+            return
+        place, leg = found
+        if is_within(probe.source, (leg.cidr,)):
+            # The router puts itself in the place of a guest that has the next hop in its own network.
+            probe = replace(probe, source=leg.nic.address)
+        reason = f"A static route leads to {probe.target} by {hop}."
+        self.pass_by("router", Decision(True, "route", reason, "DomainRouter", spec.id), place.view.id)
+        self.cross(place, leg.nic, receiver, probe)
+        self.trail.receiver = receiver
+
     def from_outside(self, probe: Probe) -> None:
         """To a public address, or to the outside if none of the networks has it."""
         for place in self.places:
@@ -142,14 +170,17 @@ class _Walk:
         reason = f"{probe.target} is outside; what happens there Pileus does not see."
         self.pass_by("outside", Decision(True, "outside", reason), "")
 
-    def to_member(self, spec: RouterSpec, probe: Probe, one: Balancer) -> None:
-        """Through a load balancer of the router, which itself connects to the first member that can be reached."""
+    def to_member(self, spec: RouterSpec, probe: Probe, one: Balancer, entry: Decision | None = None) -> None:
+        """Through a load balancer of the router, which itself connects to the first member that can be reached.
+
+        `entry` says who comes in; without it, the firewall of the public address.
+        """
         reason = f"{probe.target}, port {probe.target_port}, is a load balancer of {len(one.members)} members."
         balancing = Decision(bool(one.members), "load balancing", reason, "PublicIpAddress", probe.target, one)
         found = [self.place_of(spec, member.address) for member in one.members]
         network_id = next((place.view.id for place, _ in filter(None, found)), "")
         self.pass_by("router", balancing, network_id)
-        self.pass_by("router", routers.lets_in(spec, probe), network_id)
+        self.pass_by("router", entry or routers.lets_in(spec, probe), network_id)
         before, tries = self.trail, []
         for member, there in zip(one.members, found, strict=True):
             if there is not None:

@@ -101,6 +101,14 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "account_id": _account, "vpc_id": _of(m.Vpc), "gateway_id": _of(m.VpnGateway),
         "customer_gateway_id": _of(m.VpnCustomerGateway),
     },
+    m.PrivateGateway: {
+        "account_id": _account, "vpc_id": _of(m.Vpc), "physical_network_id": _of(m.PhysicalNetwork), "vlan": 100,
+        "address": "172.16.0.2", "gateway": "172.16.0.1", "netmask": "255.255.255.0", "mac": _mac,
+        "acl_id": m.acl.DEFAULT_DENY, "state": "Ready",
+    },
+    m.StaticRoute: {
+        "account_id": _account, "vpc_id": _of(m.Vpc), "cidr": "10.9.0.0/24", "next_hop": "10.0.1.2", "state": "Active",
+    },
     m.NetworkAclList: {"name": _named("acl"), "description": "a list"},
     m.NetworkAclItem: {
         "list_id": _of(m.NetworkAclList), "number": lambda _factory, number: number, "state": "Active",

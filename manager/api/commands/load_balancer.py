@@ -16,7 +16,7 @@ from manager.api.commands.rule import (
     RuleListRequest,
     begin,
     listed,
-    network_of,
+    network_for,
     networks_of,
     refuse_conflict,
     remove,
@@ -32,6 +32,7 @@ from manager.models import (
     BalancedMember,
     LoadBalancerRule,
     Network,
+    NetworkOffering,
     NetworkRule,
     PublicAddress,
     StickinessPolicy,
@@ -40,6 +41,7 @@ from manager.models import (
     Zone,
 )
 from manager.workflows.rules import add_rules, change_rule, start_for
+from network import catalog
 
 SERVICE = "Lb"
 ALGORITHMS = ("roundrobin", "leastconn", "source")
@@ -115,9 +117,9 @@ class CreateLoadBalancerRule(Request):
     publicport = Integer("the port of the public address", least=1, most=LARGEST_PORT, required=True)
     privateport = Integer("the port of the virtual machines", least=1, most=LARGEST_PORT, required=True)
     protocol = Text("tcp, tcp-proxy or ssl; tcp when absent")
-    networkid = Ref(Network, "the network, which must be that of the public address")
+    networkid = Ref(Network, "the network, which must be that of the public address, or a tier of its VPC")
     cidrlist = ListOf(Text("a network"), "the networks that it is for; all when absent", most=MOST_NETWORKS)
-    openfirewall = Flag("open the firewall for the port as well, to all", default=True)
+    openfirewall = Flag("open the firewall for the port as well, to all; in VPCs it is open", default=True)
     fordisplay = Flag("whether users see it", default=True, roles=ROOT)
 
 
@@ -128,9 +130,9 @@ def create_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
     address: PublicAddress | None = given.publicipid
     if address is None:
         raise missing(call.command, "publicipid")
-    network = network_of(call, address)
-    if given.networkid is not None and given.networkid.id != network.id:
-        raise Invalid(f"The public address {address.address} belongs to network {network.name}.")
+    network = network_for(call, address, given.networkid)
+    if call.session.get_one(NetworkOffering, network.offering_id).services.get(SERVICE) == catalog.INTERNAL_BALANCER:
+        raise Invalid(f"The network {network.name} has load balancing inside its VPC alone, by createLoadBalancer.")
     rule = LoadBalancerRule(
         account_id=network.account_id,
         network_id=network.id,
@@ -148,8 +150,9 @@ def create_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
     revision = begin(call, network, SERVICE, address)
     refuse_other_uses(call, network, address, "LoadBalancing")
     refuse_conflict(call, rule)
+    is_open = given.openfirewall and network.vpc_id is None
     # The rule itself holds the sources; an opening for them only would outlive a change of them.
-    rules = [call.add(rule), *(open_firewall(call, rule, []) if given.openfirewall else ())]
+    rules = [call.add(rule), *(open_firewall(call, rule, []) if is_open else ())]
     return start_for(call.session, add_rules, rules, revision, call=call)
 
 
@@ -244,6 +247,8 @@ def check_sticky(method: str, protocol: str) -> None:
          event="LB.DELETE")  # fmt: skip
 def delete_load_balancer_rule(call: Call, id: LoadBalancerRule) -> WorkflowRow:
     """Take a load balancer rule away, with its policies and the firewall rule that was made with it."""
+    if id.inner_address is not None:
+        raise Invalid(f"The load balancer {id.name} is one inside a VPC; deleteLoadBalancer removes it.")
     return remove(call, id)
 
 
@@ -262,7 +267,7 @@ def list_load_balancer_rules(call: Call, **filters: Any) -> Page:
     """List load balancer rules."""
     rule = LoadBalancerRule
     columns = {"id": rule.id, "name": rule.name, "publicipid": rule.address_id, "networkid": rule.network_id}
-    which = []
+    which = [rule.guest_address.is_(None)]
     if filters["virtualmachineid"] is not None:
         mine = BalancedMember.vm_id == filters["virtualmachineid"].id, BalancedMember.removed.is_(None)
         which.append(rule.id.in_(select(BalancedMember.related_id).where(*mine)))

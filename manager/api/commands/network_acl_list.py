@@ -15,10 +15,12 @@ from manager.api.errors import Denied, Invalid, missing
 from manager.api.fields import Flag, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
 from manager.api.rows import by_id
-from manager.models import Network, NetworkAclList, Vpc, WorkflowRow
+from manager.models import Network, NetworkAclList, PrivateGateway, Vpc, WorkflowRow
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from manager.workflows.acl import replace_list
 from manager.workflows.acl_rows import forget_lists, tiers_of
+from manager.workflows.private_gateway import replace_list as replace_list_of_gateway
+from manager.workflows.vpc_ways import gateways_with
 
 LONGEST_DESCRIPTION = 255
 
@@ -121,6 +123,10 @@ def delete_network_acl_list(call: Call, id: NetworkAclList) -> WorkflowRow:
     if tiers:
         names = ", ".join(tier.name for tier in tiers)
         raise Invalid(f"The network ACL {id.name} cannot be removed: the tiers {names} have it.")
+    gateways = gateways_with(call.session, id.id)
+    if gateways:
+        addresses = ", ".join(gateway.address for gateway in gateways)
+        raise Invalid(f"The network ACL {id.name} cannot be removed: the private gateways at {addresses} have it.")
     forget_lists(call.session, NetworkAclList.id == id.id)
     return call.job_done(id)
 
@@ -157,12 +163,23 @@ def displayed(call: Call, query: Any, model: type[Any], *, only: bool | None) ->
 class ReplaceNetworkAclList(Request):
     aclid = Ref(NetworkAclList, "the list that it shall have", required=True)
     networkid = Ref(Network, "the tier", right=access.MANAGE)
+    gatewayid = Ref(PrivateGateway, "or the private gateway", right=access.MANAGE)
 
 
 @command("replaceNetworkACLList", ReplaceNetworkAclList, SuccessResponse, is_async=True, roles=EVERYONE,
          event="NETWORK.ACL.REPLACE")  # fmt: skip
-def replace_network_acl_list(call: Call, aclid: NetworkAclList, networkid: Network | None) -> WorkflowRow:
-    """Hold the guests of a tier to another list; connections that it does not allow end."""
+def replace_network_acl_list(
+    call: Call, aclid: NetworkAclList, networkid: Network | None, gatewayid: PrivateGateway | None
+) -> WorkflowRow:
+    """Hold the guests of a tier, or what passes a private gateway, to another list; connections that it does not allow
+    end.
+    """
+    if networkid is not None and gatewayid is not None:
+        raise Invalid("The network ACL of one thing is replaced: of a networkid, or of a gatewayid.")
+    if gatewayid is not None:
+        call.subject = gatewayid
+        list_id = demand_list(call, aclid, gatewayid.vpc_id)
+        return replace_list_of_gateway.start(call.session, gatewayid, call=call, list_id=list_id)
     if networkid is None:
         raise missing(call.command, "networkid")
     call.subject = networkid
@@ -176,3 +193,14 @@ def demand_fit(acl: NetworkAclList, network: Network) -> None:
         raise Invalid(f"The network {network.name} is no tier of a VPC; only those have network ACLs.")
     if acl.vpc_id not in (None, network.vpc_id):
         raise Denied(f"The network ACL {acl.name} is another VPC's; the tier {network.name} cannot have it.")
+
+
+def demand_list(call: Call, acl: NetworkAclList, vpc_id: str) -> str:
+    """The id of a list that a private gateway of the VPC shall have, which stays until the call ends.
+
+    :raises ApiError: it is that of another VPC
+    """
+    hold(call, acl)
+    if acl.vpc_id not in (None, vpc_id):
+        raise Denied(f"The network ACL {acl.name} is another VPC's; private gateways of VPC {vpc_id} cannot have it.")
+    return acl.id

@@ -87,7 +87,7 @@ class NetworkOfferingResponse(Response):
     details = Map("details of it")
     supportspublicaccess = Bool("whether its networks have public addresses")
     supportsstrechedl2subnet = Bool("always false")
-    supportsinternallb = Bool("always false")
+    supportsinternallb = Bool("whether its networks have load balancing inside their VPC")
     internetprotocol = Str("always IPv4")
     service = Many("the services and who gives them", ServiceResponse)
     serviceofferingid = Str("the service offering of virtual routers: its own, or the cloud's")
@@ -123,7 +123,7 @@ def _describe(row: NetworkOffering) -> Shown:
         "details": row.details or None,
         "supportspublicaccess": "SourceNat" in row.services,
         "supportsstrechedl2subnet": False,
-        "supportsinternallb": False,
+        "supportsinternallb": catalog.INTERNAL_BALANCER in row.services.values(),
         "internetprotocol": "IPv4",
         "service": shown_services(row.services),
         "serviceofferingid": row.service_offering_id or DEFAULT_ROUTER_OFFERING,  # libcloud reads it of every offering

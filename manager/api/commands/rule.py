@@ -16,7 +16,16 @@ from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Flag, Integer, ListOf, MapOf, Text
 from manager.api.response import Shown
 from manager.api.rows import by_id
-from manager.models import Network, NetworkAclItem, NetworkOffering, NetworkRule, PublicAddress, Tag, WorkflowRow
+from manager.models import (
+    Network,
+    NetworkAclItem,
+    NetworkOffering,
+    NetworkRule,
+    PublicAddress,
+    StaticRoute,
+    Tag,
+    WorkflowRow,
+)
 from manager.workflows.rule_rows import living, move_all, next_revision
 from manager.workflows.rules import remove_rules, start_for
 
@@ -232,7 +241,7 @@ def listed(
     return call.paged(query.order_by(model.created, model.id))
 
 
-def shown_state(rule: NetworkRule | NetworkAclItem) -> str:
+def shown_state(rule: NetworkRule | NetworkAclItem | StaticRoute) -> str:
     return "Deleting" if rule.state == "Revoke" else rule.state
 
 

@@ -27,7 +27,7 @@ TAGGED: dict[str, type[Any]] = {
     "SSHKeyPair": m.SshKeyPair, "Project": m.Project, "FirewallRule": m.FirewallRule,
     "PortForwardingRule": m.PortForwardingRule, "NetworkACL": m.NetworkAclItem, "NetworkACLList": m.NetworkAclList,
     "SecurityGroup": m.SecurityGroup, "SecurityGroupRule": m.SecurityGroupRule, "LoadBalancer": m.LoadBalancerRule,
-    "Vpc": m.Vpc,
+    "PrivateGateway": m.PrivateGateway, "StaticRoute": m.StaticRoute, "Vpc": m.Vpc,
 }  # fmt: skip
 _TYPES = {name.lower(): name for name in TAGGED} | {"virtualmachine": "UserVm", "vm": "UserVm", "instance": "UserVm"}
 

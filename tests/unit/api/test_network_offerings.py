@@ -90,6 +90,8 @@ def test_a_new_cloud_has_the_default_offerings_and_gold(api, engine):
     kinds = {name: (one["guestiptype"], one["specifyvlan"]) for name, one in shown.items()}
     assert kinds == {
         "DefaultIsolatedNetworkOfferingForVpcNetworks": ("Isolated", False),
+        "DefaultIsolatedNetworkOfferingForVpcNetworksNoLB": ("Isolated", False),
+        "DefaultIsolatedNetworkOfferingForVpcNetworksWithInternalLB": ("Isolated", False),
         "DefaultIsolatedNetworkOfferingWithSourceNatService": ("Isolated", False),
         "DefaultIsolatedNetworkOffering": ("Isolated", False),
         "DefaultSharedNetworkOffering": ("Shared", True),

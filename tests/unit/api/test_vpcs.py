@@ -83,7 +83,7 @@ def test_a_new_vpc_has_a_router_with_a_public_address_and_no_leg(api, factory, s
     assert (router["vpcname"], router["state"], router["publicip"]) == ("shop", "Running", address["ipaddress"])
     assert api("listVPCs", user)["vpc"] == [vpc]
     assert api("listVPCs", user, supportedservices="Dhcp,NetworkACL", cidr="10.0.0.0/16", keyword="ho")["count"] == 1
-    assert api("listVPCs", user, supportedservices="Lb") == api("listVPCs", user, restartrequired=True) == {}
+    assert api("listVPCs", user, supportedservices="Firewall") == api("listVPCs", user, restartrequired=True) == {}
     account = factory.first(Account, id=cloud.account_id)
     api("updateResourceCount", account=account.name, domainid=account.domain_id)
     use = factory.first(ResourceUse, account_id=cloud.account_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from network import links
+from network.balancing import Balancer, Member
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.names import router_guest_device, router_namespace
 from network.types import (
@@ -19,6 +20,8 @@ from network.types import (
     Peer,
     Policy,
     PolicyRule,
+    PrivateLeg,
+    Route,
     RouterSpec,
     StaticNat,
     Traffic,
@@ -26,6 +29,7 @@ from network.types import (
 from tests.unit.network.lab import PREFIX, ROUTERS, inside, ping, reaches, sh
 from tests.unit.network.routers import OUTSIDE, tier, vpc_router
 from tests.unit.network.sites import CLIENT
+from tests.unit.network.test_balancer import web
 from tests.unit.network.test_router_rules import connected, flows, serving, source_seen
 
 PUBLIC = f"{PREFIX}-vpcout"
@@ -49,6 +53,8 @@ class Shop:
     element: VirtualRouter
     guests: dict[str, str]
     nics: dict[str, list[NicView]]
+    inside: tuple[str, ...] = ()
+    """Addresses that the first VPC's router has in tier 2 besides the gateway's."""
 
     def legs(self, vpc: str = "v", **more) -> list[GuestLeg]:
         found = []
@@ -58,6 +64,8 @@ class Shop:
             nic = replace(
                 leg.nic, id=f"nic-{vpc}-tier-{number}", mac=leg.nic.mac.replace(":02:0", f":{ord(vpc):02x}:0")
             )
+            if (vpc, number) == ("v", 2):
+                nic = replace(nic, further=self.inside)
             found.append(replace(leg, network_id=f"net-{vpc}-{number}", nic=nic))
         return found
 
@@ -77,6 +85,9 @@ class Shop:
     def apply(self, spec: RouterSpec, acls: dict[int, Policy] | None = None) -> None:
         with inside(self.lab.hosts[2].ns):
             self.element.apply(spec)
+        for number, one in enumerate(self.nics["v"]):
+            behind = tuple(route.cidr for route in spec.routes if route.next_hop == one.address)
+            self.nics["v"][number] = replace(one, behind=behind)
         self.lab.apply([*self.views(acls=acls), *self.views("w")])
 
     def state(self, router: str = "vpc") -> str:
@@ -217,6 +228,47 @@ def test_public_addresses_lead_into_any_tier(shop, as_it_was):
         assert source_seen(server, shop.guests["db"], OUTSIDE, 7001) == SECOND
 
 
+def test_a_public_address_is_balanced_over_guests_of_a_tier(shop, as_it_was):
+    members = tuple(Member(f"member-{number}", f"10.0.2.1{number}") for number in (1, 2))
+    one = Balancer("balancer-1", FIRST, 80, 8080, members=members, sources=("198.51.100.0/24",))
+    shop.apply(shop.spec(balancers=(one,), openings=(Opening(FIRST, Traffic("tcp", 80, 80)),)), {2: DENY})
+    with web(shop.guests["app"], "app"), web(shop.guests["app2"], "app2"):
+        assert sorted(asked(PUBLIC, FIRST) for _ in range(4)) == ["app", "app", "app2", "app2"]
+        assert asked(shop.guests["db"], FIRST) == "", "for its sources alone"
+        assert asked(PUBLIC, SECOND) == ""
+
+
+def test_a_balancer_inside_is_for_its_tier_and_for_others_as_its_list_says(shop, as_it_was):
+    members = tuple(Member(f"member-{number}", f"10.0.2.1{number}") for number in (1, 2))
+    one = Balancer("balancer-2", "10.0.2.100", 80, 8080, members=members)
+    shop.inside = ("10.0.2.100",)
+    try:
+        first, second, third = shop.legs()
+        shop.apply(shop.spec(first, replace(second, acl=OPEN), third, balancers=(one,)))
+        with web(shop.guests["app"], "app"), web(shop.guests["app2"], "app2"):
+            for guest in ("app", "app2", "web"):
+                assert sorted(asked(shop.guests[guest], "10.0.2.100") for _ in range(2)) == ["app", "app2"], guest
+            assert ping(shop.guests["web"], "10.0.2.11"), "the tier itself goes on"
+            sh("ip", "-n", PUBLIC, "route", "add", "10.0.2.100", "via", "198.51.100.30")
+            assert asked(PUBLIC, "10.0.2.100") == "", "nobody outside"
+            sh("ip", "-n", PUBLIC, "route", "del", "10.0.2.100")
+            assert asked(shop.guests["wweb"], "10.0.2.100") == "", "nor in another VPC"
+            from_db = Policy("db", (PolicyRule("1", "ingress", Traffic("tcp", 80, 80, sources=("10.0.3.0/24",))),))
+            shop.apply(shop.spec(first, replace(second, acl=from_db), third, balancers=(one,)), {2: from_db})
+            assert asked(shop.guests["web"], "10.0.2.100") == ""
+            assert asked(shop.guests["db"], "10.0.2.100") in ("app", "app2")
+            assert asked(shop.guests["app"], "10.0.2.100") in ("app", "app2")
+    finally:
+        shop.inside = ()
+    shop.apply(shop.spec())
+    assert asked(shop.guests["app"], "10.0.2.100") == ""
+
+
+def asked(ns: str, address: str) -> str:
+    """The name of the guest that answers a request at the address; "" for nobody."""
+    return sh("ip", "netns", "exec", ns, "curl", "-s", "-m", "2", f"http://{address}/", check=False).partition(" ")[0]
+
+
 def test_vpcs_with_the_same_addresses_do_not_meet(shop, as_it_was):
     with serving(shop.guests["db"], 80) as ours, serving(shop.guests["wdb"], 80) as theirs:
         for guest, mine, other in (("web", ours, theirs), ("wweb", theirs, ours)):
@@ -245,6 +297,95 @@ def test_a_leg_comes_and_goes_while_connections_of_the_others_live_on(shop, as_i
         client.close()
         accepted.close()
     assert len([name for name in links.links(namespace) if name.startswith("tr-")]) == 3
+
+
+def test_a_static_route_leads_to_what_is_behind_a_guest_and_back(shop, as_it_was):
+    """The guest app2 on another host holds 10.9.0.5; web is in another tier, app in its own."""
+    web, app, hop = (shop.guests[name] for name in ("web", "app", "app2"))
+    sh("ip", "-n", hop, "address", "add", "10.9.0.5/32", "dev", "lo")
+    routed = shop.spec(routes=(Route("10.9.0.0/24", "10.0.2.12"),))
+    with serving(hop, 9000) as server:
+        assert source_seen(server, web, "10.9.0.5", 9000) == ""
+        shop.apply(routed)
+        assert source_seen(server, web, "10.9.0.5", 9000) == "10.0.1.11"
+        client = connected(app, "10.9.0.5", 9000)
+        accepted, _ = server.accept()
+        assert flows(client, accepted)
+        assert flows(accepted, client)
+        client.close()
+        accepted.close()
+        assert ping(shop.guests["wweb"], "10.9.0.5", wait=0.5) == 0, "another VPC has no such route"
+        line = ("ip", "netns", "exec", hop, "ping", "-n", "-q", "-c", "1", "-W", "1", "-I")
+        assert " 0% packet loss" in sh(*line, "10.9.0.5", "10.0.1.11", check=False)
+        shop.apply(routed, {1: DENY})
+        assert " 0% packet loss" not in sh(*line, "10.9.0.5", "10.0.1.11", check=False), "the ACL list of the tier"
+        shop.apply(routed)
+        namespace = router_namespace(ROUTERS["vpc"])
+        sh("ip", "-n", namespace, "route", "flush", "proto", "static")
+        assert source_seen(server, web, "10.9.0.5", 9000) == ""
+        shop.apply(routed)
+        assert source_seen(server, web, "10.9.0.5", 9000) == "10.0.1.11"
+        shop.apply(shop.spec())
+        assert source_seen(server, web, "10.9.0.5", 9000) == ""
+        assert ping(hop, "10.0.1.11", wait=1)
+        assert " 0% packet loss" not in sh(*line, "10.9.0.5", "10.0.1.11", check=False), "its source is forged again"
+    sh("ip", "-n", hop, "address", "del", "10.9.0.5/32", "dev", "lo")
+
+
+@pytest.fixture
+def partner(shop):
+    """A namespace at 172.16.0.1 in VLAN 100 of the underlay, behind the first host, that has 10.77.0.5 as well."""
+    ns, switch, host = f"{PREFIX}-partner", shop.lab.hosts[0].switch, shop.lab.hosts[0]
+    shop.lab.add_namespace(ns)
+    sh("ip", "link", "add", "partner", "netns", host.ns, "type", "veth", "peer", "name", "eth0", "netns", ns)
+    for where, device in ((host.ns, "partner"), (ns, "eth0")):
+        sh("ip", "netns", "exec", where, "ethtool", "-K", device, "tx", "off")
+    with inside(host.ns):
+        switch.plug_tagged("partner", "br-phy", 100)
+    sh("ip", "-n", ns, "link", "set", "eth0", "up")
+    for device, address in (("eth0", "172.16.0.1/24"), ("lo", "10.77.0.5/32")):
+        sh("ip", "-n", ns, "address", "add", address, "dev", device)
+    sh("ip", "-n", ns, "route", "add", "10.0.0.0/16", "via", "172.16.0.2")
+    yield ns
+    with inside(host.ns):
+        switch.unplug_tagged("partner")
+
+
+def test_a_private_gateway_leads_into_its_vlan_as_its_list_says(shop, as_it_was, partner):
+    web, db = shop.guests["web"], shop.guests["db"]
+    leg = PrivateLeg("private-1", "172.16.0.2", 24, "172.16.0.1", "02:00:00:00:03:01", 100, OPEN)
+    way = Route("10.77.0.0/16", "172.16.0.1")
+    with serving(partner, 7000) as far, serving(db, 80) as near:
+        assert source_seen(far, web, "10.77.0.5", 7000) == ""
+        shop.apply(shop.spec(private_legs=(leg,), routes=(way,)))
+        assert reaches(partner, "172.16.0.2")
+        assert source_seen(far, web, "10.77.0.5", 7000) == "10.0.1.11"
+        assert source_seen(far, web, "172.16.0.1", 7000) == "10.0.1.11"
+        assert source_seen(near, partner, "10.0.3.11", 80) == "172.16.0.1"
+        shop.apply(shop.spec(private_legs=(replace(leg, acl=Policy("out", (ALL_OUT,))),), routes=(way,)))
+        assert source_seen(near, partner, "10.0.3.11", 80) == ""
+        client = connected(web, "10.77.0.5", 7000)
+        accepted, _ = far.accept()
+        assert flows(client, accepted)
+        shop.apply(shop.spec(private_legs=(replace(leg, acl=DENY),), routes=(way,)))
+        assert not flows(client, accepted), "a connection that the list does not allow any more ends"
+        client.close()
+        accepted.close()
+        narrow = Policy("in", (PolicyRule("1", "ingress", Traffic("tcp", 80, 80, sources=("172.16.0.0/24",))), ALL_OUT))
+        shop.apply(shop.spec(private_legs=(replace(leg, acl=narrow, source_nat=True),), routes=(way,)))
+        assert source_seen(far, web, "10.77.0.5", 7000) == "172.16.0.2"
+        assert source_seen(near, partner, "10.0.3.11", 80) == "172.16.0.1"
+        sh("ip", "-n", partner, "address", "add", "10.0.1.99/32", "dev", "lo")
+        forged = ("ip", "netns", "exec", partner, "ping", "-c", "1", "-W", "1", "-I", "10.0.1.99", "10.0.3.11")
+        shop.apply(shop.spec(private_legs=(leg,), routes=(way,)))
+        assert "1 received" not in sh(*forged, check=False)
+        shop.apply(shop.spec(private_legs=(replace(leg, vlan=101),), routes=(way,)))
+        assert not reaches(partner, "172.16.0.2", within=1), "another VLAN"
+        shop.apply(shop.spec())
+        assert source_seen(far, web, "10.77.0.5", 7000) == ""
+    with inside(shop.lab.hosts[2].ns):
+        assert router_guest_device(leg.id) not in links.links()
+        assert router_guest_device(leg.id) not in shop.lab.hosts[2].switch._vsctl("list-ports", "br-phy")
 
 
 def test_without_a_leg_it_runs_without_daemons_and_removal_leaves_nothing(shop):

@@ -53,6 +53,8 @@ WITH_OTHERS = {
     "RemoteAccessVpn": "its network",
     "VpnGateway": "its VPC",
     "VpnConnection": "its VPC",
+    "PrivateGateway": "its VPC",
+    "StaticRoute": "its VPC",
 }
 """What ends with something else of the account."""
 KEPT = {
