@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agents.contract import Command
+from network.health import RouterHealth
 from network.probe import Frame, TraceFacts
 from network.types import NetworkView
 
@@ -27,3 +28,21 @@ class TraceFlows(Command):
     @property
     def subject(self) -> str:
         return f"trace:{self.nic_id}"
+
+
+@dataclass(frozen=True)
+class CheckRouters(Command):
+    """What is wrong with the routers that this host runs, or with those of `router_ids`. Answers a RouterHealth each.
+
+    `host_id` is the host's own.
+    """
+
+    name: ClassVar[str] = "router.check"
+    timeout: ClassVar[int] = 120
+    answer: ClassVar[Any] = tuple[RouterHealth, ...]
+    host_id: str
+    router_ids: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return f"health:{self.host_id}"

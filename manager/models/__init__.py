@@ -36,7 +36,14 @@ from manager.models.identity import (
     Tag,
     User,
 )
-from manager.models.network import Network, NetworkShare, Router, ServiceProvider, VirtualRouterElement
+from manager.models.network import (
+    Network,
+    NetworkShare,
+    Router,
+    RouterHealthCheck,
+    ServiceProvider,
+    VirtualRouterElement,
+)
 from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
 from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
 from manager.models.rules import (
@@ -97,7 +104,8 @@ __all__ = [
     "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PhysicalNetwork", "Pod",
     "PortForwardingRule", "PortableAddress", "PortableRange", "Project", "ProjectInvitation", "ProjectMember",
     "ProjectRole", "ProjectRolePermission", "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn", "ResourceIcon",
-    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
+    "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router",
+    "RouterHealthCheck", "ScopedSetting", "SecondFactor",
     "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SshKeyPair",
     "SslCert", "StaticNatRule", "StickinessPolicy", "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType",
     "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement",

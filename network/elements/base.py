@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Protocol
 
 from network.hardware import BalancedNetwork
+from network.health import RouterCheck
 from network.types import RouterSpec
 from network.vpn import TunnelState
 
@@ -16,6 +18,7 @@ class GuestPorts(Protocol):
 
     def plug_device(self, nic_id: str, device: str) -> bool: ...
     def unplug(self, nic_id: str) -> None: ...
+    def ports(self) -> Iterable[str]: ...
 
 
 class RouterElement(Protocol):
@@ -37,6 +40,13 @@ class RouterElement(Protocol):
         """Identifiers of the routers that this host was told to run."""
 
     def state(self, router_id: str) -> RouterState: ...
+
+
+class Examined(Protocol):
+    """A RouterElement that tells what is wrong with its routers."""
+
+    def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
+        """Look at the router that was made as `spec` says; changes nothing."""
 
 
 class TunnelEnd(Protocol):

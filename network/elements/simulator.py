@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from network.elements.base import RouterState
 from network.elements.router_files import check_spec
+from network.health import RouterCheck
 from network.types import RouterSpec
 from network.vpn import TunnelState, Vpn
 
@@ -13,6 +14,8 @@ from network.vpn import TunnelState, Vpn
 @dataclass
 class MemoryRouter:
     specs: dict[str, RouterSpec] = field(default_factory=dict)
+    faults: dict[str, RouterCheck] = field(default_factory=dict)
+    """By router: what is wrong with it until it is made anew."""
 
     def apply(self, spec: RouterSpec) -> None:
         if self.specs.get(spec.id) != spec:
@@ -21,9 +24,15 @@ class MemoryRouter:
 
     def remove(self, router_id: str) -> None:
         self.specs.pop(router_id, None)
+        self.faults.pop(router_id, None)
 
     def list(self) -> list[str]:
         return sorted(self.specs)
+
+    def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
+        found = {name: RouterCheck(name, True, "Simulated.") for name in ("dhcp", "dns", "interfaces")}
+        fault = self.faults.get(spec.id)
+        return tuple((found | ({fault.name: fault} if fault else {})).values())
 
     def keep_tunnels(self, router_id: str) -> None:
         """Nothing is ever given up here."""

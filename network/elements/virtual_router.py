@@ -22,9 +22,11 @@ from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
 from network.elements.ipsec import Ipsec, has_kernel_esp
 from network.elements.router_files import METADATA_ADDRESS
+from network.elements.router_health import examine, note_rules
 from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
 from network.elements.state_files import write
 from network.errors import CommandFailedError, NetworkError
+from network.health import RouterCheck
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
 from network.types import GuestLeg, RouterSpec
@@ -78,6 +80,7 @@ class VirtualRouter:
             # Both before any leg: nothing is forwarded without rules, and devices take the defaults of their making.
             rules = nft_rules(spec, kernel_esp=spec.vpn is not None and has_kernel_esp())
             run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=rules)
+            note_rules(namespace, home, rules)
             run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
             for leg in spec.legs:
                 self._ensure_guest_leg(leg, device_of(spec, leg), namespace)
@@ -124,6 +127,14 @@ class VirtualRouter:
         whole = served.keys() <= devices.keys() and all(daemon.is_running() for daemon in daemons)
         whole = whole and balancer.is_whole(router_id, home) and self._ipsec(router_id).is_whole()
         return "running" if whole else "degraded"
+
+    def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
+        with self._locked(spec.id):
+            home = self._home(spec.id)
+            checks = examine(spec, home, self._ports.ports(), _dnsmasq(spec.id, home, len(spec.legs)))
+            if spec.vpn is not None and not self._ipsec(spec.id).is_whole():
+                checks.append(RouterCheck("vpn", False, "charon does not run, or has not the connections wanted."))
+            return tuple(checks)
 
     def keep_tunnels(self, router_id: str) -> None:
         with self._locked(router_id):

@@ -14,6 +14,7 @@ from manager.api.command import ADMINS, AccountListRequest, Page, Request, comma
 from manager.api.commands.network_offering import demand_for_routers
 from manager.api.commands.nic import NicResponse, for_routers
 from manager.api.commands.place import narrowed, with_keyword
+from manager.api.commands.router_health import HealthCheckResponse, checks_of
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, When
@@ -25,6 +26,7 @@ from manager.models import (
     Pod,
     PublicAddress,
     Router,
+    RouterHealthCheck,
     ServiceOffering,
     VlanIpRange,
     Vpc,
@@ -77,6 +79,8 @@ class RouterResponse(Response):
     serviceofferingid = Str("the id of its service offering")
     serviceofferingname = Str("the name of its service offering")
     nic = Many("its NICs", NicResponse)
+    healthchecksfailed = Bool("whether something failed when it was last looked at")
+    healthcheckresults = Many("with fetchhealthcheckresults: what was found then", HealthCheckResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Router]) -> list[Shown]:
@@ -89,6 +93,7 @@ class RouterResponse(Response):
         vpcs = by_id(call, Vpc, (row.vpc_id for row in rows))
         public = _public_sides(call, [*networks, *vpcs])
         guest = for_routers(call, [row.id for row in rows])
+        checks = checks_of(call, [row.id for row in rows])
         return [
             {
                 **_describe(row, zones[row.zone_id]),
@@ -97,6 +102,8 @@ class RouterResponse(Response):
                 **_of_offering(offerings.get(row.service_offering_id)),
                 **_addresses(guest[row.id], public.get(str(row.vpc_id or row.network_id))),
                 **owners[row.account_id],
+                "healthchecksfailed": not all(check["success"] for check in checks[row.id]),
+                "healthcheckresults": checks[row.id] if call.parameters.get("fetchhealthcheckresults") else None,
             }
             for row in rows
         ]
@@ -196,11 +203,14 @@ class ListRouters(AccountListRequest):
     clusterid = Ref(Cluster, "only routers on hosts of this cluster")
     hostid = Ref(Host, "only routers on this host")
     state = Choice("only routers in this state", sorted(ROUTER_MOVES.states))
+    healthchecksfailed = Flag("only routers in which something failed when they were last looked at, or only others")
+    fetchhealthcheckresults = Flag("show what was found then", default=False)
 
 
 @command("listRouters", ListRouters, RouterResponse, roles=ADMINS)
 def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
     """List virtual routers."""
+    call.parameters["fetchhealthcheckresults"] = filters["fetchhealthcheckresults"]
     query = select(Router).where(access.visible(call, Router))
     columns = {"id": Router.id, "name": Router.name, "networkid": Router.network_id, "zoneid": Router.zone_id,
                "vpcid": Router.vpc_id, "hostid": Router.host_id, "state": Router.state}  # fmt: skip
@@ -210,6 +220,9 @@ def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
     for name, column in (("podid", Host.pod_id), ("clusterid", Host.cluster_id)):
         if filters[name] is not None:
             query = query.where(Router.host_id.in_(select(Host.id).where(column == filters[name].id)))
+    if filters["healthchecksfailed"] is not None:
+        failed = select(RouterHealthCheck.router_id).where(RouterHealthCheck.success.is_(False))
+        query = query.where(Router.id.in_(failed) if filters["healthchecksfailed"] else Router.id.not_in(failed))
     return call.paged(with_keyword(query, keyword, Router.name).order_by(Router.number))
 
 
