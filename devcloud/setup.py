@@ -28,7 +28,10 @@ PACKAGES = {
         "gcc libc6-dev libldap-dev libmariadb-dev libsasl2-dev libvirt-dev pkg-config python3-dev python3-venv"
     ),
     "hypervisor": "libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libxml2-utils qemu-system-x86 qemu-utils",
-    "network": "dnsmasq-base ethtool haproxy iproute2 iputils-ping nftables openssh-client openvswitch-switch tcpdump",
+    "network": (
+        "conntrackd dnsmasq-base ethtool haproxy iproute2 iputils-ping keepalived nftables openssh-client "
+        "openvswitch-switch tcpdump"
+    ),
     "vpn": (
         "charon-systemd libcharon-extauth-plugins libcharon-extra-plugins libstrongswan-extra-plugins "
         "libstrongswan-standard-plugins strongswan-swanctl"

@@ -21,6 +21,9 @@ class NicView:
     hypervisor host that runs it. A `router` NIC is the virtual router's leg: it may send from any source address.
     `further` are more addresses that a guest may have by itself. `rate` bounds what the NIC sends, and what reaches
     it, in Mbit/s each; 0 for no bound. `groups` are the security groups of a guest, as ids of the view's policies.
+
+    A NIC of redundant routers is on the hosts `also_on` as well, with the same addresses: what is sent to it goes to
+    all of them, and only the router that is primary takes it.
     """
 
     id: str
@@ -31,6 +34,7 @@ class NicView:
     further: tuple[str, ...] = ()
     rate: int = 0
     groups: tuple[str, ...] = ()
+    also_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class NetworkView:
 
     With `gateway_outside` the gateway is no address of the router: nobody answers for it but a NIC that has it. A
     `bare` network is of layer 2 alone: its NICs have no addresses, and what they send is held against their MAC alone.
+
+    `pair` are the NICs by which two redundant routers hear each other: nobody else reaches them, nor they anybody else.
     """
 
     id: str
@@ -115,6 +121,7 @@ class NetworkView:
     groups: tuple[Policy, ...] = ()
     gateway_outside: bool = False
     bare: bool = False
+    pair: tuple[NicView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +217,19 @@ class GuestLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """How a router agrees with another one of the same wanted state on which of them forwards.
+
+    `nic` is its own NIC of the view's `pair`, and `peer` the other's. While neither forwards, the higher `priority`
+    (1 to 254) begins.
+    """
+
+    nic: NicView
+    peer: NicView
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouterSpec:
     """The whole wanted state of one virtual router; replaces every older one.
 
@@ -231,3 +251,4 @@ class RouterSpec:
     static_nats: tuple[StaticNat, ...] = ()
     balancers: tuple[Balancer, ...] = ()
     vpn: Vpn | None = None
+    pair: Pair | None = None

@@ -80,7 +80,11 @@ class NetworkShare(Base):
 
 
 class Router(Entity, Base):
-    """The virtual router of a network or of a VPC; one living row each. `generation` grows with each placement."""
+    """The virtual router of a network or of a VPC; one living row each. `generation` grows with each placement.
+
+    A redundant one has a second row, which is `standby`, and a NIC for the line between the two besides the gateway's;
+    `redundant_state` is what its host last told.
+    """
 
     __tablename__ = "routers"
 
@@ -94,6 +98,8 @@ class Router(Entity, Base):
     service_offering_id: Mapped[str | None] = mapped_column(ForeignKey("service_offerings.id"))
     state: Mapped[str] = mapped_column(STATE, default="Stopped")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    standby: Mapped[bool] = mapped_column(default=False)
+    redundant_state: Mapped[str] = mapped_column(STATE, default="UNKNOWN")
 
 
 class RouterHealthCheck(Base):

@@ -1,4 +1,4 @@
-"""What came of the last look at each part of a router."""
+"""What came of the last look at each part of a router; redundant routers."""
 
 from __future__ import annotations
 
@@ -24,5 +24,20 @@ def upgrade() -> None:
     )
 
 
+    add_filled("network_offerings", "redundant_router", sa.Boolean(), sa.false())
+    add_filled("routers", "standby", sa.Boolean(), sa.false())
+    add_filled("routers", "redundant_state", sa.String(length=32), "UNKNOWN")
+
+
+def add_filled(table: str, name: str, kind: sa.types.TypeEngine, value: object) -> None:
+    """A column that is never NULL, with `value` in the rows that are there."""
+    op.add_column(table, sa.Column(name, kind, nullable=False, server_default=value))
+    if op.get_bind().dialect.name != "sqlite":
+        op.alter_column(table, name, existing_type=kind, existing_nullable=False, server_default=None)
+
+
 def downgrade() -> None:
+    op.drop_column("routers", "redundant_state")
+    op.drop_column("routers", "standby")
+    op.drop_column("network_offerings", "redundant_router")
     op.drop_table("router_health_checks")

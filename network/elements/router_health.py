@@ -39,14 +39,19 @@ def _listing(namespace: str) -> str:
     return run(["ip", "netns", "exec", namespace, "nft", "-s", "list", "table", "inet", "pileus"])
 
 
-def examine(spec: RouterSpec, home: Path, ports: Iterable[str], dnsmasq: Daemon) -> list[RouterCheck]:
-    """All checks that apply to the router; `ports` are the NICs that are plugged into the switch."""
+def examine(
+    spec: RouterSpec, home: Path, ports: Iterable[str], dnsmasq: Daemon, *, is_heard: bool
+) -> list[RouterCheck]:
+    """All checks that apply to the router; `ports` are the NICs that are plugged into the switch.
+
+    One that waits for another to fail is not `is_heard`.
+    """
     namespace = router_namespace(spec.id)
     try:
         devices = links.links(namespace)
     except CommandFailedError:
         return [RouterCheck("interfaces", False, "The router's namespace is not there.")]
-    probed = _probe(spec, namespace)
+    probed = _probe(spec, namespace, is_heard=is_heard)
     checks = [
         _told("interfaces", _wrong_devices(spec, devices, set(ports)), "All devices are up, with their addresses."),
         _told("firewall", _wrong_rules(namespace, home), "The packet rules are those that are wanted."),
@@ -59,7 +64,7 @@ def examine(spec: RouterSpec, home: Path, ports: Iterable[str], dnsmasq: Daemon)
         checks.append(_told("dns", probed["names"], "The name server answers."))
         wrong = [*probed["pages"], *_wrong_metadata(spec, home)]
         checks.append(_told("metadata", wrong, "The metadata and password servers answer."))
-    if spec.public is not None:
+    if spec.public is not None and is_heard:
         checks.append(_told("gateway", probed["neighbour"], f"The gateway {spec.public.gateway} answers."))
     if any(one.listens for one in spec.balancers):
         checks.append(_told("balancer", _wrong_balancer(spec, home), "haproxy runs with the configuration wanted."))
@@ -150,14 +155,14 @@ def _too_many(probed: dict[str, Any]) -> Iterator[str]:
         yield f"{probed['connections']} of {probed['most_connections']} connections that can be tracked are open."
 
 
-def _probe(spec: RouterSpec, namespace: str) -> dict[str, Any]:
-    """What the program router_probe found."""
+def _probe(spec: RouterSpec, namespace: str, *, is_heard: bool) -> dict[str, Any]:
+    """What the program router_probe found. Of a router that must not be heard, no neighbour is asked."""
     public = spec.public
     asked = {
         "names": [(leg.nic.address, f"data-server.{leg.domain}") for leg in spec.legs],
         "pages": [(address, port) for address in (*(leg.nic.address for leg in spec.legs), METADATA_ADDRESS)
                   for port in (80, 8080)] if spec.legs else [],
-        "neighbour": (PUBLIC_DEVICE, public.address, public.gateway) if public is not None else None,
+        "neighbour": (PUBLIC_DEVICE, public.address, public.gateway) if public is not None and is_heard else None,
     }  # fmt: skip
     program = [sys.executable, "-s", "-S", str(PACKAGES / "network/elements/router_probe.py")]
     found: dict[str, Any] = json.loads(run(["ip", "netns", "exec", namespace, *program], stdin=json.dumps(asked)))

@@ -12,6 +12,7 @@ from itertools import chain
 
 from network.elements import vpn_rules
 from network.elements.balancer_files import check_balancers
+from network.elements.pair_files import DEVICE as PAIR_DEVICE
 from network.errors import InvalidViewError
 from network.names import tier_device
 from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
@@ -97,7 +98,9 @@ def _answers(spec: RouterSpec) -> Iterator[str]:
 
 
 def _served(spec: RouterSpec) -> Iterator[str]:
-    """What guests ask of the router itself."""
+    """What guests ask of the router itself, and its other half, with which nobody else can speak."""
+    if spec.pair is not None:
+        yield f'iifname "{PAIR_DEVICE}" ip saddr {spec.pair.peer.address} accept'
     for leg in spec.legs:
         where = f'iifname "{device_of(spec, leg)}"'
         yield f"{where} udp dport {{ 53, 67 }} accept"

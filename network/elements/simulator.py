@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from network.elements.base import RouterState
 from network.elements.router_files import check_spec
 from network.health import RouterCheck
+from network.redundancy import FIRST, Role
 from network.types import RouterSpec
 from network.vpn import TunnelState, Vpn
 
@@ -28,6 +29,11 @@ class MemoryRouter:
 
     def list(self) -> list[str]:
         return sorted(self.specs)
+
+    def role(self, router_id: str) -> Role | None:
+        """The router of the higher priority is the primary one."""
+        spec = self.specs.get(router_id)
+        return None if spec is None or spec.pair is None else "PRIMARY" if spec.pair.priority == FIRST else "BACKUP"
 
     def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
         found = {name: RouterCheck(name, True, "Simulated.") for name in ("dhcp", "dns", "interfaces")}

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from network import links
-from network.elements import balancer
+from network.elements import balancer, pair
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
 from network.elements.ipsec import Ipsec, has_kernel_esp
+from network.elements.pair_files import DEVICE as PAIR_DEVICE
 from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_health import examine, note_rules
 from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
@@ -29,7 +30,8 @@ from network.errors import CommandFailedError, NetworkError
 from network.health import RouterCheck
 from network.names import router_guest_device, router_namespace, router_public_device
 from network.process import run
-from network.types import GuestLeg, RouterSpec
+from network.redundancy import Role
+from network.types import GuestLeg, NicView, RouterSpec
 from network.vpn import TunnelState
 
 SYSCTLS = (
@@ -43,6 +45,8 @@ SYSCTLS = (
     # A guest that reaches another by a public address must not be told to go there by itself.
     "net.ipv4.conf.all.send_redirects=0",
     "net.ipv4.conf.default.send_redirects=0",
+    # The states that a redundant router takes over do not tell the windows of TCP.
+    "net.netfilter.nf_conntrack_tcp_be_liberal=1",
 )
 PACKAGES = Path(__file__).resolve().parents[2]
 OTHERS_MAY_PASS = 0o001
@@ -73,7 +77,7 @@ class VirtualRouter:
         with self._locked(spec.id):
             home = self._home(spec.id)
             home.mkdir(mode=0o755, exist_ok=True)
-            nics = [leg.nic.id for leg in spec.legs]
+            nics = [leg.nic.id for leg in spec.legs] + ([spec.pair.nic.id] if spec.pair is not None else [])
             before = _nics_of(home)
             write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted({*nics, *before})}))
             namespace = _ensure_namespace(spec.id)
@@ -82,6 +86,7 @@ class VirtualRouter:
             run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=rules)
             note_rules(namespace, home, rules)
             run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
+            pair.close_gate(spec, home)
             for leg in spec.legs:
                 self._ensure_guest_leg(leg, device_of(spec, leg), namespace)
             for nic_id in sorted({*before} - {*nics}):
@@ -94,10 +99,15 @@ class VirtualRouter:
             self._ensure_metadata(spec, home)
             balancer.ensure(spec, home)
             self._ipsec(spec.id).ensure(spec.vpn)
+            if spec.pair is not None:
+                self._ensure_line(spec.pair.nic, PAIR_DEVICE, spec.legs[0].mtu, namespace)
+                self._ports.plug_device(spec.pair.nic.id, router_guest_device(spec.pair.nic.id))
+            pair.ensure(spec, home)
 
     def remove(self, router_id: str) -> None:
         with self._locked(router_id):
             home, namespace = self._home(router_id), router_namespace(router_id)
+            pair.end(router_id, home)
             self._ipsec(router_id).end()
             for daemon in _daemons(router_id, home, []):
                 daemon.end()
@@ -131,10 +141,16 @@ class VirtualRouter:
     def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
         with self._locked(spec.id):
             home = self._home(spec.id)
-            checks = examine(spec, home, self._ports.ports(), _dnsmasq(spec.id, home, len(spec.legs)))
+            dnsmasq, is_heard = _dnsmasq(spec.id, home, len(spec.legs)), pair.role(spec.id, home) in (None, "PRIMARY")
+            checks = examine(spec, home, self._ports.ports(), dnsmasq, is_heard=is_heard)
             if spec.vpn is not None and not self._ipsec(spec.id).is_whole():
                 checks.append(RouterCheck("vpn", False, "charon does not run, or has not the connections wanted."))
+            if spec.pair is not None:
+                checks.append(pair.check(spec, home))
             return tuple(checks)
+
+    def role(self, router_id: str) -> Role | None:
+        return pair.role(router_id, self._home(router_id))
 
     def keep_tunnels(self, router_id: str) -> None:
         with self._locked(router_id):
@@ -166,14 +182,18 @@ class VirtualRouter:
                     return
 
     def _ensure_guest_leg(self, leg: GuestLeg, inner: str, namespace: str) -> None:
-        device = router_guest_device(leg.nic.id)
+        self._ensure_line(leg.nic, inner, leg.mtu, namespace)
         prefix = IPv4Network(leg.cidr).prefixlen
-        if _ensure_veth(device, inner, namespace, leg.nic.mac):
+        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu)
+        self._ports.plug_device(leg.nic.id, router_guest_device(leg.nic.id))
+
+    def _ensure_line(self, nic: NicView, inner: str, mtu: int, namespace: str) -> None:
+        """The device `inner` of the namespace, without addresses, whose other end can be plugged."""
+        device = router_guest_device(nic.id)
+        if _ensure_veth(device, inner, namespace, nic.mac):
             links.without_checksum_offload(device)
         links.without_checksum_offload(inner, namespace)
-        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {leg.mtu}"])
-        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu)
-        self._ports.plug_device(leg.nic.id, device)
+        links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {mtu}"])
 
     def _drop_leg(self, nic_id: str) -> None:
         self._ports.unplug(nic_id)

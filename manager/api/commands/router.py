@@ -23,6 +23,7 @@ from manager.models import (
     Cluster,
     Host,
     Network,
+    NetworkOffering,
     Pod,
     PublicAddress,
     Router,
@@ -47,8 +48,8 @@ class RouterResponse(Response):
     created = When("when it was made")
     role = Str("always VIRTUAL_ROUTER")
     requiresupgrade = Bool("always false")
-    isredundantrouter = Bool("always false")
-    redundantstate = Str("always UNKNOWN: there is one router")
+    isredundantrouter = Bool("whether it is one of two, on different hosts, of which one forwards")
+    redundantstate = Str("PRIMARY or BACKUP as its host last told, FAULT, or UNKNOWN; always that of a router alone")
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     podid = Str("the id of its host's pod", root_only=True)
@@ -102,6 +103,7 @@ class RouterResponse(Response):
                 **_of_offering(offerings.get(row.service_offering_id)),
                 **_addresses(guest[row.id], public.get(str(row.vpc_id or row.network_id))),
                 **owners[row.account_id],
+                "isredundantrouter": row.vpc_id is None and not all(nic["isdefault"] for nic in guest[row.id]),
                 "healthchecksfailed": not all(check["success"] for check in checks[row.id]),
                 "healthcheckresults": checks[row.id] if call.parameters.get("fetchhealthcheckresults") else None,
             }
@@ -117,8 +119,7 @@ def _describe(row: Router, zone: Zone) -> Shown:
         "created": row.created,
         "role": "VIRTUAL_ROUTER",
         "requiresupgrade": False,
-        "isredundantrouter": False,
-        "redundantstate": "UNKNOWN",
+        "redundantstate": row.redundant_state,
         "zoneid": zone.id,
         "zonename": zone.name,
         "dns1": zone.dns1,
@@ -290,6 +291,12 @@ def _implemented(call: Call, router: Router) -> Network:
             f"The router {router.name} is that of VPC {vpc.name}; restartVPC makes it anew, deleteVPC ends it."
         )
     network = call.session.get_one(Network, router.network_id)
+    offering = call.session.get_one(NetworkOffering, network.offering_id)
+    if offering.redundant_router and call.command != "rebootRouter":
+        raise Invalid(
+            f"The router {router.name} is one of the pair of network {network.name}, which is started and stopped with "
+            "the network; restartNetwork with cleanup makes both anew, one after the other."
+        )
     if network.state != "Implemented":
         raise Invalid(f"The network {network.name} of router {router.name} is {network.state}, not Implemented.")
     return network
