@@ -13,6 +13,8 @@ TABLE = "pileus_gate"
 GROUP = 51
 SECONDS_BETWEEN = 0.3
 """Between two advertisements; a router that is silent for three of them and a moment is taken for dead (RFC 5798)."""
+PRIORITY = 20
+"""Of the scheduler, in real time: a router that is merely busy must not be taken for dead."""
 NOBODY = "169.254.255.255"
 """VRRP is always about an address; the pair's own ones are on both routers, behind the gate."""
 
@@ -44,6 +46,7 @@ def keepalived_conf(pair: Pair, notify: str) -> str:
   router_id pair
   vrrp_version 3
   script_user root
+  vrrp_rt_priority {PRIORITY}
 }}
 vrrp_instance pair {{
   state BACKUP

@@ -73,7 +73,7 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
         answers=_lines(chain(_balanced(spec), _served(spec), _answers(spec))),
         key_exchange=_lines(vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
-        closed=_lines(_closed(spec)),
+        closed=_lines(chain(_closed(spec), _half_known(spec))),
         by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         leave=_lines(_leaving(spec)),
         outward="".join(_outward(spec, leg) for leg in spec.legs),
@@ -112,6 +112,17 @@ def _closed(spec: RouterSpec) -> Iterator[str]:
     for leg in spec.legs:
         if leg.closed:
             yield f'oifname "{device_of(spec, leg)}" drop'
+
+
+def _half_known(spec: RouterSpec) -> Iterator[str]:
+    """What a guest answers to a connection that was forwarded to it, and whose state is lost, waits for the other side.
+
+    From the guest alone nobody can tell which port it came by; with another one the other side would end it.
+    """
+    for one in sorted(spec.forwardings, key=repr):
+        if one.protocol == "tcp":
+            ports = _span(one.guest_port, one.guest_port + one.last_port - one.first_port)
+            yield f"ct state new ip saddr {one.guest} tcp sport {ports} tcp flags & (syn | ack) != syn drop"
 
 
 def _balanced(spec: RouterSpec) -> Iterator[str]:

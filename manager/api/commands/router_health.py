@@ -10,7 +10,7 @@ from manager.api.call import Call
 from manager.api.command import ADMINS, Request, command
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, Ref
-from manager.api.response import Bool, Many, Response, Shown, Str, When
+from manager.api.response import Bool, Int, Many, Response, Shown, Str, When
 from manager.models import Router, RouterHealthCheck, WorkflowRow
 from manager.workflows.router_health import check_router, open_check
 
@@ -36,7 +36,7 @@ class RouterHealthResponse(Response):
     routerid = Str("the router's id")
     healthchecks = Many("its health checks", HealthCheckResponse)
     jobid = Str("the id of the job that looks at the router at the moment")
-    jobstatus = Str("0 while that job is under way")
+    jobstatus = Int("0 while that job is under way")
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Router]) -> list[Shown]:

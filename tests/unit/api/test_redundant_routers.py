@@ -120,6 +120,7 @@ def test_they_are_made_anew_one_after_the_other(api, factory, pair):
 def test_a_router_whose_host_is_lost_gets_another(api, factory, pair):
     cloud, user = pair
     cloud._make_host(3)
+    cloud.settle()
     change(factory, Host, _routers(api)[1]["hostid"], state="Down")
     api("restartNetwork", user, id=cloud.network_id)
     cloud.settle()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from network.names import router_namespace
@@ -35,12 +37,26 @@ def both(site):
     return site
 
 
-def _streams(site):
-    return [
+def _streams(site, waiting="second"):
+    """Connections by all ways, whose states the waiting router has."""
+    made = [
         Stream(site.guests["a1"], PUBLIC, (OUTSIDE, 8443), (OUTSIDE, 8443)),
         Stream(site.guests["a2"], PUBLIC, (OUTSIDE, 8444), (OUTSIDE, 8444)),
         Stream(PUBLIC, site.guests["a1"], ("10.1.1.11", 22), (OWN, 2222)),
     ]
+    assert all(_has_state(waiting, port) for port in (8443, 8444, 2222))
+    return made
+
+
+def _has_state(half, port, within=3.0):
+    """Whether the router knows the connection to the port as established, with its translation."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        told = sh("ip", "netns", "exec", router_namespace(IDS[half]), "cat", "/proc/net/nf_conntrack")
+        if any("ESTABLISHED" in line and f"dport={port}" in line and OWN in line for line in told.splitlines()):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _survive(streams):
@@ -106,13 +122,9 @@ def test_the_one_that_waits_is_not_heard(both):
 
 
 def test_states_of_connections_are_on_both(both):
-    stream = Stream(both.guests["a1"], PUBLIC, (OUTSIDE, 8445), (OUTSIDE, 8445))
-    try:
-        assert stream.goes_on()
-        waiting = ("ip", "netns", "exec", router_namespace(IDS["second"]))
-        held = [line for line in sh(*waiting, "cat", "/proc/net/nf_conntrack").splitlines() if "dport=8445" in line]
-        assert ["ESTABLISHED" in line and f"dst={OWN} sport=8445" in line for line in held] == [True]
-    finally:
+    streams = _streams(both)
+    assert all(stream.goes_on() for stream in streams)
+    for stream in streams:
         stream.close()
 
 
