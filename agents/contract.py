@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from agents.figures import GuestFigures
+from network.redundancy import Role
 from network.types import NetworkView, RouterSpec
 from network.vpn import TunnelState
 from storage.types import UNLIMITED, CacheMode, Format, ImageFacts, ImageStoreSpec, IoLimits, PoolSpec, VolumeSpec
@@ -382,6 +383,14 @@ class TunnelFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class RouterRole:
+    """Which of a redundant pair the router is at the moment."""
+
+    router_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class HostInventory:
     """All that Pileus made on a host, as the host itself shows it; sent every so often, whole.
 
@@ -404,6 +413,7 @@ class HostInventory:
     rule_hits: tuple[RuleHits, ...] = ()
     guests: tuple[GuestFigures, ...] = ()
     tunnels: tuple[TunnelFacts, ...] = ()
+    roles: tuple[RouterRole, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

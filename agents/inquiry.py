@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from agents.contract import Command
 from network.capture import CaptureFacts, CaptureSpec
 from network.diagnostics import SECONDS, Tool, ToolOutput
+from network.health import RouterHealth
 from network.probe import Frame, TraceFacts
 from network.types import NetworkView
 
@@ -88,3 +89,21 @@ class DropCapture(Command):
     @property
     def subject(self) -> str:
         return f"capture:{self.capture_id}"
+
+
+@dataclass(frozen=True)
+class CheckRouters(Command):
+    """What is wrong with the routers that this host runs, or with those of `router_ids`. Answers a RouterHealth each.
+
+    `host_id` is the host's own.
+    """
+
+    name: ClassVar[str] = "router.check"
+    timeout: ClassVar[int] = 120
+    answer: ClassVar[Any] = tuple[RouterHealth, ...]
+    host_id: str
+    router_ids: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return f"health:{self.host_id}"

@@ -29,8 +29,8 @@ PACKAGES = {
     ),
     "hypervisor": "libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libxml2-utils qemu-system-x86 qemu-utils",
     "network": (
-        "dnsmasq-base ethtool haproxy iproute2 iputils-arping iputils-ping nftables openssh-client openvswitch-switch "
-        "tcpdump traceroute"
+        "conntrackd dnsmasq-base ethtool haproxy iproute2 iputils-arping iputils-ping keepalived nftables "
+        "openssh-client openvswitch-switch tcpdump traceroute"
     ),
     "vpn": (
         "charon-systemd libcharon-extauth-plugins libcharon-extra-plugins libstrongswan-extra-plugins "

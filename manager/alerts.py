@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from manager.models import Alert, meters, utcnow
 
 MEMORY, CPU, STORAGE, STORAGE_ALLOCATED, PUBLIC_IP, SECONDARY_STORAGE = 0, 1, 2, 3, 4, 6
-HOST, MANAGEMENT, SYNC = 7, 14, 27
+HOST, ROUTER, MANAGEMENT, SYNC = 7, 9, 14, 27
 ONCE = "once"
 """The family of troubles that happen rather than last; `tell` raises them."""
 
@@ -25,6 +25,7 @@ TYPES: dict[int, str] = {
     PUBLIC_IP: "ALERT.NETWORK.PUBLICIP",
     SECONDARY_STORAGE: "ALERT.STORAGE.SECONDARY",
     HOST: "ALERT.COMPUTE.HOST",
+    ROUTER: "ALERT.SERVICE.DOMAINROUTER",
     MANAGEMENT: "ALERT.MANAGEMENT",
     SYNC: "ALERT.TYPE.SYNC",
 }

@@ -27,7 +27,7 @@ from manager.configuration import value
 from manager.db import transaction
 from manager.memory import keep_what_is_loaded
 from manager.watch import watch, watch_drift
-from manager.workflows import engine, extensions, leases, sweep, usage, webhooks
+from manager.workflows import engine, extensions, leases, router_health, sweep, usage, webhooks
 from manager.workflows.expunge import expunge_due
 from manager.workflows.housekeeping import forget_captures, forget_figures, forget_notices, forget_old
 from manager.workflows.vm_leases import end_leases
@@ -137,10 +137,10 @@ def tend() -> None:
 
 def keep_watching(stop: threading.Event) -> None:
     """Raise alerts and count usage while this process has that duty, in a thread of its own: drift takes long."""
-    drift_at = 0.0
+    drift_at = health_at = 0.0
 
     def watch_in_turn() -> None:
-        nonlocal drift_at
+        nonlocal drift_at, health_at
         if not leases.take(usage.DUTY, holder(), usage.DUTY_SECONDS):
             return
         if not drift_at:
@@ -150,6 +150,8 @@ def keep_watching(stop: threading.Event) -> None:
         if time.monotonic() >= drift_at:
             watch_drift()
             drift_at = time.monotonic() + DRIFT_SECONDS
+        if time.monotonic() >= health_at:
+            health_at = time.monotonic() + router_health.check_all()
 
     repeat(stop, usage.DUTY_SECONDS / LEASE_SWEEPS, watch_in_turn)
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from agents.contract import Answer, DomainFacts, HostFacts, HostInventory, HostReport
 from agents.envelope import BadEnvelope, Expired, peek, public_key, verify
-from manager import acl_hits, alerts, figures, traffic
+from manager import acl_hits, alerts, figures, router_roles, traffic
 from manager.alerts import Trouble
 from manager.db import epoch, transaction, write
 from manager.messages import together
@@ -211,3 +211,4 @@ def _inventory(agent_id: str, inventory: HostInventory, body: dict[str, Any]) ->
         acl_hits.note(session, agent_id, inventory.rule_hits)
         figures.note(session, agent_id, inventory.guests)
         vpn_site.note(session, inventory.tunnels)
+        router_roles.note(session, agent_id, inventory.roles)

@@ -135,6 +135,36 @@ _MTUS = (
     ),
 )
 
+_ROUTER_HEALTH = (
+    Setting(
+        "router.health.checks.enabled",
+        True,
+        "hosts are asked now and then what is wrong with the routers that they run",
+        group=("Network", "Guest Networks"),
+    ),
+    Setting(
+        "router.health.checks.failures.to.recreate.vr",
+        "",
+        "names of health checks, with commas between: a router that newly fails one of them is made anew",
+        group=("Network", "Guest Networks"),
+    ),
+    Setting(
+        "router.health.checks.results.fetch.interval",
+        10,
+        "minutes between two looks at the routers of a host",
+        "Advanced",
+        1,
+        1440,
+        group=("Network", "Guest Networks"),
+    ),
+    Setting(
+        "router.health.checks.to.exclude",
+        "",
+        "names of health checks, with commas between, whose results are not kept",
+        group=("Network", "Guest Networks"),
+    ),
+)
+
 _ALL = (
     *_NOTICES,
     *ACCESS,
@@ -339,6 +369,7 @@ _ALL = (
         group=_VMS,
     ),
     *_MTUS,
+    *_ROUTER_HEALTH,
     Setting("vm.password.length", 12, "characters of a generated password", "Advanced", 8, 64, group=_VMS),
     *_limits(),
 )

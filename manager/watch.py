@@ -1,4 +1,4 @@
-"""What operators must know: silent hosts, full places, jobs that are stuck, and drift that lasts become alerts."""
+"""What operators must know: silent hosts, sick routers, full places, stuck jobs, and lasting drift become alerts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from manager.api.commands import capacity
 from manager.api.commands.capacity import amounts_of, reported
 from manager.configuration import value
 from manager.db import transaction
-from manager.models import Cluster, Host, StoragePool, WorkflowRow, Zone
+from manager.models import Cluster, Host, Router, RouterHealthCheck, StoragePool, WorkflowRow, Zone
 from manager.recount import Finding
 
 MOST_DRIFT = 200
@@ -32,9 +32,10 @@ ZONE_KINDS = {
 
 
 def watch() -> None:
-    """Look at hosts, capacities and jobs, and bring their alerts up to date."""
+    """Look at hosts, routers, capacities and jobs, and bring their alerts up to date."""
     with transaction() as session:
         alerts.settle(session, "host", _hosts(session))
+        alerts.settle(session, "router", _routers(session))
         alerts.settle(session, "capacity", [*_capacities(session), *_pools(session)])
         alerts.settle(session, "job", _jobs(session))
 
@@ -54,6 +55,22 @@ def _hosts(session: Session) -> Iterator[Trouble]:
     for host in session.scalars(query.order_by(Host.id)):
         told = f"Host {host.name} is {host.state}: its agent is not heard. Its guests are not touched."
         yield Trouble(f"host:{host.id}", alerts.HOST, told, host.zone_id, host.pod_id)
+
+
+def _routers(session: Session) -> Iterator[Trouble]:
+    """Running routers in which something failed when they were last looked at."""
+    query = (
+        select(Router, RouterHealthCheck)
+        .join(RouterHealthCheck, RouterHealthCheck.router_id == Router.id)
+        .where(Router.removed.is_(None), Router.state == "Running", RouterHealthCheck.success.is_(False))
+        .order_by(Router.id, RouterHealthCheck.name)
+    )
+    found: dict[Router, list[str]] = {}
+    for router, check in session.execute(query):
+        found.setdefault(router, []).append(f"{check.name}: {check.detail}")
+    for router, failed in found.items():
+        told = f"The router {router.name} fails health checks. {' '.join(failed)}"
+        yield Trouble(f"router:{router.id}", alerts.ROUTER, told, router.zone_id)
 
 
 def _capacities(session: Session) -> Iterator[Trouble]:

@@ -43,7 +43,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             },
             "Lb": LB_CAPABILITIES,
             "PortForwarding": {},
-            "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
+            "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "true"},
             "StaticNat": {},
             "UserData": {},
             "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "removeaccessvpn"},
@@ -72,6 +72,10 @@ OF_VPCS: Final = (VPC_VIRTUAL_ROUTER, INTERNAL_BALANCER)
 
 NEED_PUBLIC_SIDE: Final = ("Firewall", "Lb", "PortForwarding", "StaticNat", "Vpn")
 """Services of public addresses: the provider has a public side by SourceNat alone."""
+
+
+CHOICES: Final = {("SourceNat", "RedundantRouter"): ("true", "false")}
+"""Capabilities of which an offering chooses the value, where its provider has the first; it has the last by itself."""
 
 
 class UnsuitableService(ValueError):  # noqa: N818 - it names what is wrong

@@ -27,6 +27,7 @@ from network.flow_tables.layout import (
     Place,
 )
 from network.flow_tables.meters import meter_lines
+from network.flow_tables.pair import pair_flows
 from network.flow_tables.policy import network_flows, policy_flows
 from network.overlays import OVERLAYS
 from network.policy_check import check_policies
@@ -103,6 +104,7 @@ def _flows(places: list[Place]) -> Iterator[Flow]:
         yield from dhcp_flows(place)
         yield from network_flows(place)
         yield from forward_flows(place)
+        yield from pair_flows(place)
 
 
 def check_view(view: NetworkView) -> None:
@@ -118,15 +120,19 @@ def check_view(view: NetworkView) -> None:
             raise InvalidViewError(f"Gateway {view.gateway} of network {view.id} is not inside {view.cidr}.")
         for peer in view.peers:
             _address(peer.underlay_address)
-        for address in _addresses(view):
+        for address in (*_addresses(view), *(nic.address for nic in view.pair)):
             _address(address)
         _check_behind(view)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise InvalidViewError(f"Network {view.id} has a wrong address: {error}.") from error
-    for nic in view.nics:
+    for nic in (*view.nics, *view.pair):
         if not MAC.fullmatch(nic.mac) or int(nic.mac[:2], 16) & MULTICAST_BIT:
             raise InvalidViewError(f"NIC {nic.id} of network {view.id} has the wrong MAC address {nic.mac!r}.")
-    every = {"id": [nic.id for nic in view.nics], "mac": [nic.mac for nic in view.nics], "address": _addresses(view)}
+    every = {
+        "id": [nic.id for nic in view.nics],
+        "mac": [nic.mac for nic in (*view.nics, *view.pair)],
+        "address": _addresses(view),
+    }
     for field, values in every.items():
         if len(set(values)) != len(values):
             raise InvalidViewError(f"Two NICs of network {view.id} have the same {field}.")

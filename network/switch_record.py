@@ -69,7 +69,7 @@ class Record:
         nics, tunnels, networks, classes = {}, {}, {}, {}
         for view in views:
             networks[view.id] = self.networks.take(view.id)
-            nics.update({nic.id: self.nic(nic.id) for nic in view.nics if nic.host_id == host_id})
+            nics.update({nic.id: self.nic(nic.id) for nic in (*view.nics, *view.pair) if nic.host_id == host_id})
             others = (tunnel_id(peer.host_id, view.overlay) for peer in view.peers if peer.host_id != host_id)
             tunnels.update({other: PEER_PORTS + self.peers.take(other) for other in others})
             classes.update({name: self.classes.take(name) for name in class_names(view)})

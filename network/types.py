@@ -23,6 +23,9 @@ class NicView:
     `further` are more addresses that a guest may have by itself. `rate` bounds what the NIC sends, and what reaches
     it, in Mbit/s each; 0 for no bound. `groups` are the security groups of a guest, as ids of the view's policies.
     `behind` are networks that a guest leads to: it may send in their name as well.
+
+    A NIC of redundant routers is on the hosts `also_on` as well, with the same addresses: what is sent to it goes to
+    all of them, and only the router that is primary takes it.
     """
 
     id: str
@@ -34,6 +37,7 @@ class NicView:
     rate: int = 0
     groups: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
+    also_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class NetworkView:
 
     With `gateway_outside` the gateway is no address of the router: nobody answers for it but a NIC that has it. A
     `bare` network is of layer 2 alone: its NICs have no addresses, and what they send is held against their MAC alone.
+
+    `pair` are the NICs by which two redundant routers hear each other: nobody else reaches them, nor they anybody else.
     """
 
     id: str
@@ -118,6 +124,7 @@ class NetworkView:
     groups: tuple[Policy, ...] = ()
     gateway_outside: bool = False
     bare: bool = False
+    pair: tuple[NicView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +255,19 @@ class PrivateLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """How a router agrees with another one of the same wanted state on which of them forwards.
+
+    `nic` is its own NIC of the view's `pair`, and `peer` the other's. While neither forwards, the higher `priority`
+    (1 to 254) begins.
+    """
+
+    nic: NicView
+    peer: NicView
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouterSpec:
     """The whole wanted state of one virtual router; replaces every older one.
 
@@ -272,3 +292,4 @@ class RouterSpec:
     vpn: Vpn | None = None
     routes: tuple[Route, ...] = ()
     private_legs: tuple[PrivateLeg, ...] = ()
+    pair: Pair | None = None

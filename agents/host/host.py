@@ -18,6 +18,7 @@ from agents.contract import (
     HostInventory,
     NetworkFacts,
     NicTraffic,
+    RouterRole,
     RuleHits,
     TunnelFacts,
     VmSpec,
@@ -112,13 +113,15 @@ class Host:
         self.switch.apply(self.views())
 
     def keep_tunnels(self) -> None:
-        """Begin again what routers have given up, such as after a refusal by the other site."""
+        """Begin again what routers have given up, such as after a refusal by the other site, or what has died."""
         for router in self.journal.wanted(ROUTER, RouterSpec):
-            if router.vpn is not None:
-                try:
+            try:
+                if router.vpn is not None:
                     self.routers.keep_tunnels(router.id)
-                except NetworkError as error:
-                    log.warning("tunnels are not kept", router=router.id, error=str(error))
+                if router.pair is not None and self.routers.role(router.id) in (None, "UNKNOWN"):
+                    self.routers.apply(router)
+            except NetworkError as error:
+                log.warning("router is not kept", router=router.id, error=str(error))
 
     def resume(self) -> None:
         """After a restart of the agent or of the switch alone: plugs, routers and flows as the journal wants them."""
@@ -185,6 +188,7 @@ class Host:
             rule_hits=self._rule_hits(here),
             guests=counted.guests,
             tunnels=tuple(self._tunnels()),
+            roles=tuple(self._roles()),
         )
 
     def _rule_hits(self, views: Iterable[NetworkView]) -> tuple[RuleHits, ...]:
@@ -196,6 +200,12 @@ class Host:
         for router in self.journal.wanted(ROUTER, RouterSpec):
             if router.vpn is not None:
                 yield from (TunnelFacts(key, state) for key, state in self.routers.tunnels(router.id).items())
+
+    def _roles(self) -> Iterator[RouterRole]:
+        for router in self.journal.wanted(ROUTER, RouterSpec):
+            role = self.routers.role(router.id) if router.pair is not None else None
+            if role is not None:
+                yield RouterRole(router.id, role)
 
     def inventory_of_images(self) -> tuple[str, ...]:
         stores = self.journal.wanted(STORE, ImageStoreSpec)

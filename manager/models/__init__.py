@@ -37,7 +37,14 @@ from manager.models.identity import (
     Tag,
     User,
 )
-from manager.models.network import Network, NetworkShare, Router, ServiceProvider, VirtualRouterElement
+from manager.models.network import (
+    Network,
+    NetworkShare,
+    Router,
+    RouterHealthCheck,
+    ServiceProvider,
+    VirtualRouterElement,
+)
 from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
 from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
 from manager.models.rules import (
@@ -98,11 +105,11 @@ __all__ = [
     "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PacketCapture", "PhysicalNetwork",
     "Pod", "PortForwardingRule", "PortableAddress", "PortableRange", "PrivateGateway", "Project", "ProjectInvitation",
     "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn",
-    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "ScopedSetting", "SecondFactor",
-    "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SshKeyPair",
-    "SslCert", "StaticNatRule", "StaticRoute", "StickinessPolicy", "StoragePool", "Tag", "Template", "TemplateShare",
-    "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData",
-    "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "VpnConnection",
-    "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id",
-    "utcnow",
+    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "RouterHealthCheck",
+    "ScopedSetting", "SecondFactor", "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering",
+    "ServiceProvider", "SshKeyPair", "SslCert", "StaticNatRule", "StaticRoute", "StickinessPolicy", "StoragePool",
+    "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
+    "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc",
+    "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery",
+    "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

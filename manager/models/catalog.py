@@ -77,7 +77,8 @@ class NetworkOffering(Entity, Base):
 
     `service_offering_id` is that of its networks' virtual routers, NULL where they have none. Networks of it are on a
     physical network that has all its `tags`. With `specify_vlan` root administrators choose the tunnel keys of its
-    networks, and those of `persistent` ones are implemented when they are made.
+    networks, and those of `persistent` ones are implemented when they are made. Networks of `redundant_router` have
+    two virtual routers on different hosts.
     """
 
     __tablename__ = "network_offerings"
@@ -93,6 +94,7 @@ class NetworkOffering(Entity, Base):
     specify_vlan: Mapped[bool] = mapped_column(default=False)
     specify_ip_ranges: Mapped[bool] = mapped_column(default=False)
     persistent: Mapped[bool] = mapped_column(default=False)
+    redundant_router: Mapped[bool] = mapped_column(default=False)
     egress_default: Mapped[bool] = mapped_column(default=True)
     broadcast: Mapped[bool] = mapped_column(default=False)
     network_rate: Mapped[int | None]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from sqlalchemy import BigInteger, ForeignKey, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manager.models.base import ID, STATE, Base, Entity
+from manager.models.base import ID, STATE, Base, Entity, text_column, utcnow
 
 ISOLATED, SHARED, L2 = "Isolated", "Shared", "L2"
 """The kinds of networks, as offerings name them."""
@@ -78,7 +80,11 @@ class NetworkShare(Base):
 
 
 class Router(Entity, Base):
-    """The virtual router of a network or of a VPC; one living row each. `generation` grows with each placement."""
+    """The virtual router of a network or of a VPC; one living row each. `generation` grows with each placement.
+
+    A redundant one has a second row, which is `standby`, and a NIC for the line between the two besides the gateway's;
+    `redundant_state` is what its host last told.
+    """
 
     __tablename__ = "routers"
 
@@ -92,6 +98,20 @@ class Router(Entity, Base):
     service_offering_id: Mapped[str | None] = mapped_column(ForeignKey("service_offerings.id"))
     state: Mapped[str] = mapped_column(STATE, default="Stopped")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    standby: Mapped[bool] = mapped_column(default=False)
+    redundant_state: Mapped[str] = mapped_column(STATE, default="UNKNOWN")
+
+
+class RouterHealthCheck(Base):
+    """What came of the last look at one part of a router; `detail` is a sentence."""
+
+    __tablename__ = "router_health_checks"
+
+    router_id: Mapped[str] = mapped_column(ForeignKey("routers.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(STATE, primary_key=True)
+    success: Mapped[bool]
+    detail: Mapped[str] = text_column()
+    checked: Mapped[dt.datetime] = mapped_column(default=utcnow)
 
 
 class ServiceProvider(Entity, Base):

@@ -32,6 +32,7 @@ from manager.placement.address import NoAddress, add_nic, free_public_addresses,
 from manager.placement.dedication import kept
 from manager.placement.host import tags_in
 from manager.placement.portable import free_addresses
+from manager.workflows import router_pair
 from manager.workflows.engine import WORKFLOWS, Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import forget_rules, forget_vpns
@@ -47,7 +48,7 @@ def network_of(run: Run) -> Network:
 
 
 def router_of(run: Run) -> Router | None:
-    return run.session.scalar(select(Router).filter_by(network_id=run.row.subject_id, removed=None))
+    return run.session.scalar(select(Router).filter_by(network_id=run.row.subject_id, removed=None, standby=False))
 
 
 def implementation_of(network: Network) -> Workflow:
@@ -88,28 +89,48 @@ def back_to_allocated(run: Run) -> Outcome:
 
 
 def place_router(run: Run) -> Outcome:
-    """Give the network its router: a row, the gateway address, a public address, and the host with fewest routers."""
+    """Give the network its router: a row, the gateway address, a public address, and the host with fewest routers.
+
+    One of a redundant pair gets a second router on another host, unless that is there.
+    """
     network = network_of(run)
     offering = _offering_of(run, network)
     services = offering.services
     if not SERVED_BY_ROUTER & set(services):
         return None
     router = router_of(run) or new_router(run, network, offering.service_offering_id, network_id=network.id)
-    router.host_id = host_for_router(run, network, router)
-    router.state = "Starting"
-    router.generation += 1
+    second = router_pair.second_of(run) if offering.redundant_router else None
+    begin_at(router, host_for_router(run, network, router, but=second.host_id if second is not None else None))
     try:
         if "SourceNat" in services and source_nat_of(run.session, network.id) is None:
             run.note(taken=take_public_address(run.session, network, source_nat=True).id)
-        nic = run.session.scalar(select(Nic).filter_by(router_id=router.id))
+        nic = run.session.scalar(select(Nic).filter_by(router_id=router.id, is_default=True))
         if nic is None:
             nic_id = add_nic(run.session, network, wanted=_router_address(network, services), router_id=router.id)
             nic = run.session.get_one(Nic, nic_id)
+        nic.host_id = router.host_id
+        if offering.redundant_router:
+            router_pair.add_line_end(run, network, router)
+            if second is None or second.host_id is None:
+                place_second(run, network, router, second)
     except (NoAddress, limits.LimitReached) as error:
         raise StepFailed(str(error), error.code) from error
-    nic.host_id = router.host_id
     run.session.flush()
     return None
+
+
+def place_second(run: Run, network: Network, first: Router, second: Router | None) -> None:
+    """The other router of a pair, on another host than the first."""
+    if second is None:
+        second = new_router(run, network, first.service_offering_id, network_id=network.id, standby=True)
+    begin_at(second, host_for_router(run, network, second, but=first.host_id))
+    router_pair.add_line_end(run, network, second)
+
+
+def begin_at(router: Router, host_id: str) -> None:
+    router.host_id = host_id
+    router.state, router.redundant_state = "Starting", "UNKNOWN"
+    router.generation += 1
 
 
 def _router_address(network: Network, services: dict[str, Any]) -> str | None:
@@ -140,8 +161,8 @@ def _offering_of(run: Run, network: Network) -> NetworkOffering:
     return offering
 
 
-def new_router(run: Run, network: Network | Vpc, service_offering_id: str | None, **serves: str) -> Router:
-    """`serves` is its network_id or vpc_id."""
+def new_router(run: Run, network: Network | Vpc, service_offering_id: str | None, **serves: Any) -> Router:
+    """`serves` is its network_id or vpc_id, and whether it is the `standby` one of two."""
     number = next_number(run.session, "router")
     router = Router(
         number=number,
@@ -150,15 +171,17 @@ def new_router(run: Run, network: Network | Vpc, service_offering_id: str | None
         account_id=network.account_id,
         zone_id=network.zone_id,
         service_offering_id=service_offering_id,
-        live=network.id,
+        live=f"{network.id}/2" if serves.get("standby") else network.id,
     )
     run.session.add(router)
     run.session.flush()
     return router
 
 
-def host_for_router(run: Run, network: Network | Vpc, router: Router) -> str:
+def host_for_router(run: Run, network: Network | Vpc, router: Router, *, but: str | None = None) -> str:
     """Of the hosts that are not dedicated to others and have the tags of its offering, the one with fewest routers.
+
+    Never the host `but`, which has the other router of a pair.
 
     :raises StepFailed: there is none
     """
@@ -169,7 +192,7 @@ def host_for_router(run: Run, network: Network | Vpc, router: Router) -> str:
         select(Host.id, Host.tags, wanted)
         .outerjoin(Router, (Router.host_id == Host.id) & Router.removed.is_(None))
         .where(Host.zone_id == network.zone_id, Host.removed.is_(None))
-        .where(Host.state == "Up", Host.resource_state == "Enabled")
+        .where(Host.state == "Up", Host.resource_state == "Enabled", *(() if but is None else (Host.id != but,)))
         .where(*(column.not_in(others) for column in (Host.id, Host.cluster_id, Host.pod_id, Host.zone_id) if others))
         .group_by(Host.id, Host.tags)
         .order_by(held, Host.id)
@@ -180,6 +203,7 @@ def host_for_router(run: Run, network: Network | Vpc, router: Router) -> str:
     if host_id is None:
         zone = run.session.get_one(Zone, network.zone_id)
         kind = "Up, Enabled and not dedicated to others" if others else "Up and Enabled"
+        kind += " besides that of the other router of the pair" if but is not None else ""
         kind += f" with the host tags {', '.join(sorted(tags))}" if tags else ""
         raise StepFailed(f"No host of zone {zone.name} is {kind}, so the router has no place.", 533)
     return host_id
@@ -197,8 +221,7 @@ def remove_router(run: Run) -> Outcome:
 
 
 def forget_router(run: Run) -> Outcome:
-    router = router_of(run)
-    if router is not None:
+    for router in router_pair.routers_of(run):
         write(run.session, delete(Nic).where(Nic.router_id == router.id))
         router.state, router.host_id = "Stopped", None
         router.remove()
@@ -219,23 +242,21 @@ def start_router(run: Run) -> list[Ask]:
 
 
 def stop_router(run: Run) -> list[Ask]:
-    """Take the router off its host; guests' NICs, if any, keep their part of the network."""
-    router = router_of(run)
-    if router is None:
+    """Take the router off its host, or both; guests' NICs, if any, keep their part of the network."""
+    routers = router_pair.routers_of(run)
+    if not routers:
         return []
     hosts = set(run.session.scalars(select(Nic.host_id).filter_by(network_id=run.row.subject_id)))
-    nic = run.session.scalar(select(Nic).filter_by(router_id=router.id))
-    if nic is not None:
+    for nic in run.session.scalars(select(Nic).where(Nic.router_id.in_([router.id for router in routers]))):
         nic.host_id = None
     run.session.flush()
-    leaving = {host for host in {*hosts, router.host_id} if host}
+    leaving = {host for host in {*hosts, *(router.host_id for router in routers)} if host}
     return picture(run.session, run.row.subject_id, leaving=leaving).asks()
 
 
 def put_router_back(run: Run) -> list[Ask]:
     """The router is again where it was before `stop_router`, if it was anywhere."""
-    router = router_of(run)
-    if router is not None:
+    for router in router_pair.routers_of(run):
         for nic in run.session.scalars(select(Nic).filter_by(router_id=router.id)):
             nic.host_id = router.host_id
         run.session.flush()
@@ -244,10 +265,7 @@ def put_router_back(run: Run) -> list[Ask]:
 
 def mark_implemented(run: Run) -> Outcome:
     NETWORK_MOVES.move(network_of(run), "implemented")
-    router = router_of(run)
-    if router is not None:
-        ROUTER_MOVES.move(router, "started")
-    return None
+    return mark_restarted(run)
 
 
 implement_network = workflow(
@@ -264,8 +282,46 @@ implement_network = workflow(
 
 
 def clean_up_router(run: Run) -> Outcome:
-    """With `cleanup` the router is taken down first and made anew."""
-    return stop_router(run) if run.arguments.get("cleanup") else None
+    """With `cleanup` the router is taken down first and made anew; of a pair, the other one forwards meanwhile."""
+    if not run.arguments.get("cleanup"):
+        return None
+    routers = router_pair.routers_of(run)
+    return _take_off(run, routers[0]) if len(routers) > 1 else stop_router(run)
+
+
+def _take_off(run: Run, router: Router) -> list[Ask]:
+    """One router of a pair."""
+    router_pair.leave_host(run, router)
+    run.session.flush()
+    leaving = [router.host_id] if router.host_id else []
+    return picture(run.session, run.row.subject_id, leaving=leaving).asks()
+
+
+def clean_up_second(run: Run) -> Outcome:
+    """With `cleanup` the second router of a pair is made anew before the first."""
+    second = router_pair.second_of(run) if run.arguments.get("cleanup") else None
+    return _take_off(run, second) if second is not None else None
+
+
+def place_second_again(run: Run) -> Outcome:
+    """The second router of a pair gets a place as `forget_place` says of the first; it waits as soon as it is there."""
+    first, second = router_of(run), router_pair.second_of(run)
+    network = network_of(run)
+    if first is None or not run.session.get_one(NetworkOffering, network.offering_id).redundant_router:
+        return None
+    if not run.arguments.get("cleanup") and second is not None and _is_up(run, second):
+        return None
+    try:
+        place_second(run, network, first, second)
+    except NoAddress as error:
+        raise StepFailed(str(error), error.code) from error
+    run.session.flush()
+    return start_router(run)
+
+
+def _is_up(run: Run, router: Router) -> bool:
+    host = run.session.get(Host, router.host_id) if router.host_id else None
+    return host is not None and host.state == "Up"
 
 
 def forget_place(run: Run) -> Outcome:
@@ -273,15 +329,11 @@ def forget_place(run: Run) -> Outcome:
     router = router_of(run)
     if router is None:
         return place_router(run)
-    host = run.session.get(Host, router.host_id) if router.host_id else None
-    if run.arguments.get("cleanup") or host is None or host.state != "Up":
-        return place_router(run)
-    return None
+    return place_router(run) if run.arguments.get("cleanup") or not _is_up(run, router) else None
 
 
 def mark_restarted(run: Run) -> Outcome:
-    router = router_of(run)
-    if router is not None:
+    for router in router_pair.routers_of(run):
         ROUTER_MOVES.move(router, "started")
     return None
 
@@ -290,6 +342,8 @@ restart_network = workflow(
     "network.restart",
     Network,
     [
+        Step(clean_up_second),
+        Step(place_second_again),
         Step(clean_up_router),
         Step(forget_place),
         Step(start_router, undo=start_router),

@@ -29,6 +29,7 @@ from manager.workflows.acl_rows import policy_of
 from manager.workflows.engine import Ask
 from manager.workflows.guards import guard_of
 from manager.workflows.published import published
+from manager.workflows.router_pair import Line, is_of_line, line_of
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
 from manager.workflows.vpc_view import nics_query, vpc_router
 from manager.workflows.vpc_ways import behind_guests
@@ -79,38 +80,44 @@ def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_ro
     further = _further(session, facts.Network)
     guard = guard_of(session, facts.Network.id, facts.services)
     behind = behind_guests(session, facts.Network)
+    line = line_of([nic for nic, _ in rows], facts.Router)
     nics = tuple(
         NicView(nic.id, nic.mac, nic.address or "", nic.host_id, ROUTER if nic.router_id else GUEST,
                 further.get(nic.id, ()), _rate(facts, nic, row), guard.groups_of(nic),
                 _behind(behind, (nic.address, *further.get(nic.id, ()))) if nic.vm_id else ())
         for nic, row in rows
-        if nic.host_id
+        if nic.host_id and not (line is not None and is_of_line(nic))
     )  # fmt: skip
-    here = {nic.host_id for nic in nics}
+    here = {nic.host_id for nic in nics} | set(line.host_ids if line is not None else ())
     guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
     if facts.Network.vpc_id is not None:
-        router, at = _of_vpc(session, facts.Network.vpc_id, new=new)
+        routers = _of_vpc(session, facts.Network.vpc_id, new=new)
     else:
-        router, at = _own(_router_spec(facts, rows, nics, published(session, facts.Network, guests)))
+        routers = _own(_router_spec(facts, rows, nics, published(session, facts.Network, guests)), line)
     acl = policy_of(session, facts.Network.acl_id)
     commands = {}
     for host_id in places:
-        if of_router and host_id != at:
+        if of_router and host_id not in routers:
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
-        view = replace(_view(facts, nics, peers, acl), **guard.shown) if host_id in here else _view(facts, (), peers)
-        commands[host_id] = ApplyNetwork(view, router if host_id == at else None)
+        seen = line.seen_by(nics, host_id) if line is not None else nics
+        view = replace(_view(facts, seen, peers, acl), **guard.shown) if host_id in here else _view(facts, (), peers)
+        view = replace(view, pair=line.ends) if line is not None and host_id in here else view
+        commands[host_id] = ApplyNetwork(view, routers.get(host_id))
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
 
 
-def _of_vpc(session: Session, vpc_id: str, *, new: bool) -> tuple[RouterSpec | None, str | None]:
-    """The router of the tier's VPC, and its host."""
+def _of_vpc(session: Session, vpc_id: str, *, new: bool) -> dict[str, RouterSpec]:
+    """The router of the tier's VPC, by its host."""
     found = vpc_router(session, vpc_id, new=new)
-    return (found.spec, found.host_id) if found is not None else (None, None)
+    return {found.host_id: found.spec} if found is not None else {}
 
 
-def _own(spec: RouterSpec | None) -> tuple[RouterSpec | None, str | None]:
-    return (spec, spec.legs[0].nic.host_id) if spec is not None else (None, None)
+def _own(spec: RouterSpec | None, line: Line | None) -> dict[str, RouterSpec]:
+    """The network's router by its host, or both."""
+    if spec is None:
+        return {}
+    return line.specs(spec) if line is not None else {spec.legs[0].nic.host_id: spec}
 
 
 def _behind(networks: dict[str | None, tuple[str, ...]], own: Iterable[str | None]) -> tuple[str, ...]:
@@ -161,7 +168,7 @@ def _facts_query() -> Executable:
                VlanIpRange, TrafficType.kvm_label)
         .join(Zone, Zone.id == Network.zone_id)
         .join(NetworkOffering, NetworkOffering.id == Network.offering_id)
-        .outerjoin(Router, (Router.network_id == Network.id) & Router.removed.is_(None))
+        .outerjoin(Router, (Router.network_id == Network.id) & Router.removed.is_(None) & ~Router.standby)
         .outerjoin(PublicAddress, (PublicAddress.network_id == Network.id) & PublicAddress.source_nat.is_(True))
         .outerjoin(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
         .outerjoin(TrafficType, (TrafficType.physical_network_id == VlanIpRange.physical_network_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 from network.diagnostics import Tool, ToolOutput
 from network.hardware import BalancedNetwork
+from network.health import RouterCheck
 from network.types import RouterSpec
 from network.vpn import TunnelState
 
@@ -20,6 +21,7 @@ class GuestPorts(Protocol):
     def unplug(self, nic_id: str) -> None: ...
     def plug_tagged(self, device: str, bridge: str, vlan: int) -> None: ...
     def unplug_tagged(self, device: str) -> None: ...
+    def ports(self) -> Iterable[str]: ...
 
 
 class RouterElement(Protocol):
@@ -41,6 +43,13 @@ class RouterElement(Protocol):
         """Identifiers of the routers that this host was told to run."""
 
     def state(self, router_id: str) -> RouterState: ...
+
+
+class Examined(Protocol):
+    """A RouterElement that tells what is wrong with its routers."""
+
+    def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
+        """Look at the router that was made as `spec` says; changes nothing."""
 
 
 class TunnelEnd(Protocol):

@@ -13,6 +13,7 @@ from itertools import chain
 from network.elements import inside_rules, private_rules, route_rules, vpn_rules
 from network.elements.balancer_files import check_balancers
 from network.elements.nft_words import ports, span, within
+from network.elements.pair_files import DEVICE as PAIR_DEVICE
 from network.errors import InvalidViewError
 from network.names import tier_device
 from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
@@ -83,7 +84,7 @@ def nft_rules(spec: RouterSpec, *, kernel_esp: bool = False) -> str:
         ),
         key_exchange=_lines(vpn_rules.received(spec, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         hidden=_lines(vpn_rules.hidden(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
-        closed=_lines(_closed(spec)),
+        closed=_lines(chain(_closed(spec), _half_known(spec))),
         by_vpn=_lines(vpn_rules.passed(spec.vpn, PUBLIC_DEVICE, kernel_esp=kernel_esp)),
         leave=_lines(chain(_leaving(spec), route_rules.passed(spec, device_of), private_rules.passed(spec, device_of))),
         outward="".join(
@@ -121,7 +122,9 @@ def _answers(spec: RouterSpec) -> Iterator[str]:
 
 
 def _served(spec: RouterSpec) -> Iterator[str]:
-    """What guests ask of the router itself."""
+    """What guests ask of the router itself, and its other half, with which nobody else can speak."""
+    if spec.pair is not None:
+        yield f'iifname "{PAIR_DEVICE}" ip saddr {spec.pair.peer.address} accept'
     for leg in spec.legs:
         where = f'iifname "{device_of(spec, leg)}"'
         yield f"{where} udp dport {{ 53, 67 }} accept"
@@ -133,6 +136,17 @@ def _closed(spec: RouterSpec) -> Iterator[str]:
     for leg in spec.legs:
         if leg.closed:
             yield f'oifname "{device_of(spec, leg)}" drop'
+
+
+def _half_known(spec: RouterSpec) -> Iterator[str]:
+    """What a guest answers to a connection that was forwarded to it, and whose state is lost, waits for the other side.
+
+    From the guest alone nobody can tell which port it came by; with another one the other side would end it.
+    """
+    for one in sorted(spec.forwardings, key=repr):
+        if one.protocol == "tcp":
+            opened = span(one.guest_port, one.guest_port + one.last_port - one.first_port)
+            yield f"ct state new ip saddr {one.guest} tcp sport {opened} tcp flags & (syn | ack) != syn drop"
 
 
 def _balanced(spec: RouterSpec) -> Iterator[str]:

@@ -17,18 +17,22 @@ from typing import Any
 
 from network import links
 from network.diagnostics import Tool, ToolOutput, diagnose
-from network.elements import balancer, routes
+from network.elements import balancer, pair, routes
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
 from network.elements.ipsec import Ipsec, has_kernel_esp
+from network.elements.pair_files import DEVICE as PAIR_DEVICE
 from network.elements.router_files import METADATA_ADDRESS
+from network.elements.router_health import examine, note_rules
 from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
 from network.elements.state_files import write
 from network.errors import CommandFailedError, NetworkError
+from network.health import RouterCheck
 from network.names import private_device, router_guest_device, router_namespace, router_public_device
 from network.process import run
-from network.types import GuestLeg, RouterSpec
+from network.redundancy import Role
+from network.types import GuestLeg, NicView, RouterSpec
 from network.vpn import TunnelState
 
 SYSCTLS = (
@@ -42,6 +46,8 @@ SYSCTLS = (
     # A guest that reaches another by a public address must not be told to go there by itself.
     "net.ipv4.conf.all.send_redirects=0",
     "net.ipv4.conf.default.send_redirects=0",
+    # The states that a redundant router takes over do not tell the windows of TCP.
+    "net.netfilter.nf_conntrack_tcp_be_liberal=1",
 )
 PACKAGES = Path(__file__).resolve().parents[2]
 OTHERS_MAY_PASS = 0o001
@@ -73,14 +79,16 @@ class VirtualRouter:
         with self._locked(spec.id):
             home = self._home(spec.id)
             home.mkdir(mode=0o755, exist_ok=True)
-            nics = [leg.nic.id for leg in spec.legs]
+            nics = [leg.nic.id for leg in spec.legs] + ([spec.pair.nic.id] if spec.pair is not None else [])
             before = _nics_of(home)
             write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted({*nics, *before})}))
             namespace = _ensure_namespace(spec.id)
             # Both before any leg: nothing is forwarded without rules, and devices take the defaults of their making.
             rules = nft_rules(spec, kernel_esp=spec.vpn is not None and has_kernel_esp())
             run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], stdin=rules)
+            note_rules(namespace, home, rules)
             run(["ip", "netns", "exec", namespace, "sysctl", "-e", "-q", "-w", *SYSCTLS])
+            pair.close_gate(spec, home)
             for leg in spec.legs:
                 self._ensure_guest_leg(leg, device_of(spec, leg), namespace)
             for nic_id in sorted({*before} - {*nics}):
@@ -95,10 +103,15 @@ class VirtualRouter:
             self._ensure_metadata(spec, home)
             balancer.ensure(spec, home)
             self._ipsec(spec.id).ensure(spec.vpn)
+            if spec.pair is not None:
+                self._ensure_line(spec.pair.nic, PAIR_DEVICE, spec.legs[0].mtu, namespace)
+                self._ports.plug_device(spec.pair.nic.id, router_guest_device(spec.pair.nic.id))
+            pair.ensure(spec, home)
 
     def remove(self, router_id: str) -> None:
         with self._locked(router_id):
             home, namespace = self._home(router_id), router_namespace(router_id)
+            pair.end(router_id, home)
             self._ipsec(router_id).end()
             for daemon in _daemons(router_id, home, []):
                 daemon.end()
@@ -130,6 +143,20 @@ class VirtualRouter:
         whole = served.keys() <= devices.keys() and all(daemon.is_running() for daemon in daemons)
         whole = whole and balancer.is_whole(router_id, home) and self._ipsec(router_id).is_whole()
         return "running" if whole else "degraded"
+
+    def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
+        with self._locked(spec.id):
+            home = self._home(spec.id)
+            dnsmasq, is_heard = _dnsmasq(spec.id, home, len(spec.legs)), pair.role(spec.id, home) in (None, "PRIMARY")
+            checks = examine(spec, home, self._ports.ports(), dnsmasq, is_heard=is_heard)
+            if spec.vpn is not None and not self._ipsec(spec.id).is_whole():
+                checks.append(RouterCheck("vpn", False, "charon does not run, or has not the connections wanted."))
+            if spec.pair is not None:
+                checks.append(pair.check(spec, home))
+            return tuple(checks)
+
+    def role(self, router_id: str) -> Role | None:
+        return pair.role(router_id, self._home(router_id))
 
     def keep_tunnels(self, router_id: str) -> None:
         with self._locked(router_id):
@@ -164,11 +191,14 @@ class VirtualRouter:
                     return
 
     def _ensure_guest_leg(self, leg: GuestLeg, inner: str, namespace: str) -> None:
-        device = router_guest_device(leg.nic.id)
+        self._ensure_line(leg.nic, inner, leg.mtu, namespace)
         prefix = IPv4Network(leg.cidr).prefixlen
-        _ensure_switched_veth(device, inner, namespace, leg.nic.mac, leg.mtu)
         _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu, more=leg.nic.further)
-        self._ports.plug_device(leg.nic.id, device)
+        self._ports.plug_device(leg.nic.id, router_guest_device(leg.nic.id))
+
+    def _ensure_line(self, nic: NicView, inner: str, mtu: int, namespace: str) -> None:
+        """The device `inner` of the namespace, without addresses, whose other end can be plugged."""
+        _ensure_switched_veth(router_guest_device(nic.id), inner, namespace, nic.mac, mtu)
 
     def _ensure_private_legs(self, spec: RouterSpec, namespace: str, home: Path) -> None:
         wanted, before = {leg.id for leg in spec.private_legs}, {*_private_of(home)}

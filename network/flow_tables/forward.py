@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from network.flow_tables.classes import class_number
 from network.flow_tables.layout import (
@@ -42,9 +42,11 @@ def forward_flows(place: Place) -> Iterator[Flow]:
         if nic.host_id == place.host_id:
             actions = f"{_toward(place, nic)},goto_table:{_inward(place, nic)}"
             yield Flow(FORWARD, 100, match, actions, cookie(NIC_KIND, nic.id))
-        elif nic.host_id in place.tunnels:
+            if away := _away(place, nic.also_on):
+                yield Flow(FORWARD, 110, f"reg0=0,{match}", f"{away},{actions}", cookie(NIC_KIND, nic.id))
+        elif away := _away(place, (nic.host_id, *nic.also_on)):
             # reg0=0: what came from a tunnel never enters another one.
-            yield Flow(FORWARD, 90, f"reg0=0,{match}", _through(place, nic.host_id), cookie(NIC_KIND, nic.id))
+            yield Flow(FORWARD, 90, f"reg0=0,{match}", away, cookie(NIC_KIND, nic.id))
     yield from _broadcast_flows(place)
 
 
@@ -87,6 +89,12 @@ def _inward(place: Place, nic: NicView) -> int:
     if place.view.bare:
         return OUTPUT
     return INGRESS_PEER if place.view.has_groups and nic.role != ROUTER else INGRESS
+
+
+def _away(place: Place, host_ids: Iterable[str]) -> str:
+    """A copy to each of the hosts that has a tunnel."""
+    ports = [f"output:{place.tunnels[host_id]}" for host_id in host_ids if host_id in place.tunnels]
+    return ",".join([f"set_field:{place.key}->tun_id", *ports]) if ports else ""
 
 
 def _through(place: Place, host_id: str) -> str:

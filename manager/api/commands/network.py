@@ -341,12 +341,20 @@ def _wanted(call: Call, network: Network, given: Given) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != getattr(network, name)}
 
 
+def _routers(offering: NetworkOffering) -> str:
+    return "two routers" if offering.redundant_router else "one router"
+
+
 def _check_change(call: Call, network: Network, offering: NetworkOffering) -> None:
     """:raises Invalid: the offering cannot be had, or lacks a service of the network that is not just unused rules'"""
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
     if is_for_vpc(offering) != (network.vpc_id is not None):
         raise Invalid(f"The network offering {offering.name} is for networks of the other kind: tiers of VPCs, or not.")
+    own = call.session.get_one(NetworkOffering, network.offering_id)
+    if offering.redundant_router != own.redundant_router and network.state != "Allocated":
+        raise Invalid(f"The network {network.name} is {network.state} with {_routers(own)}; the offering "
+                      f"{offering.name}, with {_routers(offering)}, can be its while it is Allocated.")  # fmt: skip
     if offering.guest_ip_type != network.guest_type:
         raise Invalid(f"The network {network.name} is {network.guest_type}; networks of the offering {offering.name} "
                       f"are {offering.guest_ip_type}.")  # fmt: skip

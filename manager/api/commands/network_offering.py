@@ -9,7 +9,14 @@ from sqlalchemy import ColumnElement, func, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
-from manager.api.commands.network_offering_traits import check_capabilities, kind_columns, services_needed, tags_text
+from manager.api.commands.network_offering_traits import (
+    NOTHING_CHOSEN,
+    check_capabilities,
+    chosen_values,
+    kind_columns,
+    services_needed,
+    tags_text,
+)
 from manager.api.errors import Invalid, missing
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, MapOf, Ref, Text
 from manager.api.offered import ALL_ZONES, PUBLIC, RefsOr, default_router_offering, listed, restrict, shown_limits
@@ -47,19 +54,27 @@ class ServiceResponse(Response):
         return list(rows)
 
 
-def shown_services(services: Mapping[str, str]) -> list[Shown]:
-    """The services of an offering (service: provider) as responses show them."""
-    return [_service(service, [provider]) for service, provider in sorted(services.items())]
+def shown_services(services: Mapping[str, str], chosen: Mapping[str, str] | None = None) -> list[Shown]:
+    """The services of an offering (service: provider) as responses show them.
+
+    `chosen` are the values of capabilities that it has chosen, by name.
+    """
+    return [_service(service, [provider], chosen or NOTHING_CHOSEN) for service, provider in sorted(services.items())]
 
 
-def _service(service: str, providers: Sequence[str]) -> Shown:
+def _service(service: str, providers: Sequence[str], chosen: Mapping[str, str] | None = None) -> Shown:
     known = [catalog.PROVIDERS[name] for name in providers if name in catalog.PROVIDERS]
     capabilities = {k: v for provider in known for k, v in provider.services.get(service, {}).items()}
     return {
         "name": service,
         "provider": [{"name": name} for name in providers],
         "capability": [
-            {"name": name, "value": value, "canchooseservicecapability": False} for name, value in capabilities.items()
+            {
+                "name": name,
+                "value": (chosen or {}).get(name, value),
+                "canchooseservicecapability": value == "true" and (service, name) in catalog.CHOICES,
+            }
+            for name, value in capabilities.items()
         ],
     }
 
@@ -125,7 +140,7 @@ def _describe(row: NetworkOffering) -> Shown:
         "supportsstrechedl2subnet": False,
         "supportsinternallb": catalog.INTERNAL_BALANCER in row.services.values(),
         "internetprotocol": "IPv4",
-        "service": shown_services(row.services),
+        "service": shown_services(row.services, chosen_values(row)),
         "serviceofferingid": row.service_offering_id or DEFAULT_ROUTER_OFFERING,  # libcloud reads it of every offering
         "forvpc": catalog.VPC_VIRTUAL_ROUTER in row.services.values(),
     }

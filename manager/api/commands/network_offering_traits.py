@@ -22,8 +22,16 @@ RULE_SERVICES = {
 """Which service a kind of rule needs."""
 
 
+NOTHING_CHOSEN = {name: values[-1] for (_, name), values in catalog.CHOICES.items()}
+"""Values of the capabilities that offerings can choose, by name."""
+
+
+def chosen_values(offering: NetworkOffering) -> dict[str, str]:
+    return {"RedundantRouter": str(offering.redundant_router).lower()}
+
+
 def check_capabilities(services: dict[str, str], wanted: list[dict[str, str]]) -> None:
-    """:raises Invalid: a service has not the capability that is asked for; none has a choice of several"""
+    """:raises Invalid: a service has not the capability that is asked for, or not with that value"""
     for entry in wanted:
         if set(entry) != CAPABILITY:
             raise Invalid(f"Each entry of servicecapabilitylist holds {', '.join(sorted(CAPABILITY))}; nothing else.")
@@ -35,8 +43,26 @@ def check_capabilities(services: dict[str, str], wanted: list[dict[str, str]]) -
         known = next((text for key, text in has.items() if key.lower() == name.lower()), None)
         if known is None:
             raise Invalid(f"The service {service} has no capability {name}; it has {', '.join(has) or 'none'}.")
-        if value.lower() != known.lower():
+        if value.lower() not in _possible(service, name, known):
             raise Invalid(f"The {name} of {service} is {known} with {services[service]}; it cannot be {value}.")
+
+
+def _possible(service: str, name: str, known: str) -> tuple[str, ...]:
+    found = [values for (of, key), values in catalog.CHOICES.items() if of == service and key.lower() == name.lower()]
+    return found[0] if found and known == found[0][0] else (known.lower(),)
+
+
+def wants_redundant_router(given: Given) -> bool:
+    """:raises Invalid: it is asked for, and its networks are not the kind that can have one"""
+    wanted = {
+        (entry["service"].lower(), entry["capabilitytype"].lower(), entry["capabilityvalue"].lower())
+        for entry in given.servicecapabilitylist or []
+    }
+    if ("sourcenat", "redundantrouter", "true") not in wanted:
+        return False
+    if given.guestiptype != ISOLATED or given.forvpc:
+        raise Invalid("Only Isolated networks outside VPCs have redundant routers; others have one router.")
+    return True
 
 
 def kind_columns(given: Given, services: dict[str, str]) -> dict[str, Any]:
@@ -59,6 +85,7 @@ def kind_columns(given: Given, services: dict[str, str]) -> dict[str, Any]:
         "specify_vlan": given.specifyvlan,
         "specify_ip_ranges": kind == SHARED,
         "persistent": given.ispersistent,
+        "redundant_router": wants_redundant_router(given),
     }
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.commands.network_offering import ServiceResponse, shown_services
+from manager.api.commands.network_offering_traits import chosen_values
 from manager.api.commands.tag import TagResponse
 from manager.api.response import Bool, Int, Long, Many, Response, Shown, Str, When
 from manager.api.rows import bare_tags_of, by_id, owners_of
@@ -66,7 +67,7 @@ class NetworkResponse(Response):
     issystem = Bool("always false")
     isdefault = Bool("always false")
     restartrequired = Bool("always false: what changes is applied at once")
-    redundantrouter = Bool("always false")
+    redundantrouter = Bool("whether it has two routers, on different hosts, of which one forwards")
     specifyvlan = Bool("whether its tunnel key could be chosen")
     specifyipranges = Bool("whether the range of its virtual machines had to be named")
     strechedl2subnet = Bool("always false")
@@ -114,7 +115,7 @@ _ALWAYS = {
     "traffictype": "Guest",
     "internetprotocol": "IPv4",
     **dict.fromkeys(
-        ("issystem", "isdefault", "restartrequired", "redundantrouter", "strechedl2subnet", "supportsvmautoscaling"),
+        ("issystem", "isdefault", "restartrequired", "strechedl2subnet", "supportsvmautoscaling"),
         False,
     ),
 }  # fmt: skip
@@ -189,5 +190,6 @@ def _of_offering(offering: NetworkOffering) -> Shown:
         "specifyvlan": offering.specify_vlan,
         "specifyipranges": offering.specify_ip_ranges,
         "ispersistent": offering.persistent,
-        "service": shown_services(offering.services),
+        "redundantrouter": offering.redundant_router,
+        "service": shown_services(offering.services, chosen_values(offering)),
     }

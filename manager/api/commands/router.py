@@ -14,6 +14,7 @@ from manager.api.command import ADMINS, AccountListRequest, Page, Request, comma
 from manager.api.commands.network_offering import demand_for_routers
 from manager.api.commands.nic import NicResponse, for_routers
 from manager.api.commands.place import narrowed, with_keyword
+from manager.api.commands.router_health import HealthCheckResponse, checks_of
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, When
@@ -22,9 +23,11 @@ from manager.models import (
     Cluster,
     Host,
     Network,
+    NetworkOffering,
     Pod,
     PublicAddress,
     Router,
+    RouterHealthCheck,
     ServiceOffering,
     VlanIpRange,
     Vpc,
@@ -45,8 +48,8 @@ class RouterResponse(Response):
     created = When("when it was made")
     role = Str("always VIRTUAL_ROUTER")
     requiresupgrade = Bool("always false")
-    isredundantrouter = Bool("always false")
-    redundantstate = Str("always UNKNOWN: there is one router")
+    isredundantrouter = Bool("whether it is one of two, on different hosts, of which one forwards")
+    redundantstate = Str("PRIMARY or BACKUP as its host last told, FAULT, or UNKNOWN; always that of a router alone")
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     podid = Str("the id of its host's pod", root_only=True)
@@ -77,6 +80,8 @@ class RouterResponse(Response):
     serviceofferingid = Str("the id of its service offering")
     serviceofferingname = Str("the name of its service offering")
     nic = Many("its NICs", NicResponse)
+    healthchecksfailed = Bool("whether something failed when it was last looked at")
+    healthcheckresults = Many("with fetchhealthcheckresults: what was found then", HealthCheckResponse)
 
     @classmethod
     def render(cls, call: Call, rows: Sequence[Router]) -> list[Shown]:
@@ -89,6 +94,7 @@ class RouterResponse(Response):
         vpcs = by_id(call, Vpc, (row.vpc_id for row in rows))
         public = _public_sides(call, [*networks, *vpcs])
         guest = for_routers(call, [row.id for row in rows])
+        checks = checks_of(call, [row.id for row in rows])
         return [
             {
                 **_describe(row, zones[row.zone_id]),
@@ -97,6 +103,9 @@ class RouterResponse(Response):
                 **_of_offering(offerings.get(row.service_offering_id)),
                 **_addresses(guest[row.id], public.get(str(row.vpc_id or row.network_id))),
                 **owners[row.account_id],
+                "isredundantrouter": row.vpc_id is None and not all(nic["isdefault"] for nic in guest[row.id]),
+                "healthchecksfailed": not all(check["success"] for check in checks[row.id]),
+                "healthcheckresults": checks[row.id] if call.parameters.get("fetchhealthcheckresults") else None,
             }
             for row in rows
         ]
@@ -110,8 +119,7 @@ def _describe(row: Router, zone: Zone) -> Shown:
         "created": row.created,
         "role": "VIRTUAL_ROUTER",
         "requiresupgrade": False,
-        "isredundantrouter": False,
-        "redundantstate": "UNKNOWN",
+        "redundantstate": row.redundant_state,
         "zoneid": zone.id,
         "zonename": zone.name,
         "dns1": zone.dns1,
@@ -196,11 +204,14 @@ class ListRouters(AccountListRequest):
     clusterid = Ref(Cluster, "only routers on hosts of this cluster")
     hostid = Ref(Host, "only routers on this host")
     state = Choice("only routers in this state", sorted(ROUTER_MOVES.states))
+    healthchecksfailed = Flag("only routers in which something failed when they were last looked at, or only others")
+    fetchhealthcheckresults = Flag("show what was found then", default=False)
 
 
 @command("listRouters", ListRouters, RouterResponse, roles=ADMINS)
 def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
     """List virtual routers."""
+    call.parameters["fetchhealthcheckresults"] = filters["fetchhealthcheckresults"]
     query = select(Router).where(access.visible(call, Router))
     columns = {"id": Router.id, "name": Router.name, "networkid": Router.network_id, "zoneid": Router.zone_id,
                "vpcid": Router.vpc_id, "hostid": Router.host_id, "state": Router.state}  # fmt: skip
@@ -210,6 +221,9 @@ def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
     for name, column in (("podid", Host.pod_id), ("clusterid", Host.cluster_id)):
         if filters[name] is not None:
             query = query.where(Router.host_id.in_(select(Host.id).where(column == filters[name].id)))
+    if filters["healthchecksfailed"] is not None:
+        failed = select(RouterHealthCheck.router_id).where(RouterHealthCheck.success.is_(False))
+        query = query.where(Router.id.in_(failed) if filters["healthchecksfailed"] else Router.id.not_in(failed))
     return call.paged(with_keyword(query, keyword, Router.name).order_by(Router.number))
 
 
@@ -277,6 +291,12 @@ def _implemented(call: Call, router: Router) -> Network:
             f"The router {router.name} is that of VPC {vpc.name}; restartVPC makes it anew, deleteVPC ends it."
         )
     network = call.session.get_one(Network, router.network_id)
+    offering = call.session.get_one(NetworkOffering, network.offering_id)
+    if offering.redundant_router and call.command != "rebootRouter":
+        raise Invalid(
+            f"The router {router.name} is one of the pair of network {network.name}, which is started and stopped with "
+            "the network; restartNetwork with cleanup makes both anew, one after the other."
+        )
     if network.state != "Implemented":
         raise Invalid(f"The network {network.name} of router {router.name} is {network.state}, not Implemented.")
     return network

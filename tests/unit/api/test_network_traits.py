@@ -309,7 +309,7 @@ class TestLists:
     @pytest.mark.parametrize(
         ("capability", "reason"),
         [
-            (("SourceNat", "RedundantRouter", "true"), "The RedundantRouter of SourceNat is false with VirtualRouter"),
+            (("SourceNat", "RedundantRouter", "2"), "The RedundantRouter of SourceNat is true with VirtualRouter"),
             (("SourceNat", "SupportedSourceNatTypes", "perzone"), "SourceNat is peraccount with VirtualRouter"),
             (("SourceNat", "Colour", "red"), "The service SourceNat has no capability Colour; it has Supported"),
             (("Lb", "SupportedLbIsolation", "shared"), "names Lb, which is none of the services"),

@@ -1,0 +1,153 @@
+"""Two redundant routers with real packets: one forwards, the other takes over, and connections go on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from network.names import router_namespace
+from tests.unit.network.lab import Wire, end, ethernet, inside, ipv4, ping, reaches, sh, udp
+from tests.unit.network.pairs import ENDS, IDS, OWN, PUBLIC, PairSite, build
+from tests.unit.network.routers import OUTSIDE
+from tests.unit.network.streams import Stream
+from tests.unit.network.views import MACS
+
+LONGEST_GAP = 3.0
+
+
+@pytest.fixture(scope="module")
+def site(lab) -> PairSite:
+    return build(lab)
+
+
+@pytest.fixture
+def both(site):
+    """Both run, and the first is primary."""
+    for half in ("first", "second"):
+        site.apply(half)
+    site.tell()
+    if site.roles() != ["PRIMARY", "BACKUP"]:
+        site.remove("second")
+        assert site.become("PRIMARY", None)
+        site.apply("second")
+    assert site.become("PRIMARY", "BACKUP")
+    assert reaches(site.guests["a1"], OUTSIDE)
+    assert reaches(site.guests["a2"], OUTSIDE)
+    return site
+
+
+def _streams(site, waiting="second"):
+    """Connections by all ways, whose states the waiting router has."""
+    made = [
+        Stream(site.guests["a1"], PUBLIC, (OUTSIDE, 8443), (OUTSIDE, 8443)),
+        Stream(site.guests["a2"], PUBLIC, (OUTSIDE, 8444), (OUTSIDE, 8444)),
+        Stream(PUBLIC, site.guests["a1"], ("10.1.1.11", 22), (OWN, 2222)),
+    ]
+    assert all(_has_state(waiting, port) for port in (8443, 8444, 2222))
+    return made
+
+
+def _has_state(half, port, within=3.0):
+    """Whether the router knows the connection to the port as established, with its translation."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        told = sh("ip", "netns", "exec", router_namespace(IDS[half]), "cat", "/proc/net/nf_conntrack")
+        if any("ESTABLISHED" in line and f"dport={port}" in line and OWN in line for line in told.splitlines()):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _survive(streams):
+    try:
+        assert all(stream.goes_on() for stream in streams)
+    finally:
+        for stream in streams:
+            stream.close()
+    assert max(stream.gap for stream in streams) < LONGEST_GAP, [stream.gap for stream in streams]
+
+
+def _die(site, half):
+    """All processes of the router at once, and its devices stay behind: as bad as it gets without the host."""
+    namespace = router_namespace(IDS[half])
+    sh("ip", "-n", namespace, "link", "set", "pair0", "down")
+
+
+def test_connections_go_on_when_the_primary_falls_silent(both):
+    streams = _streams(both)
+    _die(both, "first")
+    assert both.become("FAULT", "PRIMARY")
+    _survive(streams)
+    both.apply("first")
+    assert both.become("BACKUP", "PRIMARY")
+
+
+def test_each_is_made_anew_in_turn_without_a_gap(both):
+    streams = _streams(both)
+    for half, meanwhile, after in (
+        ("second", ("PRIMARY", None), ("PRIMARY", "BACKUP")),
+        ("first", (None, "PRIMARY"), ("BACKUP", "PRIMARY")),
+    ):
+        both.remove(half)
+        assert both.become(*meanwhile)
+        both.apply(half)
+        assert both.become(*after)
+    _survive(streams)
+
+
+def test_connections_go_on_when_the_host_of_the_primary_is_cut_off(both):
+    streams = _streams(both)
+    for port in ("eth0", "public"):
+        sh("ip", "-n", both.host("first").ns, "link", "set", port, "down")
+    try:
+        assert both.become("PRIMARY", "PRIMARY")
+        _survive(streams)
+    finally:
+        for port in ("eth0", "public"):
+            sh("ip", "-n", both.host("first").ns, "link", "set", port, "up")
+
+
+def test_the_one_that_waits_is_not_heard(both):
+    waiting = router_namespace(IDS["second"])
+    with inside(waiting):
+        assert ping(waiting, "10.1.1.11", wait=0.5) == 0
+        assert ping(waiting, OUTSIDE, wait=0.5) == 0
+    wire = Wire(PUBLIC)
+    mac = both.specs["second"].public.mac
+    both.apply("second")
+    sh("ip", "-n", waiting, "link", "set", "dev", "eth1", "address", mac)
+    assert not wire.heard(bytes.fromhex(mac.replace(":", "")), 0.7)
+    wire.close()
+
+
+def test_states_of_connections_are_on_both(both):
+    streams = _streams(both)
+    assert all(stream.goes_on() for stream in streams)
+    for stream in streams:
+        stream.close()
+
+
+def test_guests_reach_neither_end_of_the_line(both):
+    """Whatever a guest sends: as itself, in the name of the other end, VRRP or states."""
+    target, peer = ENDS
+    wire = Wire(router_namespace(IDS["first"]), "pair0")
+    guest = Wire(both.guests["a1"])
+    for source, mac in ((both.others[0].address, MACS["1"]), (peer.address, peer.mac), (peer.address, MACS["1"])):
+        mark = b"planted-frame"
+        guest.send(ethernet(target.mac, mac, 0x0800, ipv4(source, target.address, 112, mark + b"\0")))
+        guest.send(ethernet(target.mac, mac, 0x0800, udp(source, target.address, (3780, 3780), mark + b"\0")))
+    assert not wire.heard(b"planted-frame", 0.7)
+    wire.close()
+    guest.close()
+
+
+def test_a_dead_keepalived_is_told_and_started_again(both):
+    for pid in sh("ip", "netns", "pids", router_namespace(IDS["second"])).split():
+        if "keepalived" in sh("ps", "-o", "args=", "-p", pid, check=False):
+            end(int(pid))
+    with inside(both.host("second").ns):
+        failed = [check for check in both.elements["second"].check(both.specs["second"]) if not check.success]
+    assert [check.name for check in failed] == ["redundancy"]
+    both.apply("second")
+    assert both.become("PRIMARY", "BACKUP")
