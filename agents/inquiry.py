@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agents.contract import Command
+from network.hardware import Device
 from network.probe import Frame, TraceFacts
 from network.types import NetworkView
 
@@ -27,3 +28,31 @@ class TraceFlows(Command):
     @property
     def subject(self) -> str:
         return f"trace:{self.nic_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a hardware device tells of itself. `mac` is that of its guest port, lower-case and colon-separated."""
+
+    mac: str
+    name: str = ""
+    model: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class InspectDevice(Command):
+    """Log in to a device that is cabled to `cable` of this host, and look at it. Answers DeviceFacts.
+
+    Refused when the login is, when the device lacks a port or zone that is named, or the host the interface.
+    """
+
+    name: ClassVar[str] = "device.inspect"
+    timeout: ClassVar[int] = 60
+    answer: ClassVar[Any] = DeviceFacts
+    device: Device
+    cable: str
+
+    @property
+    def subject(self) -> str:
+        return f"device:{self.device.id}"
