@@ -39,6 +39,9 @@ class Idle:
     def statistics(self, name: str) -> dict[str, Any]:
         return {"name": name, "state": "DOWN"}
 
+    def interfaces(self) -> dict[str, str]:
+        return {f"1/{number}": f"00:e0:ed:00:00:0{number}" for number in (1, 2)}
+
 
 class Nitro:
     """Answers calls; a session is a cookie, or each call brings user and password."""
@@ -72,6 +75,10 @@ class Nitro:
             "nsversion": {"version": VERSION, "mode": 0},
             "nshardware": {"hwdescription": "NetScaler Virtual Appliance", "host": "netscaler", "serialno": "EMULATED"},
             "nsfeature": {"feature": sorted(self._store.features)},
+            "Interface": [
+                {"id": one, "devicename": one, "mac": mac}
+                for one, mac in sorted(self._store.plane.interfaces().items())
+            ],
         }
         special = shown.get(kind)
         if special is None:
