@@ -14,9 +14,8 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 
-from devcloud.devices.linux import batch
+from devcloud.devices.linux import batch, show
 
 SET_INTERFACE = 0x400454CA
 TAP, WITHOUT_HEADER = 0x0002, 0x1000
@@ -61,9 +60,8 @@ class Trunk:
     def _make(self, name: str) -> int:
         tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(tap, SET_INTERFACE, struct.pack("16sH22x", name.encode(), TAP | WITHOUT_HEADER))
-        port = Path("/sys/class/net", self._device)
-        mac, mtu = ((port / name).read_text().strip() for name in ("address", "mtu"))
-        batch([f"link set dev {name} address {mac} mtu {mtu} addrgenmode none up"])
+        port = show("link", "show", "dev", self._device)[0]
+        batch([f"link set dev {name} address {port['address']} mtu {port['mtu']} addrgenmode none up"])
         return tap
 
     def _pass_frames(self) -> None:
@@ -108,8 +106,9 @@ class Trunks:
 
     def serve(self, vlans: Mapping[str, Mapping[str, int]]) -> None:
         """`vlans` are devices with their VLANs, by port; a port that is not cabled has none."""
+        there = {link["ifname"] for link in show("link", "show")}
         for port in vlans:
-            if port not in self._held and Path("/sys/class/net", port).exists():
+            if port not in self._held and port in there:
                 batch([f"link set dev {port} addrgenmode none up"])
                 self._held[port] = Trunk(port)
         for port, trunk in self._held.items():

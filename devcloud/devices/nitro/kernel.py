@@ -55,6 +55,13 @@ class Kernel:
             self._serve(wanted)
             self._text = wanted
 
+    def stop(self) -> None:
+        """End what serves connections, which would outlive the process."""
+        for one in [*self._leaving, self._process]:
+            if one is not None:
+                one.kill()
+                one.wait()
+
     def statistics(self, name: str) -> dict[str, Any]:
         rows = {(row["# pxname"], row["svname"]): row for row in csv.DictReader(io.StringIO(self._ask("show stat")))}
         front, back = rows.get((f"v_{short(name)}", "FRONTEND")), f"b_{short(name)}"
