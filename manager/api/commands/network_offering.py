@@ -54,7 +54,7 @@ def shown_services(services: Mapping[str, str]) -> list[Shown]:
 
 def _service(service: str, providers: Sequence[str]) -> Shown:
     known = [catalog.PROVIDERS[name] for name in providers if name in catalog.PROVIDERS]
-    capabilities = {k: v for provider in known for k, v in provider.services.get(service, {}).items()}
+    capabilities = {k: v for provider in reversed(known) for k, v in provider.services.get(service, {}).items()}
     return {
         "name": service,
         "provider": [{"name": name} for name in providers],
