@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from agents.contract import Command
-from network.hardware import Device
+from network.hardware import Device, DeviceFacts
 from network.probe import Frame, TraceFacts
 from network.types import NetworkView
+
+__all__ = ["DeviceFacts", "InspectDevice", "TraceFlows"]
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,6 @@ class TraceFlows(Command):
     @property
     def subject(self) -> str:
         return f"trace:{self.nic_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceFacts:
-    """What a hardware device tells of itself. `mac` is that of its guest port, lower-case and colon-separated."""
-
-    mac: str
-    name: str = ""
-    model: str = ""
-    version: str = ""
 
 
 @dataclass(frozen=True)

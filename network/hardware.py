@@ -63,3 +63,13 @@ class DevicePart:
     vlan: int
     router: RouterSpec | None = None
     balanced: BalancedNetwork | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What a hardware device tells of itself. `mac` is that of its guest port, lower-case and colon-separated."""
+
+    mac: str
+    name: str = ""
+    model: str = ""
+    version: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from agents.contract import (
     TunnelFacts,
     VmSpec,
 )
+from agents.host.devices import HostDevices, check
 from agents.journal import Journal
 from network.errors import NetworkError
 from network.flows import check_view
@@ -50,10 +51,15 @@ class Host:
     routers: Any
     hypervisor: Any
     image_sources: DirectorySettings
+    device_drivers: Any = None
     disk_path: str = "/"
     underlay_address: str = ""
     hostname: str = ""
     switch_pid_file: str = ""
+    devices: HostDevices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.devices = HostDevices(self.journal, self.switch, self.device_drivers)
 
     def pool(self, spec: PoolSpec) -> Any:
         """The driver of a primary pool; the pool is remembered, so that an inventory looks into it."""
@@ -79,6 +85,7 @@ class Host:
         """
         for command in commands:
             check_view(command.view)
+            check(command.devices)
         for command in commands:
             view = command.view
             if not self.journal.want(VIEW, view.id, view.generation, view):
@@ -88,7 +95,10 @@ class Host:
                     self._end_router(router.id)
             if command.router is not None:
                 self.journal.want(ROUTER, command.router.id, command.router.generation, command.router)
+            self.devices.want(command)
         self.make_so()
+        for command in commands:
+            self.devices.bring(command.view.id)
 
     def hold_router(self, command: ApplyRouter) -> None:
         """Take a newer router of a VPC, or end it."""
@@ -109,7 +119,8 @@ class Host:
         self.switch.apply(self.views())
 
     def keep_tunnels(self) -> None:
-        """Begin again what routers have given up, such as after a refusal by the other site."""
+        """Begin again what routers have given up, such as after a refusal by the other site; tell devices the rest."""
+        self.devices.keep()
         for router in self.journal.wanted(ROUTER, RouterSpec):
             if router.vpn is not None:
                 try:
@@ -126,6 +137,7 @@ class Host:
                 if nic.id not in plugged:
                     self.switch.plug(nic.id, nic.mac)
         self.make_so()
+        self.devices.resume()
 
     def restore(self) -> dict[str, str]:
         """After a reboot of the host: networks, routers and guests come back from the journal, without a manager.
@@ -134,6 +146,7 @@ class Host:
         """
         self.switch.ensure_bridges()
         self.make_so()
+        self.devices.resume()
         running = {domain.vm_id for domain in self.hypervisor.domains() if domain.state in ("running", "paused")}
         failed: dict[str, str] = {}
         for vm in self.journal.wanted(VM, VmSpec):
