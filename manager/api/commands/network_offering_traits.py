@@ -70,6 +70,11 @@ def tags_text(text: str | None) -> str:
     return ",".join(dict.fromkeys(tag.strip() for tag in (text or "").split(",") if tag.strip()))
 
 
+def by_devices(offering: NetworkOffering) -> dict[str, str]:
+    """The services that hardware devices give, with their providers."""
+    return {service: by for service, by in offering.services.items() if by in catalog.OF_DEVICES}
+
+
 def services_needed(call: Call, network: Network) -> set[str]:
     """The services that another offering of the network must have: its own, but of rules and VPNs it has none of."""
     own = call.session.get_one(NetworkOffering, network.offering_id)
