@@ -84,7 +84,8 @@ def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_ro
         NicView(nic.id, _mac(nic, devices), nic.address or "", nic.host_id,
                 ROUTER if nic.router_id or nic.hardware_id else GUEST, further.get(nic.id, ()),
                 _rate(facts, nic, row), guard.groups_of(nic))
-        for nic, row in rows
+        # The first router's NIC is the one that DHCP goes to.
+        for nic, row in sorted(rows, key=lambda one: one[0].hardware_id is not None)
         if nic.host_id
     )  # fmt: skip
     here = {nic.host_id for nic in nics}
