@@ -95,9 +95,8 @@ class NetworkView:
     `has_groups` guests are held to the security groups that they are in, inside the network as well; `groups` are
     those of its NICs. A network has one or the other, or neither: then `egress_open` alone says what guests may do.
 
-    DHCP goes to the first router NIC. With `gateway_outside` the gateway is no address of the router: nobody answers
-    for it but a NIC that has it. A `bare` network is of layer 2 alone: its NICs have no addresses, and what they send
-    is held against their MAC alone.
+    With `gateway_outside` the gateway is no address of the router: nobody answers for it but a NIC that has it. A
+    `bare` network is of layer 2 alone: its NICs have no addresses, and what they send is held against their MAC alone.
     """
 
     id: str

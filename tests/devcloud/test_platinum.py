@@ -10,25 +10,31 @@ import pytest
 
 from devcloud import hardware, underlay
 from devcloud.processes import CommandError, output
+from devcloud.proof import Proof
 from tests.devcloud.watch import until
 
 ADDRESS, SSH, GREETING = "10.7.7.11", 22, "SSH-2.0-"
-WEB = f"wget -qO- -T 10 http://{underlay.INTERNET_HOST}/"
+WEB = f"wget -q -O - http://{underlay.INTERNET_HOST}/"
+
+
+@pytest.fixture(scope="module")
+def proof(cloud):
+    """Without the guests of other tests."""
+    return Proof(cloud)
 
 
 @pytest.fixture(scope="module")
 def tenant(proof):
-    """One of the proof's tenants with another network and a guest in it; both are gone at the end."""
+    """One of the tenants with another network and a guest in it, until the last test."""
     own = replace(proof.tenants["tenant1"], guests={}, network={})
+    own.ensure_key()
     offering = own.root.listNetworkOfferings(name="platinum")["networkoffering"][0]["id"]
     place, cidr = proof.place(), {"gateway": "10.7.7.1", "netmask": "255.255.255.0"}
     made = own.client.createNetwork(name="platinum", zoneid=place["zoneid"], networkofferingid=offering, **cidr)
     own.network = made["network"]
     own.ensure_guest("plat", ADDRESS, place)
     own.wait()
-    yield own
-    own.client.destroyVirtualMachine(id=own.guests["plat"].vm["id"], expunge="true", fetch_result=True)
-    own.client.deleteNetwork(id=own.network["id"], fetch_result=True)
+    return own
 
 
 def greeting(cloud, address: str, port: int) -> str:
@@ -88,3 +94,19 @@ def test_devices_that_were_killed_come_back_as_they_were(cloud, tenant):
     names = [one.name for one in hardware.APPLIANCES]
     until("both devices", lambda: all(ended().get(name, 0) > before[name] for name in names), 20)
     until("the guest's way out", lambda: tenant.run("plat", WEB)[0] == 0, 30)
+
+
+def test_a_network_that_is_deleted_leaves_devices_and_host(cloud, proof, tenant):
+    host = cloud.existing_cells[0]
+    cabled = {line for line in host.exec(["ovs-vsctl", "list-br"]).split() if line.startswith("pc-")}
+    assert len(cabled) == len(hardware.APPLIANCES)
+    proof.settle()
+    proof.check_truth()
+    tenant.root.destroyVirtualMachine(id=tenant.guests["plat"].vm["id"], expunge="true", fetch_result=True)
+    tenant.client.deleteNetwork(id=tenant.network["id"], fetch_result=True)
+    assert not cabled & set(host.exec(["ovs-vsctl", "list-br"]).split())
+    for one in hardware.APPLIANCES:
+        links = json.loads(output(["ip", "-n", cloud.site.device(one.name), "-json", "link"]))
+        assert {link["ifname"] for link in links} == {"lo", one.management, one.public, one.guest}
+    proof.settle()
+    proof.check_truth()
