@@ -131,7 +131,8 @@ def _release(session: Session, device_id: str) -> None:
 def forget_devices(session: Session, network_id: str) -> None:
     """No device has the network any more, or ever had: their NICs, VLANs and room are free."""
     mine = select(DeviceNetwork.kind, DeviceNetwork.device_id).where(DeviceNetwork.network_id == network_id)
-    for kind, device_id in session.execute(mine).all():
+    # In the order in which they are claimed: who holds one waits for the other alone.
+    for kind, device_id in session.execute(mine.order_by(DeviceNetwork.kind.desc())).all():
         gone = delete(DeviceNetwork).where(DeviceNetwork.network_id == network_id, DeviceNetwork.kind == kind)
         if write(session, gone):
             write(session, delete(Nic).where(Nic.network_id == network_id, Nic.hardware_id == device_id))

@@ -100,6 +100,9 @@ def test_the_same_calls_give_the_same(api, cloud, user, ordered):
     assert {one.address for one in firewall.openings}.isdisjoint({one.address for one in balancer.openings})
     assert {one.address for one in balancer.balancers} == {one.address for one in balancer.openings}
     assert balancer.balancers[0].address not in firewall.addresses
+    shown_routers = {one["guestnetworkid"]: one for one in api("listRouters", listall=True)["router"]}
+    assert "publicip" in shown_routers[both["gold"][0]]
+    assert not {"publicip", "gateway"} & shown_routers[network].keys()
     for kind, command in (("balancer", "deleteLoadBalancerRule"), ("forwarding", "deletePortForwardingRule")):
         run(api, cloud, user, command, id=shown["platinum"][kind]["id"])
     parts = parts_of(cloud, network)
