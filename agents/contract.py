@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from agents.figures import GuestFigures
+from network.hardware import DevicePart
 from network.redundancy import Role
 from network.types import NetworkView, RouterSpec
 from network.vpn import TunnelState
@@ -89,7 +90,8 @@ class VmSpec:
 class ApplyNetwork(Command):
     """Make the host's part of one tenant network as `view` says, and run its router here if `router` is given.
 
-    None takes any router of the network alone off this host; that of a VPC goes by ApplyRouter.
+    None takes any router of the network alone off this host; that of a VPC goes by ApplyRouter. `devices` are those
+    that are cabled to this host and serve the network; one that is here no more is told to forget the network.
     """
 
     name: ClassVar[str] = "network.apply"
@@ -97,6 +99,7 @@ class ApplyNetwork(Command):
     whole: ClassVar[bool] = True
     view: NetworkView
     router: RouterSpec | None = None
+    devices: tuple[DevicePart, ...] = ()
 
     @property
     def subject(self) -> str:

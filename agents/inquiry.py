@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from agents.contract import Command
 from network.capture import CaptureFacts, CaptureSpec
 from network.diagnostics import SECONDS, Tool, ToolOutput
+from network.hardware import Device, DeviceFacts
 from network.health import RouterHealth
 from network.probe import Frame, TraceFacts
 from network.types import NetworkView
@@ -107,3 +108,21 @@ class CheckRouters(Command):
     @property
     def subject(self) -> str:
         return f"health:{self.host_id}"
+
+
+@dataclass(frozen=True)
+class InspectDevice(Command):
+    """Log in to a device that is cabled to `cable` of this host, and look at it. Answers DeviceFacts.
+
+    Refused when the login is, when the device lacks a port or zone that is named, or the host the interface.
+    """
+
+    name: ClassVar[str] = "device.inspect"
+    timeout: ClassVar[int] = 60
+    answer: ClassVar[Any] = DeviceFacts
+    device: Device
+    cable: str
+
+    @property
+    def subject(self) -> str:
+        return f"device:{self.device.id}"

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcloud import cell_files, underlay
+from devcloud import cell_files, hardware, underlay
 from devcloud.cell_init import write_boot
 from devcloud.enrolment import agent_process
 from devcloud.paths import REPOSITORY, Site
@@ -27,11 +27,15 @@ SOCKETS = ("run/libvirt/libvirt-sock", "run/openvswitch/db.sock")
 
 @dataclass(frozen=True)
 class Cell:
-    """Host number `index` (from 1). Its files lie in `directory`; its /run is empty after every boot."""
+    """Host number `index` (from 1). Its files lie in `directory`; its /run is empty after every boot.
+
+    With `has_hardware` DevCloud's hardware devices are cabled to the host that they are for.
+    """
 
     site: Site
     name: str
     index: int
+    has_hardware: bool = False
 
     def __post_init__(self) -> None:
         if len(self.name) > LONGEST_NAME:
@@ -107,10 +111,8 @@ class Cell:
         return ProcessGroup(self.directory).log(name)
 
     def _boot(self) -> None:
-        links = [
-            *underlay.cable(self.site, self.name, 0, underlay.UNDERLAY_BRIDGE),
-            *underlay.cable(self.site, self.name, 1, underlay.PUBLIC_BRIDGE),
-        ]
+        cables = self._cables().items()
+        links = [argv for wire in cables for argv in underlay.cable(self.site, self.name, *wire)]
         write_boot(self.directory, cell_files.boot(self.directory, self.name, links))
         for stale in ("booted", "pid", "status.json"):
             (self.directory / stale).unlink(missing_ok=True)
@@ -130,11 +132,18 @@ class Cell:
     def _reconnect(self) -> None:
         """Plug the cables again that went with a namespace of the underlay."""
         there = {link["ifname"] for link in json.loads(self.exec(["ip", "-json", "link"]))}
-        for number, bridge in enumerate((underlay.UNDERLAY_BRIDGE, underlay.PUBLIC_BRIDGE)):
+        for number, bridge in self._cables().items():
             if f"eth{number}" not in there:
                 for argv in underlay.cable(self.site, self.name, number, bridge):
                     output(["nsenter", f"--target={self.pid}", "--net", "--", *argv])
         self.exec(["ip", "link", "set", "eth1", "master", cell_files.PUBLIC_BRIDGE])
+
+    def _cables(self) -> dict[int, str]:
+        """What each numbered interface is joined to; those to hardware devices when there are any."""
+        found = {0: underlay.UNDERLAY_BRIDGE, 1: underlay.PUBLIC_BRIDGE}
+        if self.index == hardware.HOST and self.has_hardware:
+            found |= {one.cable: underlay.cable_bridge(one.name) for one in hardware.APPLIANCES}
+        return found
 
     def _processes(self) -> list[Process]:
         processes = cell_files.processes()

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from devcloud import enrolment, outside, underlay
+from devcloud import enrolment, hardware, outside, underlay
 from devcloud.cell_files import PUBLIC_BRIDGE, SWITCH_RUN, UNDERLAY_DEVICE
 from devcloud.cells import Cell, end_strays
 from devcloud.management import Keys, Management, write_secret
@@ -50,12 +50,12 @@ class DevCloud:
     @property
     def cells(self) -> list[Cell]:
         """The wanted ones; `existing_cells` are those that have been made."""
-        return [Cell(self.site, f"host{index}", index) for index in range(1, self.hosts + 1)]
+        return [Cell(self.site, f"host{index}", index, has_hardware=True) for index in range(1, self.hosts + 1)]
 
     @property
     def existing_cells(self) -> list[Cell]:
         names = sorted(path.parent.name for path in self.site.state.glob("host*/boot.json"))
-        return [Cell(self.site, name, int(name.removeprefix("host"))) for name in names]
+        return [Cell(self.site, name, int(name.removeprefix("host")), has_hardware=True) for name in names]
 
     @property
     def store_settings(self) -> Path:
@@ -72,6 +72,9 @@ class DevCloud:
             self._begin_guest_build()
             with step("underlay, public network and internet"):
                 underlay.ensure(self.site)
+            with step("firewall and load balancer"):
+                hardware.ensure(self.site)
+                self.management.extra = self._extra()
             keys = self._start_management()
             with step(f"{self.hosts} hosts with libvirtd and Open vSwitch"):
                 for cell in sorted({*self.cells, *self.existing_cells}, key=lambda one: one.index):
@@ -89,6 +92,7 @@ class DevCloud:
                     cell.remove()
                 end_strays(self.site)
             with step("namespaces"):
+                hardware.remove(self.site)
                 underlay.remove(self.site)
             with step("files"):
                 for path in self.site.state.iterdir():
@@ -124,6 +128,7 @@ class DevCloud:
                 self._join_cell(cell, host)
                 seed.pool(f"{cell.name}-local", host, place, f"file://{cell.directory / 'primary'}", share)
             seed.wait_for_hosts(zone, len(self.cells))
+            self._join_hardware(seed, zone, network)
         with step("service offerings and tenants"):
             seed.offerings()
             seed.tenants(self.site.seeded)
@@ -166,8 +171,15 @@ class DevCloud:
         enrolment.write_settings(cell.agent_settings, host_id, self.management.join_document, local)
         cell.up()
 
+    def _join_hardware(self, seed: Seed, zone: str, network: str) -> None:
+        host = seed.find("listHosts", "host", "name", f"host{hardware.HOST}", zoneid=zone)
+        for one in hardware.APPLIANCES:
+            place = {"physicalnetworkid": network, "hostid": (host or {})["id"], "hostinterface": f"eth{one.cable}"}
+            login = {"username": one.user, "password": one.password_file(self.site).read_text()}
+            seed.device(one.name, f"https://{one.address}", {**place, **login, "hostkey": one.key(self.site)})
+
     def _extra(self) -> list[Process]:
-        extra = outside.processes(self.site)
+        extra = [*outside.processes(self.site), *hardware.processes(self.site)]
         if self.store_settings.exists():
             extra.append(enrolment.agent_process("image-store", self.store_settings))
         return extra

@@ -29,6 +29,10 @@ class Site:
         """Name of the network namespace that plays the internet."""
         return f"{self.prefix}-outside"
 
+    def device(self, name: str) -> str:
+        """Name of the network namespace that is a hardware device."""
+        return f"{self.prefix}-{name}"
+
     @property
     def secrets(self) -> Path:
         return self.state / "secrets"

@@ -17,6 +17,11 @@ from devcloud.processes import NotReadyError
 
 TENANTS = ("tenant1", "tenant2")
 USER_ACCOUNT = 0
+DEVICES = {
+    "srx": ("JuniperSRX", "SrxFirewall", "JuniperSRXFirewall", "privateinterface=ge-0/0/1"),
+    "netscaler": ("Netscaler", "NetscalerLoadBalancer", "NetscalerVPXLoadBalancer", "privateinterface=1/2"),
+}
+"""Provider, noun of the commands, kind and the port for tenants of each of DevCloud's hardware devices."""
 OFFERINGS = {"tiny": (1, 500, 128), "small": (1, 1000, 256)}
 READY_SECONDS = 300.0
 Entity = dict[str, Any]
@@ -134,6 +139,21 @@ class Seed:
         if there is None:
             place = {"scope": "HOST", "hostid": host_id, **cluster}
             self.call("createStoragePool", name=name, url=url, capacitybytes=capacity, **place)
+
+    def device(self, name: str, url: str, login: dict[str, str]) -> None:
+        """A hardware device, with its provider; `login` holds what the command wants besides url and kind."""
+        provider, noun, kind, option = DEVICES[name]
+        network = login["physicalnetworkid"]
+        there = self.find("listNetworkServiceProviders", "networkserviceprovider", "name", provider,
+                          physicalnetworkid=network)  # fmt: skip
+        if there is None:
+            made = self.call("addNetworkServiceProvider", name=provider, physicalnetworkid=network)
+            there = made["networkserviceprovider"]
+        if there.get("state") != "Enabled":
+            self.call("updateNetworkServiceProvider", id=there["id"], state="Enabled")
+        address = url.removeprefix("https://")
+        if self.find(f"list{noun}s", noun.lower(), "ipaddress", address, physicalnetworkid=network) is None:
+            self.call(f"add{noun}", url=f"{url}?{option}", networkdevicetype=kind, **login)
 
     def offerings(self) -> None:
         for name, (cpus, mhz, mib) in OFFERINGS.items():

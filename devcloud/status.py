@@ -10,6 +10,7 @@ from cs import CloudStack, CloudStackException
 from rich.console import Console
 from rich.table import Table
 
+from devcloud import hardware
 from devcloud.cloud import DevCloud
 from devcloud.paths import REPOSITORY
 from devcloud.processes import Running
@@ -71,6 +72,7 @@ def _reach_management(cloud: DevCloud) -> dict[str, str]:
         "redis": str(cloud.management.redis.socket),
         "outside-web": f"ip netns exec {cloud.site.outside} ...",
         "image-store": str(cloud.site.secondary),
+        **hardware.reach(cloud.site),
     }
 
 

@@ -34,20 +34,32 @@ def switch_port(cell: str, number: int) -> str:
 
 def ensure(site: Site) -> None:
     """Make the namespaces, switches and the internet host; what is there is left alone."""
-    if _add_namespace(site.underlay):
-        for bridge in (UNDERLAY_BRIDGE, PUBLIC_BRIDGE):
-            _ip(site.underlay, f"link add {bridge} mtu {MTU} type bridge forward_delay 0")
-            _ip(site.underlay, f"link set {bridge} up")
-    if _add_namespace(site.outside) or not _has_link(site.outside, "eth0"):
+    ensure_namespace(site.underlay)
+    for bridge in (UNDERLAY_BRIDGE, PUBLIC_BRIDGE):
+        ensure_bridge(site, bridge)
+    if ensure_namespace(site.outside) or not has_link(site.outside, "eth0"):
         _connect_outside(site)
 
 
-def cable(site: Site, cell: str, number: int, bridge: str) -> list[list[str]]:
+def ensure_bridge(site: Site, bridge: str) -> None:
+    if not has_link(site.underlay, bridge):
+        _ip(site.underlay, f"link add {bridge} mtu {MTU} type bridge forward_delay 0")
+        _ip(site.underlay, f"link set {bridge} up")
+
+
+def cable_bridge(device: str) -> str:
+    """What joins a hardware device's port for tenants to its host: it stays when one of both is gone for a while."""
+    return f"to-{device}"
+
+
+def cable(site: Site, cell: str, number: int, bridge: str, device: str = "") -> list[list[str]]:
     """Commands that join eth<number> of the network namespace that they run in to `bridge` of the underlay.
+
+    The interface is called `device` if that is given.
 
     Checksums are computed by the kernel, for the userspace switch passes frames on as they are.
     """
-    device, port = f"eth{number}", switch_port(cell, number)
+    device, port = device or f"eth{number}", switch_port(cell, number)
     peer = f"peer name {port} mtu {MTU} netns {site.underlay}"
     return [
         f"ip link add name {device} mtu {MTU} type veth {peer}".split(),
@@ -61,9 +73,13 @@ def cable(site: Site, cell: str, number: int, bridge: str) -> list[list[str]]:
 def remove(site: Site) -> None:
     """Take the namespaces away; those that are gone are no error."""
     for namespace in (site.outside, site.underlay):
-        if (NAMESPACES / namespace).exists():
-            output(["ip", "netns", "delete", namespace])
+        remove_namespace(namespace)
     _unmount_when_empty()
+
+
+def remove_namespace(namespace: str) -> None:
+    if (NAMESPACES / namespace).exists():
+        output(["ip", "netns", "delete", namespace])
 
 
 def enter(namespace: str, argv: list[str]) -> list[str]:
@@ -78,7 +94,8 @@ def _connect_outside(site: Site) -> None:
     _ip(site.outside, f"address replace {INTERNET_HOST}/32 dev lo")
 
 
-def _add_namespace(name: str) -> bool:
+def ensure_namespace(name: str) -> bool:
+    """False if it was there already."""
     if (NAMESPACES / name).exists():
         try:
             output(["ip", "-n", name, "link", "show", "lo"])
@@ -95,7 +112,7 @@ def _add_namespace(name: str) -> bool:
     return True
 
 
-def _has_link(namespace: str, device: str) -> bool:
+def has_link(namespace: str, device: str) -> bool:
     try:
         _ip(namespace, f"link show {device}")
     except CommandError:

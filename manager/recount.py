@@ -232,7 +232,8 @@ def _addresses(session: Session) -> Iterator[Finding]:
 
 
 def _nics(session: Session) -> Iterator[Finding]:
-    gone = or_(Vm.removed.is_not(None), Router.removed.is_not(None), and_(Nic.vm_id.is_(None), Nic.router_id.is_(None)))
+    owners = (Nic.vm_id, Nic.router_id, Nic.hardware_id)
+    gone = or_(Vm.removed.is_not(None), Router.removed.is_not(None), and_(*(owner.is_(None) for owner in owners)))
     query = (
         select(Nic.id, Nic.address, Network.name, Network.zone_id)
         .join(Network, Network.id == Nic.network_id)

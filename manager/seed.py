@@ -118,6 +118,13 @@ def network_offerings() -> Iterator[dict[str, Any]]:
     yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
     of_tier = dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER)
     yield _offering(
+        "platinum",
+        "Isolated network with a firewall and NAT by a Juniper SRX and load balancing by a NetScaler",
+        BASIC_SERVICES,
+        dict.fromkeys(_given(catalog.JUNIPER_SRX), catalog.JUNIPER_SRX)
+        | dict.fromkeys(_given(catalog.NETSCALER), catalog.NETSCALER),
+    )
+    yield _offering(
         "DefaultIsolatedNetworkOfferingForVpcNetworks",
         "Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding, load balancing and ACL lists",
         (),

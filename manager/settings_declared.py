@@ -94,6 +94,12 @@ _NOTICES = (
     Setting("webhook.delivery.tries", 3, "how often a delivery is tried", "Webhook", 1, 20, group=_WEBHOOKS),
 )
 
+_DEVICES = tuple(
+    Setting(name, 50, f"how many networks a {device} serves that is added without a capacity", "Advanced", 1, 4093)
+    for name, device in (("external.firewall.default.capacity", "firewall"),
+                         ("external.lb.default.capacity", "load balancer"))
+)  # fmt: skip
+
 _MTUS = (
     Setting(
         "allow.end.users.to.specify.vr.mtu",
@@ -167,6 +173,7 @@ _ROUTER_HEALTH = (
 
 _ALL = (
     *_NOTICES,
+    *_DEVICES,
     *ACCESS,
     Setting("allow.user.create.projects", True, "users may make projects; else administrators only", group=_PROJECTS),
     Setting(

@@ -1,9 +1,9 @@
-"""What load balancing by the virtual router can do, in CloudStack's words."""
+"""What load balancing by virtual routers and NetScalers can do, in CloudStack's words."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 STICKINESS_METHODS: Final[Mapping[str, tuple[str, Mapping[str, bool]]]] = {
@@ -26,7 +26,15 @@ STICKINESS_METHODS: Final[Mapping[str, tuple[str, Mapping[str, bool]]]] = {
 """By method: its description, and its parameters: whether each is a flag, which stands without a value."""
 
 
-def _methods() -> str:
+NETSCALER_STICKINESS: Final[Mapping[str, frozenset[str]]] = {
+    "LbCookie": frozenset({"cookie-name", "mode"}),
+    "AppCookie": frozenset({"cookie-name", "holdtime", "request-learn"}),
+    "SourceBased": frozenset({"expire"}),
+}
+"""The parameters that a NetScaler knows; the only mode is that it inserts a cookie of its own."""
+
+
+def _methods(known: Mapping[str, Container[str]]) -> str:
     """As CloudStack's user interface reads it."""
     return json.dumps(
         [
@@ -35,6 +43,7 @@ def _methods() -> str:
                 "paramlist": [
                     {"paramname": name, "required": False, "isflag": is_flag, "description": " "}
                     for name, is_flag in parameters.items()
+                    if name in known[method]
                 ],
                 "description": description,
             }
@@ -51,5 +60,11 @@ LB_CAPABILITIES: Final[Mapping[str, str]] = {
     "SupportedLBAlgorithms": "roundrobin,leastconn,source",
     "SupportedLBIsolation": "dedicated",
     "SupportedProtocols": "tcp,tcp-proxy,ssl",
-    "SupportedStickinessMethods": _methods(),
+    "SupportedStickinessMethods": _methods({name: means for name, (_, means) in STICKINESS_METHODS.items()}),
+}
+NETSCALER_CAPABILITIES: Final[Mapping[str, str]] = {
+    **LB_CAPABILITIES,
+    "SupportedLBIsolation": "dedicated, shared",
+    "SupportedProtocols": "tcp,ssl",
+    "SupportedStickinessMethods": _methods(NETSCALER_STICKINESS),
 }

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from network.balancer_catalog import LB_CAPABILITIES
+from network.balancer_catalog import LB_CAPABILITIES, NETSCALER_CAPABILITIES
 
 VIRTUAL_ROUTER: Final = "VirtualRouter"
 VPC_VIRTUAL_ROUTER: Final = "VpcVirtualRouter"
 INTERNAL_BALANCER: Final = "InternalLbVm"
 SECURITY_GROUPS: Final = "SecurityGroupProvider"
+JUNIPER_SRX: Final = "JuniperSRX"
+NETSCALER: Final = "Netscaler"
 
 SERVICES: Final = (
     "Connectivity", "Dhcp", "Dns", "Firewall", "Gateway", "Lb", "NetworkACL", "PortForwarding", "SecurityGroup",
@@ -65,9 +67,30 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     ),
     INTERNAL_BALANCER: Provider(INTERNAL_BALANCER, {"Lb": {**LB_CAPABILITIES, "LbSchemes": "Internal"}}),
     SECURITY_GROUPS: Provider(SECURITY_GROUPS, {"SecurityGroup": {}}),
+    JUNIPER_SRX: Provider(
+        JUNIPER_SRX,
+        {
+            "Firewall": {
+                "MultipleIps": "true",
+                "SupportedEgressProtocols": "tcp,udp,icmp, all",
+                "SupportedProtocols": "tcp,udp,icmp",
+                "SupportedTrafficDirection": "ingress, egress",
+                "TrafficStatistics": "none",
+            },
+            "PortForwarding": {},
+            "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
+            "StaticNat": {},
+        },
+    ),
+    NETSCALER: Provider(NETSCALER, {"Lb": NETSCALER_CAPABILITIES}),
 }
 OF_VPCS: Final = (VPC_VIRTUAL_ROUTER, INTERNAL_BALANCER)
 """Providers of tiers of VPCs alone; all others are for other networks."""
+
+OF_DEVICES: Final[Mapping[str, str]] = {JUNIPER_SRX: "srx", NETSCALER: "netscaler"}
+"""Providers by hardware devices, with the kind of these: they are there once an operator has some."""
+WITHOUT_GATEWAY: Final = (NETSCALER,)
+"""Providers that have a public side by themselves; guests leave by another one, which gives SourceNat."""
 
 
 NEED_PUBLIC_SIDE: Final = ("Firewall", "Lb", "PortForwarding", "StaticNat", "Vpn")
@@ -130,7 +153,20 @@ def check(wanted: Iterable[str], chosen: Iterable[tuple[str, str]], *, for_vpc: 
     lame = [service for service in NEED_PUBLIC_SIDE if service in given and "SourceNat" not in given]
     if lame:
         raise UnsuitableService(f"The service {lame[0]} needs SourceNat, which is not among the services.")
+    _check_gateway(given)
     return given
+
+
+def _check_gateway(given: Mapping[str, str]) -> None:
+    """:raises UnsuitableService: a service of public addresses has another provider than that of SourceNat"""
+    gateway = given.get("SourceNat")
+    for service in NEED_PUBLIC_SIDE:
+        provider = given.get(service, gateway)
+        if provider != gateway and provider not in WITHOUT_GATEWAY:
+            raise UnsuitableService(
+                f"{service} is by {provider} and SourceNat by {gateway}: public addresses come in where guests go out, "
+                "so both need one provider."
+            )
 
 
 def _lacking(service: str, provider: str) -> str:

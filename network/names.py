@@ -12,6 +12,9 @@ TIER_PREFIX = "tr-"
 PRIVATE_PREFIX = "gw-"
 ROUTER_PUBLIC_PREFIX = "pp-"
 TUNNEL_PREFIX = "pg-"
+CABLE_PREFIX = "pc-"
+CABLE_NIC_PREFIX = "pd-"
+CABLE_VLAN_PREFIX = "pv-"
 NAMESPACE_PREFIX = "vr-"
 
 
@@ -35,6 +38,16 @@ def tap_name(nic_id: str) -> str:
 
 def tunnel_name(tunnel_id: str) -> str:
     return TUNNEL_PREFIX + digits(tunnel_id, 12)
+
+
+def cable_bridge(cable: str) -> str:
+    """The bridge that a cable to a hardware device is a port of."""
+    return CABLE_PREFIX + digits(cable, 12)
+
+
+def cable_ports(nic_id: str) -> tuple[str, str]:
+    """The two ends of the wire between the switch and a cable's bridge, for the NIC of a hardware device."""
+    return CABLE_NIC_PREFIX + digits(nic_id, 12), CABLE_VLAN_PREFIX + digits(nic_id, 12)
 
 
 def router_namespace(router_id: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from network import host_stack, links
+from network.cables import Cable, Cables, is_cabled
 from network.errors import CommandFailedError, CommandTimeoutError, SwitchRefusedError, SwitchUnreachableError
 from network.flow_tables.layout import tunnel_id
 from network.flows import FlowSet, LocalNumbers, desired, diff, here, meter_id
@@ -88,6 +89,8 @@ class Switch:
     def __init__(self, settings: SwitchSettings) -> None:
         self.settings = settings
         self._store = RecordStore(settings.state_dir)
+        own = settings.integration_bridge, settings.datapath_type, settings.underlay_device
+        self.cables = Cables(self._vsctl, *own)
 
     def ensure_bridges(self) -> None:
         """Bridges, underlay and host rules, as after a restart of the host; guests' traffic is not disturbed."""
@@ -112,7 +115,7 @@ class Switch:
             if userspace:
                 self._ensure_underlay()
             # Last: before its addresses have moved, the host is reached through the underlay device itself.
-            host_stack.guard((own.underlay_device,) if userspace else ())
+            self._guard()
 
     def apply(self, views: Sequence[NetworkView], *, whole: bool = False) -> None:
         """Make tunnels and flows those of `views`, which are all networks of the host; others are taken off.
@@ -151,11 +154,27 @@ class Switch:
         with self._store.locked() as record:
             return self._add_port(record, nic_id, device, "")
 
+    def check_cable(self, device: str) -> None:
+        """:raises SwitchRefusedError: no hardware device can be cabled to that interface of the host"""
+        self.cables.check(device)
+
+    def plug_cable(self, nic_id: str, cable: Cable) -> bool:
+        """Make a VLAN of a cable to a hardware device the NIC's port; False if it was plugged already."""
+        with self._store.locked() as record:
+            ids = [f"external_ids:iface-id={nic_id}", f"external_ids:{NIC_ID}={nic_id}"]
+            is_new = self.cables.plug(nic_id, ids, record.nic(nic_id).ofport, cable)
+            if is_new:
+                self._guard()
+            return is_new
+
     def unplug(self, nic_id: str) -> None:
         """Remove the NIC's port and, if it is ours, its tap; end its connections. One that is gone is no error."""
         with self._store.locked() as record:
             name = self.ports().get(nic_id, Port(tap_name(nic_id), 0, 0)).name
-            self._vsctl("--if-exists", "del-port", self.settings.integration_bridge, name)
+            if is_cabled(name):
+                self.cables.unplug(nic_id)
+            else:
+                self._vsctl("--if-exists", "del-port", self.settings.integration_bridge, name)
             if name.startswith(TAP_PREFIX):
                 links.remove(name)
             if nic_id in record.nics.given:
@@ -221,6 +240,10 @@ class Switch:
         tool = run(["ovs-vswitchd", "--version"]).splitlines()[0].rsplit(" ", 1)[-1]
         running = self._vsctl("--if-exists", "get", "Open_vSwitch", ".", "ovs_version").strip().strip('"[]')
         return {"openvswitch": running or tool, "datapath": self.settings.datapath_type}
+
+    def _guard(self) -> None:
+        own = self.settings
+        host_stack.guard((own.underlay_device, *self.cables.devices()) if own.datapath_type == "netdev" else ())
 
     def _ensure_underlay(self) -> None:
         own = self.settings

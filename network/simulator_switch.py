@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from network.cables import Cable
 from network.flow_preview import stand_in
 from network.flows import FlowSet, LocalNumbers, check_view, desired, here
 from network.names import tap_name
@@ -40,6 +41,12 @@ class SimulatedSwitch:
         number = self._numbers.take(nic_id)
         self._ports[nic_id] = Port(device, NIC_PORTS + number, number)
         return True
+
+    def check_cable(self, device: str) -> None:
+        """Every interface is there."""
+
+    def plug_cable(self, nic_id: str, cable: Cable) -> bool:
+        return self.plug_device(nic_id, f"{cable.device}.{cable.vlan}")
 
     def unplug(self, nic_id: str) -> None:
         self._ports.pop(nic_id, None)

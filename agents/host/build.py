@@ -8,7 +8,8 @@ from agents.config import AgentConfig
 from agents.host.host import Host
 from agents.journal import Journal
 from network.capture import SilentRecording
-from network.elements.simulator import MemoryRouter
+from network.elements.devices import Devices
+from network.elements.simulator import MemoryDevices, MemoryRouter
 from network.simulator_switch import SimulatedSwitch
 from storage.images.directory import DirectorySettings
 
@@ -30,7 +31,8 @@ def _simulated(config: AgentConfig, journal: Journal, sources: DirectorySettings
     name = config.hostname or config.subject_id
     settings = SimulatorSettings(config.state_dir, name, latency_seconds=config.latency_seconds)
     hypervisor = SimulatorHypervisor(settings)
-    host = Host(config.subject_id, journal, SimulatedSwitch(config.subject_id), MemoryRouter(), hypervisor, sources)
+    switch, routers = SimulatedSwitch(config.subject_id), MemoryRouter()
+    host = Host(config.subject_id, journal, switch, routers, hypervisor, sources, MemoryDevices())
     host.underlay_address, host.hostname, host.disk_path = config.underlay_address, config.hostname, config.state_dir
     host.recorder = SilentRecording
     return host
@@ -63,7 +65,7 @@ def _real(config: AgentConfig, journal: Journal, sources: DirectorySettings) -> 
             cpu_shares=config.cpu_shares,
         )
     )
-    host = Host(config.subject_id, journal, switch, routers, hypervisor, sources)
+    host = Host(config.subject_id, journal, switch, routers, hypervisor, sources, Devices())
     host.underlay_address, host.hostname, host.disk_path = config.underlay_address, config.hostname, config.disk_path
     host.switch_pid_file = str(Path(config.ovs_rundir) / "ovs-vswitchd.pid")
     return host

@@ -23,6 +23,7 @@ from agents.contract import (
     TunnelFacts,
     VmSpec,
 )
+from agents.host.devices import HostDevices, check
 from agents.journal import Journal
 from network.capture import Recording
 from network.errors import NetworkError
@@ -52,12 +53,17 @@ class Host:
     routers: Any
     hypervisor: Any
     image_sources: DirectorySettings
+    device_drivers: Any = None
     disk_path: str = "/"
     underlay_address: str = ""
     hostname: str = ""
     switch_pid_file: str = ""
     recorder: Any = Recording
     captures: dict[str, Any] = field(default_factory=dict)
+    devices: HostDevices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.devices = HostDevices(self.journal, self.switch, self.device_drivers)
 
     def pool(self, spec: PoolSpec) -> Any:
         """The driver of a primary pool; the pool is remembered, so that an inventory looks into it."""
@@ -83,6 +89,7 @@ class Host:
         """
         for command in commands:
             check_view(command.view)
+            check(command.devices)
         for command in commands:
             view = command.view
             if not self.journal.want(VIEW, view.id, view.generation, view):
@@ -92,7 +99,10 @@ class Host:
                     self._end_router(router.id)
             if command.router is not None:
                 self.journal.want(ROUTER, command.router.id, command.router.generation, command.router)
+            self.devices.want(command)
         self.make_so()
+        for command in commands:
+            self.devices.bring(command.view.id)
 
     def hold_router(self, command: ApplyRouter) -> None:
         """Take a newer router of a VPC, or end it."""
@@ -113,7 +123,10 @@ class Host:
         self.switch.apply(self.views())
 
     def keep_tunnels(self) -> None:
-        """Begin again what routers have given up, such as after a refusal by the other site, or what has died."""
+        """Begin again what routers have given up, such as after a refusal by the other site, or what has died; tell
+        devices the rest.
+        """
+        self.devices.keep()
         for router in self.journal.wanted(ROUTER, RouterSpec):
             try:
                 if router.vpn is not None:
@@ -132,6 +145,7 @@ class Host:
                 if nic.id not in plugged:
                     self.switch.plug(nic.id, nic.mac)
         self.make_so()
+        self.devices.resume()
 
     def restore(self) -> dict[str, str]:
         """After a reboot of the host: networks, routers and guests come back from the journal, without a manager.
@@ -140,6 +154,7 @@ class Host:
         """
         self.switch.ensure_bridges()
         self.make_so()
+        self.devices.resume()
         running = {domain.vm_id for domain in self.hypervisor.domains() if domain.state in ("running", "paused")}
         failed: dict[str, str] = {}
         for vm in self.journal.wanted(VM, VmSpec):

@@ -6,12 +6,21 @@ import time
 from dataclasses import replace
 
 from agents.host.host import ROUTER, Host
-from agents.inquiry import BeginCapture, CheckRouters, DiagnoseRouter, DropCapture, EndCapture, TraceFlows
+from agents.inquiry import (
+    BeginCapture,
+    CheckRouters,
+    DiagnoseRouter,
+    DropCapture,
+    EndCapture,
+    InspectDevice,
+    TraceFlows,
+)
 from agents.runner import handles
 from network.capture import CaptureFacts
 from network.diagnostics import ToolOutput
 from network.errors import CaptureFailedError
 from network.flow_trace.installed import compare
+from network.hardware import DeviceFacts
 from network.health import RouterCheck, RouterHealth
 from network.names import tap_name
 from network.probe import TraceFacts
@@ -75,3 +84,8 @@ def _checks(host: Host, router_id: str) -> tuple[RouterCheck, ...]:
         return (RouterCheck("interfaces", False, "The host was not told to run the router."),)
     found: tuple[RouterCheck, ...] = host.routers.check(spec)
     return found
+
+
+@handles(InspectDevice)
+def inspect_device(host: Host, command: InspectDevice) -> DeviceFacts:
+    return host.devices.inspect(command.device, command.cable)

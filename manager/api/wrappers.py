@@ -31,6 +31,7 @@ WRAPPERS: dict[str, str] = {
     "listLdapUsers": "ldapuserresponse",
     "listNetscalerLoadBalancers": "listnetscalerloadbalancerresponse",
     "listPortableIpRanges": "listportableipresponse",
+    "listSrxFirewalls": "listsrxfirewallresponse",
     "listVnfTemplates": "listtemplatesresponse",
     "listVolumesMetrics": "listvolumesresponse",
     "moveNetworkAclItem": "moveNetworkAclItemResponse",

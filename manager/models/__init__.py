@@ -20,6 +20,7 @@ from manager.models.compute import Nic, NicAddress, UserData, Vm, VmFigures, Vol
 from manager.models.entrance import LdapLink, LdapServer, OauthCode, OauthProvider
 from manager.models.extensions import ActionRun, CustomAction, Extension, ExtensionResource, ExtensionSight
 from manager.models.groups import AffinityGroup, AffinityMember, Dedication, InstanceGroup
+from manager.models.hardware import DeviceNetwork, HardwareDevice, NetscalerLoadBalancer, SrxFirewall
 from manager.models.icons import ResourceIcon
 from manager.models.identity import (
     Account,
@@ -97,19 +98,20 @@ changes.register()
 __all__ = [
     "Account", "ActionRun", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation",
     "ApiKey", "BalancedMember", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction",
-    "Dedication", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
-    "ExtensionResource", "ExtensionSight", "FirewallRule", "HealthPolicy", "Host", "ImageStore", "InstanceGroup",
-    "Inventory", "IpForwardingRule", "KeyRange", "LdapLink", "LdapServer", "LeaseRow", "LoadBalancerRule",
-    "LoginSession", "ManagementServer", "Network", "NetworkAclHits", "NetworkAclItem", "NetworkAclList",
-    "NetworkOffering", "NetworkRule", "NetworkShare", "NetworkTraffic", "Nic", "NicAddress", "OauthCode",
-    "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory", "OsType", "PacketCapture", "PhysicalNetwork",
-    "Pod", "PortForwardingRule", "PortableAddress", "PortableRange", "PrivateGateway", "Project", "ProjectInvitation",
-    "ProjectMember", "ProjectRole", "ProjectRolePermission", "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn",
-    "ResourceIcon", "ResourceLimit", "ResourceUse", "Role", "RolePermission", "Router", "RouterHealthCheck",
-    "ScopedSetting", "SecondFactor", "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering",
-    "ServiceProvider", "SshKeyPair", "SslCert", "StaticNatRule", "StaticRoute", "StickinessPolicy", "StoragePool",
-    "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan",
-    "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc",
-    "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "Dedication", "DeviceNetwork", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity",
+    "EventRow", "Extension", "ExtensionResource", "ExtensionSight", "FirewallRule", "HardwareDevice", "HealthPolicy",
+    "Host", "ImageStore", "InstanceGroup", "Inventory", "IpForwardingRule", "KeyRange", "LdapLink", "LdapServer",
+    "LeaseRow", "LoadBalancerRule", "LoginSession", "ManagementServer", "NetscalerLoadBalancer", "Network",
+    "NetworkAclHits", "NetworkAclItem", "NetworkAclList", "NetworkOffering", "NetworkRule", "NetworkShare",
+    "NetworkTraffic", "Nic", "NicAddress", "OauthCode", "OauthProvider", "OfferingDomain", "OfferingZone", "OsCategory",
+    "OsType", "PacketCapture", "PhysicalNetwork", "Pod", "PortForwardingRule", "PortableAddress", "PortableRange",
+    "PrivateGateway", "Project", "ProjectInvitation", "ProjectMember", "ProjectRole", "ProjectRolePermission",
+    "PublicAddress", "Quarantine", "Region", "RemoteAccessVpn", "ResourceIcon", "ResourceLimit", "ResourceUse", "Role",
+    "RolePermission", "Router", "RouterHealthCheck", "ScopedSetting", "SecondFactor", "SecurityGroup",
+    "SecurityGroupRule", "SecurityMember", "ServiceOffering", "ServiceProvider", "SrxFirewall", "SshKeyPair", "SslCert",
+    "StaticNatRule", "StaticRoute", "StickinessPolicy", "StoragePool", "Tag", "Template", "TemplateShare",
+    "TrafficType", "TunnelKey", "UsageJob", "UsageRecord", "UsageSpan", "UsageTraffic", "User", "UserData",
+    "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume", "Vpc", "VpcOffering", "VpnConnection",
+    "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id",
+    "utcnow",
 ]  # fmt: skip

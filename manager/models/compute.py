@@ -92,10 +92,10 @@ class VmFigures(Base):
 
 
 class Nic(Base):
-    """A NIC of a VM or of a router. It has no `removed`: when it goes, its address and MAC are free.
+    """A NIC of a VM, a router or a hardware device. It has no `removed`: when it goes, its address and MAC are free.
 
     `host_id` is where it is wanted to be plugged: hosts' views of the network are made of the NICs that have one.
-    `address` is NULL in networks of layer 2 alone.
+    `address` is NULL in networks of layer 2 alone. A device has its own MAC; that of its NIC is not used.
     """
 
     __tablename__ = "nics"
@@ -104,6 +104,7 @@ class Nic(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     vm_id: Mapped[str | None] = mapped_column(ForeignKey("vms.id"), index=True)
     router_id: Mapped[str | None] = mapped_column(ForeignKey("routers.id"), index=True)
+    hardware_id: Mapped[str | None] = mapped_column(ForeignKey("hardware_devices.id"), index=True)
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"))
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
     mac: Mapped[str] = mapped_column(STATE, unique=True)

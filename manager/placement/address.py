@@ -79,7 +79,7 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
     if not network.cidr:
         return _add_bare_nic(session, network, wanted, owner)
     taken, span = lock_addresses(session, network)
-    if "router_id" in owner and wanted is not None:
+    if {"router_id", "hardware_id"} & owner.keys() and wanted is not None:
         span = hosts_of(network.cidr)
     else:
         taken |= _of_network(network)

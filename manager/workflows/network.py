@@ -33,13 +33,19 @@ from manager.placement.dedication import kept
 from manager.placement.host import tags_in
 from manager.placement.portable import free_addresses
 from manager.workflows import router_pair
+from manager.workflows.devices import (
+    cabled_hosts,
+    forget_devices,
+    is_gateway_by_device,
+    place_devices,
+    plug_devices,
+    unplug_devices,
+)
 from manager.workflows.engine import WORKFLOWS, Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import forget_rules, forget_vpns
 from manager.workflows.views import picture
 from network.catalog import VIRTUAL_ROUTER
-
-SERVED_BY_ROUTER = {"Dhcp", "Dns", "Firewall", "Lb", "PortForwarding", "SourceNat", "StaticNat", "UserData", "Vpn"}
 
 
 def network_of(run: Run) -> Network:
@@ -89,34 +95,39 @@ def back_to_allocated(run: Run) -> Outcome:
 
 
 def place_router(run: Run) -> Outcome:
-    """Give the network its router: a row, the gateway address, a public address, and the host with fewest routers.
-
-    One of a redundant pair gets a second router on another host, unless that is there.
+    """Give the network its router and devices: rows, the gateway address, a public address, and the host with fewest
+    routers. One of a redundant pair gets a second router on another host, unless that is there.
     """
     network = network_of(run)
     offering = _offering_of(run, network)
     services = offering.services
-    if not SERVED_BY_ROUTER & set(services):
-        return None
-    router = router_of(run) or new_router(run, network, offering.service_offering_id, network_id=network.id)
-    second = router_pair.second_of(run) if offering.redundant_router else None
-    begin_at(router, host_for_router(run, network, router, but=second.host_id if second is not None else None))
     try:
         if "SourceNat" in services and source_nat_of(run.session, network.id) is None:
             run.note(taken=take_public_address(run.session, network, source_nat=True).id)
-        nic = run.session.scalar(select(Nic).filter_by(router_id=router.id, is_default=True))
-        if nic is None:
-            nic_id = add_nic(run.session, network, wanted=_router_address(network, services), router_id=router.id)
-            nic = run.session.get_one(Nic, nic_id)
-        nic.host_id = router.host_id
-        if offering.redundant_router:
-            router_pair.add_line_end(run, network, router)
-            if second is None or second.host_id is None:
-                place_second(run, network, router, second)
+        place_devices(run.session, network, services)
+        if VIRTUAL_ROUTER in services.values():
+            _place_own(run, network, offering)
     except (NoAddress, limits.LimitReached) as error:
         raise StepFailed(str(error), error.code) from error
-    run.session.flush()
     return None
+
+
+def _place_own(run: Run, network: Network, offering: NetworkOffering) -> None:
+    """:raises NoAddress: the network has none left for the router"""
+    router = router_of(run) or new_router(run, network, offering.service_offering_id, network_id=network.id)
+    second = router_pair.second_of(run) if offering.redundant_router else None
+    begin_at(router, host_for_router(run, network, router, but=second.host_id if second is not None else None))
+    nic = run.session.scalar(select(Nic).filter_by(router_id=router.id, is_default=True))
+    if nic is None:
+        address = _router_address(network, offering.services)
+        nic_id = add_nic(run.session, network, wanted=address, router_id=router.id)
+        nic = run.session.get_one(Nic, nic_id)
+    nic.host_id = router.host_id
+    if offering.redundant_router:
+        router_pair.add_line_end(run, network, router)
+        if second is None or second.host_id is None:
+            place_second(run, network, router, second)
+    run.session.flush()
 
 
 def place_second(run: Run, network: Network, first: Router, second: Router | None) -> None:
@@ -135,7 +146,7 @@ def begin_at(router: Router, host_id: str) -> None:
 
 def _router_address(network: Network, services: dict[str, Any]) -> str | None:
     """The gateway; where that is none of ours, the address that is asked for, or any."""
-    is_outside = network.guest_type == SHARED and "SourceNat" not in services
+    is_outside = is_gateway_by_device(services) or (network.guest_type == SHARED and "SourceNat" not in services)
     return network.router_address if is_outside else network.gateway
 
 
@@ -210,11 +221,12 @@ def host_for_router(run: Run, network: Network | Vpc, router: Router, *, but: st
 
 
 def remove_router(run: Run) -> Outcome:
-    """Take the router back in the database, once no host runs it, and the public address that was taken for it.
+    """Take the router and devices back in the database, once no host has them, and the public address that was taken.
 
     Addresses that the network was given before stay.
     """
     forget_router(run)
+    forget_devices(run.session, run.row.subject_id)
     if run.recall("taken") is not None:
         free_public_addresses(run.session, PublicAddress.id == run.recall("taken"), is_unused=True)
     return None
@@ -231,6 +243,7 @@ def forget_router(run: Run) -> Outcome:
 def give_up_addresses(run: Run) -> Outcome:
     """The network goes: its router in the database, its rules, and its public addresses."""
     forget_router(run)
+    forget_devices(run.session, run.row.subject_id)
     forget_rules(run.session, NetworkRule.network_id == run.row.subject_id)
     forget_vpns(run.session, RemoteAccessVpn.network_id == run.row.subject_id)
     free_addresses(run.session, PublicAddress.network_id == run.row.subject_id)
@@ -242,15 +255,27 @@ def start_router(run: Run) -> list[Ask]:
 
 
 def stop_router(run: Run) -> list[Ask]:
-    """Take the router off its host, or both; guests' NICs, if any, keep their part of the network."""
+    """Take the router off its host, or both; guests' NICs, if any, keep their part of the network, as do devices."""
+    return _stop(run, set())
+
+
+def take_down(run: Run) -> list[Ask]:
+    """As `stop_router`, and take the network off its devices."""
+    cabled = cabled_hosts(run.session, run.row.subject_id)
+    if cabled:
+        unplug_devices(run.session, run.row.subject_id)
+    return _stop(run, cabled)
+
+
+def _stop(run: Run, cabled: set[str]) -> list[Ask]:
     routers = router_pair.routers_of(run)
-    if not routers:
+    if not routers and not cabled:
         return []
     hosts = set(run.session.scalars(select(Nic.host_id).filter_by(network_id=run.row.subject_id)))
     for nic in run.session.scalars(select(Nic).where(Nic.router_id.in_([router.id for router in routers]))):
         nic.host_id = None
     run.session.flush()
-    leaving = {host for host in {*hosts, *(router.host_id for router in routers)} if host}
+    leaving = {host for host in {*hosts, *cabled, *(router.host_id for router in routers)} if host}
     return picture(run.session, run.row.subject_id, leaving=leaving).asks()
 
 
@@ -261,6 +286,12 @@ def put_router_back(run: Run) -> list[Ask]:
             nic.host_id = router.host_id
         run.session.flush()
     return start_router(run)
+
+
+def put_back(run: Run) -> list[Ask]:
+    """As `put_router_back`, and the network is on its devices again."""
+    plug_devices(run.session, run.row.subject_id)
+    return put_router_back(run)
 
 
 def mark_implemented(run: Run) -> Outcome:
@@ -274,7 +305,7 @@ implement_network = workflow(
     [
         Step(begin_implementing, undo=back_to_allocated),
         Step(place_router, undo=remove_router),
-        Step(start_router, undo=stop_router),
+        Step(start_router, undo=take_down),
         Step(mark_implemented),
     ],
     awaited=True,
@@ -282,11 +313,13 @@ implement_network = workflow(
 
 
 def clean_up_router(run: Run) -> Outcome:
-    """With `cleanup` the router is taken down first and made anew; of a pair, the other one forwards meanwhile."""
+    """With `cleanup` the router and what devices have are taken down first and made anew; of a pair, the other one
+    forwards meanwhile.
+    """
     if not run.arguments.get("cleanup"):
         return None
     routers = router_pair.routers_of(run)
-    return _take_off(run, routers[0]) if len(routers) > 1 else stop_router(run)
+    return _take_off(run, routers[0]) if len(routers) > 1 else take_down(run)
 
 
 def _take_off(run: Run, router: Router) -> list[Ask]:
@@ -367,7 +400,8 @@ def begin_deleting(run: Run) -> Outcome:
 def keep_network(run: Run) -> Outcome:
     network = network_of(run)
     if network.state == "Destroy":
-        network.state = "Implemented" if router_of(run) is not None else "Allocated"
+        is_served = router_of(run) is not None or bool(cabled_hosts(run.session, network.id))
+        network.state = "Implemented" if is_served else "Allocated"
     return None
 
 
@@ -386,7 +420,7 @@ delete_network = workflow(
     Network,
     [
         Step(begin_deleting, undo=keep_network),
-        Step(stop_router, undo=put_router_back),
+        Step(take_down, undo=put_back),
         Step(give_up_addresses),
         Step(mark_deleted),
     ],

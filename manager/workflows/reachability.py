@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 
 from agents.inquiry import TraceFlows
 from manager.models import Host, Network, Nic, PublicAddress, Vm, WorkflowRow
-from manager.workflows.engine import Ask, Outcome, Run, Step, workflow
+from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.reachability_rules import named_rules
 from manager.workflows.views import Picture, present
 from network.probe import TraceFacts
 from network.reachability import values
 from network.reachability.values import Leg, Place, Probe, Trail
 from network.reachability.walk import from_nic, from_outside, from_outside_to
+from network.types import GUEST
 
 SENDER, RECEIVER = "sender", "receiver"
 
@@ -51,6 +52,7 @@ def ask_hosts(run: Run) -> Outcome:
     given = {name: value for name, value in run.arguments.items() if name in Question.__dataclass_fields__}
     question = Question(**{**given, "network_ids": tuple(given["network_ids"])})
     pictures = {key: present(run.session, key) for key in question.network_ids}
+    _demand_traced(question, pictures.values())
     trail = _missing(run.session, question) or _walk(
         question, [_place(one) for one in pictures.values() if one.commands]
     )
@@ -61,6 +63,19 @@ def ask_hosts(run: Run) -> Outcome:
         stops=[note for note, _ in stops],
     )
     return [ask for _, ask in stops if ask is not None]
+
+
+def _demand_traced(question: Question, pictures: Iterable[Picture]) -> None:
+    """:raises StepFailed: a hardware device is on the way, of which nobody can tell what it does with a packet"""
+    for picture in pictures:
+        commands = list(picture.commands.values())
+        if not any(command.devices for command in commands):
+            continue
+        view = commands[0].view
+        guests = {address for nic in view.nics if nic.role == GUEST for address in (nic.address, *nic.further)}
+        if not question.nic_id or question.target not in guests:
+            raise StepFailed(f"The network {view.id} is served by hardware devices, which are not traced; what can be "
+                             "told is whether its virtual machines reach one another.", 431)  # fmt: skip
 
 
 def _missing(session: Session, question: Question) -> Trail | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, cast
@@ -26,6 +26,8 @@ from manager.models import (
 )
 from manager.models.network import L2
 from manager.workflows.acl_rows import policy_of
+from manager.workflows.device_parts import Parts, by_router, parts_of
+from manager.workflows.devices import Serving, is_gateway_by_device, serving
 from manager.workflows.engine import Ask
 from manager.workflows.guards import guard_of
 from manager.workflows.published import published
@@ -78,32 +80,40 @@ def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_ro
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)
     further = _further(session, facts.Network)
+    devices = serving(session, network_id) if any(nic.hardware_id for nic, _ in rows) else {}
     guard = guard_of(session, facts.Network.id, facts.services)
     behind = behind_guests(session, facts.Network)
     line = line_of([nic for nic, _ in rows], facts.Router)
     nics = tuple(
-        NicView(nic.id, nic.mac, nic.address or "", nic.host_id, ROUTER if nic.router_id else GUEST,
-                further.get(nic.id, ()), _rate(facts, nic, row), guard.groups_of(nic),
+        NicView(nic.id, _mac(nic, devices), nic.address or "", nic.host_id,
+                ROUTER if nic.router_id or nic.hardware_id else GUEST, further.get(nic.id, ()),
+                _rate(facts, nic, row), guard.groups_of(nic),
                 _behind(behind, (nic.address, *further.get(nic.id, ()))) if nic.vm_id else ())
-        for nic, row in rows
+        # The first router's NIC is the one that DHCP goes to.
+        for nic, row in sorted(rows, key=lambda one: one[0].hardware_id is not None)
         if nic.host_id and not (line is not None and is_of_line(nic))
     )  # fmt: skip
     here = {nic.host_id for nic in nics} | set(line.host_ids if line is not None else ())
     guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
+    parts: Parts = {}
     if facts.Network.vpc_id is not None:
         routers = _of_vpc(session, facts.Network.vpc_id, new=new)
     else:
-        routers = _own(_router_spec(facts, rows, nics, published(session, facts.Network, guests)), line)
+        rules = published(session, facts.Network, guests)
+        owners = {nic.id: nic.hardware_id for nic, _ in rows if nic.hardware_id}
+        parts = parts_of(facts, [(nic, owners[nic.id]) for nic in nics if nic.id in owners], rules, devices)
+        left = by_router(facts.services, rules)
+        routers = _own(_router_spec(facts, rows, [nic for nic in nics if nic.id not in owners], left), line)
     acl = policy_of(session, facts.Network.acl_id)
     commands = {}
     for host_id in places:
-        if of_router and host_id not in routers:
+        if of_router and host_id not in {*routers, *parts}:
             continue
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
         seen = line.seen_by(nics, host_id) if line is not None else nics
         view = replace(_view(facts, seen, peers, acl), **guard.shown) if host_id in here else _view(facts, (), peers)
         view = replace(view, pair=line.ends) if line is not None and host_id in here else view
-        commands[host_id] = ApplyNetwork(view, routers.get(host_id))
+        commands[host_id] = ApplyNetwork(view, routers.get(host_id), parts.get(host_id, ()))
     return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
 
 
@@ -125,9 +135,14 @@ def _behind(networks: dict[str | None, tuple[str, ...]], own: Iterable[str | Non
     return tuple(network for address in own for network in networks.get(address, ())) if networks else ()
 
 
+def _mac(nic: Nic, devices: Mapping[str, Serving]) -> str:
+    """A device has one MAC for all networks that it is on."""
+    return devices[nic.hardware_id].device.mac if nic.hardware_id else nic.mac
+
+
 def _rate(facts: Any, nic: Nic, row: Any) -> int:
     """Mbit/s that a guest's NIC may have: on its default NIC those of its own offering, else those of the network's."""
-    if nic.router_id:
+    if nic.router_id or nic.hardware_id:
         return 0
     return (row.network_rate if nic.is_default else facts.network_rate) or 0
 
@@ -201,7 +216,10 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...], acl: P
         peers=peers,
         broadcast=facts.broadcast,
         # A router knows the exceptions, so it is the one to stop what may not leave; in a tier, its ACL list.
-        egress_open=facts.egress_default or facts.Router is not None or network.vpc_id is not None,
+        egress_open=facts.egress_default
+        or facts.Router is not None
+        or network.vpc_id is not None
+        or is_gateway_by_device(facts.services),
         overlay=cast("OverlayName", network.overlay),
         acl=acl,
         gateway_outside=_is_outside(network, nics),
@@ -215,9 +233,7 @@ def _is_outside(network: Network, nics: tuple[NicView, ...]) -> bool:
     return bool(routers) and network.gateway not in routers
 
 
-def _router_spec(
-    facts: Any, rows: Sequence[Any], nics: tuple[NicView, ...], rules: dict[str, Any]
-) -> RouterSpec | None:
+def _router_spec(facts: Any, rows: Sequence[Any], nics: Sequence[NicView], rules: dict[str, Any]) -> RouterSpec | None:
     router, network, zone = facts.Router, facts.Network, facts.Zone
     nic = next((nic for nic in nics if nic.role == ROUTER), None)
     if router is None or nic is None:
@@ -225,5 +241,6 @@ def _router_spec(
     rules = dict(rules)
     leg = guest_leg(network, nic, rows, zone, nameservers=resolvers_of(network, zone), egress=rules.pop("egress", ()),
                     egress_open=facts.egress_default)  # fmt: skip
-    public = public_leg(facts.PublicAddress, facts.VlanIpRange, facts.kvm_label, network.public_mtu)
+    held = None if is_gateway_by_device(facts.services) else facts.PublicAddress
+    public = public_leg(held, facts.VlanIpRange, facts.kvm_label, network.public_mtu)
     return RouterSpec(id=router.id, generation=network.generation, legs=(leg,), public=public, **rules)

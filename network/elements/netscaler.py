@@ -13,8 +13,8 @@ from typing import Any
 
 from network.elements.netscaler_config import FOLDER, KINDS, PREFIX, Content, Resources, name_of, server_of, wanted
 from network.elements.nitro import NetscalerSettings, Nitro, conversation
-from network.errors import InvalidViewError, NetworkError
-from network.hardware import BalancedNetwork
+from network.errors import DeviceRefusedError, InvalidViewError, NetworkError
+from network.hardware import BalancedNetwork, DeviceFacts
 
 
 class Netscaler:
@@ -61,6 +61,17 @@ class Netscaler:
         """Version and hardware, as the device tells them."""
         with conversation(self._settings) as nitro:
             return {**nitro.one("nsversion"), **nitro.one("nshardware")}
+
+    def inspect(self) -> DeviceFacts:
+        """:raises DeviceRefusedError: the device has no such interface"""
+        own = self._settings
+        with conversation(own) as nitro:
+            shown = {str(one["id"]): str(one.get("mac", "")) for one in nitro.every("Interface")}
+            hardware, version = nitro.one("nshardware"), nitro.one("nsversion")
+        if not shown.get(own.interface):
+            raise DeviceRefusedError(f"The device {own.host} has no interface {own.interface} with a MAC address.")
+        names = str(hardware.get("host", "")), str(hardware.get("hwdescription", ""))
+        return DeviceFacts(shown[own.interface].lower(), *names, str(version.get("version", "")).strip())
 
 
 def _is_ours(vlan: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""A router element without a network: keeps the wanted states in memory, for simulated hosts."""
+"""Elements without a network: they keep the wanted states in memory, for simulated hosts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 
 from network.diagnostics import Tool, ToolOutput
 from network.elements.base import RouterState
+from network.elements.devices import KINDS
 from network.elements.router_files import check_spec
+from network.errors import DeviceRefusedError
+from network.hardware import Device, DeviceFacts, DevicePart
 from network.health import RouterCheck
+from network.names import digits
 from network.redundancy import FIRST, Role
 from network.types import RouterSpec
 from network.vpn import TunnelState, Vpn
@@ -55,3 +59,35 @@ class MemoryRouter:
 
     def state(self, router_id: str) -> RouterState:
         return "running" if router_id in self.specs else "absent"
+
+
+WRONG_PASSWORD = "wrong"  # noqa: S105 - it opens nothing
+
+
+@dataclass
+class MemoryDevices:
+    """Hardware devices of any name, that refuse what the drivers would, and logins with WRONG_PASSWORD.
+
+    `parts` are by device and identifier of the router or network.
+    """
+
+    parts: dict[tuple[str, str], DevicePart] = field(default_factory=dict)
+
+    def apply(self, part: DevicePart) -> None:
+        self._log_in(part.device)
+        KINDS[part.device.kind].content(part)
+        self.parts[part.device.id, KINDS[part.device.kind].wanted(part).id] = part
+
+    def remove(self, part: DevicePart) -> None:
+        self._log_in(part.device)
+        self.parts.pop((part.device.id, KINDS[part.device.kind].wanted(part).id), None)
+
+    def inspect(self, device: Device) -> DeviceFacts:
+        self._log_in(device)
+        mac = ":".join(digits(device.host, 10)[place : place + 2] for place in range(0, 10, 2))
+        return DeviceFacts(f"02:{mac}", device.host, f"simulated {device.kind}", "1")
+
+    @staticmethod
+    def _log_in(device: Device) -> None:
+        if device.password == WRONG_PASSWORD:
+            raise DeviceRefusedError(f"The device {device.host} refuses the login of {device.user}.")

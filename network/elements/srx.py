@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from network.elements.base import RouterState
 from network.elements.junos_tree import change
-from network.elements.srx_config import SrxSettings, check_vlan, held, name_of, places, routers, wanted
+from network.elements.srx_config import SrxSettings, check_vlan, held, lacking, name_of, places, routers, wanted
 from network.elements.srx_session import conversation
+from network.errors import DeviceRefusedError
+from network.hardware import DeviceFacts
 from network.types import RouterSpec
 
 MINIMAL = ("unit", "instance", "zone")
@@ -69,3 +71,17 @@ class Srx:
         """Model, name and version, as the device tells them: hardware-model, os-name, os-version, host-name."""
         with conversation(self._settings) as session:
             return session.system()
+
+    def inspect(self) -> DeviceFacts:
+        """:raises DeviceRefusedError: the device lacks what the operator must have configured"""
+        own = self._settings
+        with conversation(own) as session:
+            missing = lacking(session.configuration(committed=True), own)
+            if missing:
+                raise DeviceRefusedError(f"The device {own.host} {missing}.")
+            mac = session.interface(own.guest_port).get("current-physical-address", "").lower()
+            found = session.system()
+        if not mac:
+            raise DeviceRefusedError(f"The device {own.host} tells no MAC address of {own.guest_port}.")
+        names = ("host-name", "hardware-model", "os-version")
+        return DeviceFacts(mac, *(found.get(name, "") for name in names))

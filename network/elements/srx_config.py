@@ -120,6 +120,24 @@ def check_vlan(configuration: etree._Element, spec: RouterSpec, settings: SrxSet
             raise InvalidViewError(f"VLAN {vlan} of router {spec.id} is already used on {settings.guest_port}.")
 
 
+def lacking(configuration: etree._Element, settings: SrxSettings) -> str:
+    """What of the operator's own configuration is not there, as the end of a sentence; "" when all is."""
+    own = settings
+    guest = below(configuration, place("interfaces", "interface"))
+    if not any(one.findtext("name") == own.guest_port and one.find("vlan-tagging") is not None for one in guest):
+        return f"has no interface {own.guest_port} with vlan-tagging"
+    zones = {one.findtext("name"): one for one in below(configuration, place("security/zones", "security-zone"))}
+    if own.public_zone not in zones:
+        return f"has no security zone {own.public_zone}"
+    if own.public_interface not in texts(zones[own.public_zone], "interfaces/name"):
+        return f"has no interface {own.public_interface} in its security zone {own.public_zone}"
+    rule_sets = below(configuration, place("security/nat/destination", "rule-set"))
+    froms = {one.findtext("name"): texts(one, "from/zone") for one in rule_sets}
+    if own.public_zone not in froms.get(RULE_SET, ()):
+        return f"has no rule set {RULE_SET} in security nat destination from zone {own.public_zone}"
+    return ""
+
+
 def _addresses_of(elements: Iterable[etree._Element]) -> Iterator[str]:
     for element in elements:
         yield from texts(element, "dest-nat-rule-match/destination-address/dst-addr")

@@ -50,6 +50,15 @@ class SrxSession:
         found = self._ask(node("get-system-information")).find("system-information")
         return {} if found is None else {str(field.tag): field.text or "" for field in found}
 
+    def interface(self, name: str) -> dict[str, str]:
+        """A physical interface; current-physical-address is its MAC. Empty when the device does not show it.
+
+        Source: Junos XML API Explorer, get-interface-information.
+        """
+        found = self._ask(node("get-interface-information", node("interface-name", name)))
+        shown = found.find("interface-information/physical-interface")
+        return {} if shown is None else {str(field.tag): (field.text or "").strip() for field in shown}
+
     def counters(self, filter_name: str) -> dict[str, tuple[int, int]]:
         """Packets and bytes by counter; none for a filter that is not in use."""
         answer = self._ask(node("get-firewall-filter-information", node("filtername", filter_name)))

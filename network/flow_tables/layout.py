@@ -131,6 +131,7 @@ class Place:
 
     @property
     def router(self) -> NicView | None:
+        """The first of the view's: the one that DHCP goes to, and the gateway's where no NIC has that address."""
         return self.routers[0] if self.routers else None
 
     @property

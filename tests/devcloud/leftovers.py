@@ -10,7 +10,7 @@ from devcloud.processes import output
 from devcloud.supervisor import start_time
 from devcloud.underlay import NAMESPACES
 
-DEVICES = ("pl-", "pt-", "pr-", "pp-", "pg-", "br-int", "br-phy", "br-public", "underlay", "public")
+DEVICES = ("pl-", "pt-", "pr-", "pp-", "pg-", "pc-", "br-int", "br-phy", "br-public", "underlay", "public")
 LISTENING = "0A"
 
 

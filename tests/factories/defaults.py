@@ -216,6 +216,12 @@ for _kind in (
     m.FirewallRule, m.EgressRule, m.PortForwardingRule, m.StaticNatRule, m.IpForwardingRule, m.BalancedMember,
 ):  # fmt: skip
     DEFAULTS[_kind] = DEFAULTS[m.NetworkRule]
+DEFAULTS[m.SrxFirewall] = DEFAULTS[m.NetscalerLoadBalancer] = {
+    "physical_network_id": _of(m.PhysicalNetwork), "zone_id": _of(m.Zone), "host_id": _of(m.Host), "cable": "eth1",
+    "name": _named("device"), "address": "192.0.2.9", "port": 443, "user": "root", "password": "secret",
+    "host_key": "", "guest_port": "1/2", "public_interface": "", "public_zone": "", "timeout": 30,
+    "mac": "02:00:00:00:00:99", "first_vlan": 2, "last_vlan": 4094, "capacity": 50,
+}  # fmt: skip
 DEFAULTS |= {
     m.SslCert: {
         "account_id": _account, "name": _named("certificate"), "certificate": "", "private_key": "",

@@ -35,6 +35,8 @@ _OTHERWISE = {
     "vmprofile": "autoscalevmprofile",
     "policy": "autoscalepolicy",
     "startevent": "event",
+    "fwdevice": "srxfirewall",
+    "lbdevice": "netscalerloadbalancer",
 }
 """What parameters are called, and what the lists of such things; for clouds that do not tell by `related`."""
 

@@ -29,6 +29,9 @@ class Plane(Protocol):
     def counters(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Packets and bytes by filter and counter."""
 
+    def ports(self) -> dict[str, str]:
+        """MAC addresses of physical interfaces by name."""
+
 
 class Idle:
     """A plane without packets: the configuration alone."""
@@ -38,6 +41,9 @@ class Idle:
 
     def counters(self) -> dict[tuple[str, str], tuple[int, int]]:
         return {}
+
+    def ports(self) -> dict[str, str]:
+        return {f"ge-0/0/{number}": f"4c:96:14:00:00:0{number}" for number in range(2)}
 
 
 @dataclass

@@ -1,12 +1,14 @@
 """Brings a configuration into force in the network namespace that the device runs in.
 
-The kernel has no 802.1Q: each logical interface is a device of its own, named as the interface with dashes for slashes
-(ge-0-0-1.100), which whoever cables the device makes. One without its device is down, as without a cable.
+Ports are devices named as they are with dashes for slashes (ge-0-0-1), logical interfaces those of them with a number
+(ge-0-0-1.100). Whoever cables the device makes them; tagged ones are made here when their port is there. One without
+its device is down, as without a cable.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from devcloud.devices.junos.layout import Layout, Unit, device_of, layout_of, pl
 from devcloud.devices.junos.packets import counter_name, counters_of, nft
 from devcloud.devices.junos.references import texts
 from devcloud.devices.linux import address_lines, addresses, batch, run, show
+from devcloud.devices.trunk import Trunks
 
 PORTS = ("ge-", "xe-", "reth")
+PORT = re.compile(r"(ge|xe)-(\d+)-(\d+)-(\d+)(\.0)?")
 SETTINGS = {
     "net/ipv4/ip_forward": "1",
     # Answers of the device itself, such as those to pings, leave by the routing instance that asked.
@@ -47,10 +51,12 @@ class Kernel:
             Path("/proc/sys", setting).write_text(value)
         batch([f"rule add pref {LOCAL_RULE} lookup local", "rule del pref 0"], force=True)
         self._configuration = load.empty()
+        self._trunks = Trunks()
 
     def apply(self, configuration: etree._Element) -> None:
         layout = layout_of(configuration)
         rules = nft(configuration, layout, self.counters())
+        self._trunks.serve(layout.trunks)
         there = addresses(PORTS)
         for device in there:
             # A machine's own default may look for the sender in the default instance.
@@ -68,6 +74,10 @@ class Kernel:
         found = json.loads(run(["nft", "-j", "list", "counters", "table", "ip", "junos"]))["nftables"]
         counted = [entry["counter"] for entry in found if "counter" in entry]
         return {wanted[one["name"]]: (one["packets"], one["bytes"]) for one in counted if one["name"] in wanted}
+
+    def ports(self) -> dict[str, str]:
+        cabled = ((PORT.fullmatch(link["ifname"]), link["address"]) for link in show("link", "show"))
+        return {"{}-{}/{}/{}".format(*match.groups()): mac for match, mac in cabled if match}
 
 
 def _address_lines(configuration: etree._Element, layout: Layout, there: dict[str, set[str]]) -> Iterable[str]:

@@ -17,7 +17,10 @@ MOST_NUMBERS = 60000
 
 @dataclass(frozen=True)
 class Unit:
-    """A logical interface; `device` is the kernel's name of it, `instance` 0 for the default routing instance."""
+    """A logical interface; `device` is the kernel's name of it, `instance` 0 for the default routing instance.
+
+    `vlan` is that of its frames on the port, 0 for frames without a tag.
+    """
 
     name: str
     device: str
@@ -26,6 +29,7 @@ class Unit:
     inputs: str
     outputs: str
     answers_pings: bool
+    vlan: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,15 @@ class Layout:
     zone_numbers: dict[str, int]
     instances: dict[str, int]
     owners: dict[str, int]
+
+    @property
+    def trunks(self) -> dict[str, dict[str, int]]:
+        """Devices of tagged interfaces with their VLANs, by port."""
+        found: dict[str, dict[str, int]] = {}
+        for unit in self.units:
+            if unit.vlan:
+                found.setdefault(unit.device.rpartition(".")[0], {})[unit.device] = unit.vlan
+        return found
 
     def devices(self, zones: Iterable[str]) -> list[str]:
         return sorted(device for zone in zones for device in self.zones.get(zone, ()))
@@ -69,6 +82,7 @@ def layout_of(configuration: etree._Element) -> Layout:
             inputs=unit.findtext("family/inet/filter/input/filter-name") or "",
             outputs=unit.findtext("family/inet/filter/output/filter-name") or "",
             answers_pings=name in pinged,
+            vlan=int(unit.findtext("vlan-id") or 0),
         )
         for name, unit in units(configuration)
     )

@@ -1,7 +1,8 @@
 """The calls of one NETCONF session.
 
 Sources: RFC 6241 (base:1.0, candidate, confirmed-commit, validate); Junos XML Management Protocol Developer Guide
-(open-configuration, load-configuration, commit-configuration, lock-configuration, get-configuration).
+(open-configuration, load-configuration, commit-configuration, lock-configuration, get-configuration); Junos XML API
+Explorer (get-system-information, get-interface-information, get-firewall-filter-information).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ CALLS = {
     "get-configuration": "_get_configuration",
     "get-config": "_get_config",
     "get-system-information": "_system",
+    "get-interface-information": "_interfaces",
     "get-firewall-filter-information": "_filter_counters",
     "close-session": "_end_session",
 }
@@ -174,6 +176,23 @@ class Session:
             ("host-name", name),
         ):
             etree.SubElement(found, field).text = text
+        return [found]
+
+    def _interfaces(self, rpc: etree._Element) -> list[etree._Element]:
+        for child in rpc:
+            if tag(child) != "interface-name":
+                raise RpcError("syntax error", "unknown-element", element=tag(child))
+        ports = self._device.plane.ports()
+        wanted = rpc.findtext("{*}interface-name")
+        if wanted is not None and wanted not in ports:
+            raise RpcError(f"device {wanted} not found", "invalid-value", element="interface-name")
+        found = etree.Element("interface-information")
+        for name, mac in sorted(ports.items()):
+            if wanted in (None, name):
+                one = etree.SubElement(found, "physical-interface")
+                told = ("name", name), ("current-physical-address", mac), ("hardware-physical-address", mac)
+                for field, text in told:
+                    etree.SubElement(one, field).text = text
         return [found]
 
     def _filter_counters(self, rpc: etree._Element) -> list[etree._Element]:

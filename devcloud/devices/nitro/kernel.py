@@ -1,6 +1,7 @@
 """Brings a configuration into force in the network namespace that the device runs in.
 
-VLAN n is the device vlan<n>, and what is in no VLAN is the device `public`; whoever cables the device makes them.
+What is in no VLAN is the device `public`, the interface 1/1; interface 1/2 is the device 1-2. VLAN n is the device
+vlan<n>. Whoever cables the device makes them; VLANs are made here when the interface that they are bound to is there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import base64
 import csv
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,9 +21,12 @@ from typing import Any
 
 from devcloud.devices.linux import PlaneError, address_lines, addresses, batch, run, show
 from devcloud.devices.nitro.haproxy import GLOBAL, short, text
-from devcloud.devices.nitro.store import Configuration
+from devcloud.devices.nitro.store import Configuration, is_tagged
+from devcloud.devices.trunk import Trunks
 
 PUBLIC, VLAN = "public", "vlan"
+PUBLIC_INTERFACE = "1/1"
+INTERFACE = re.compile(r"(\d+)-(\d+)")
 READY_SECONDS = 10.0
 PID = "haproxy.pid"
 PROTOCOL = "241"
@@ -35,6 +40,7 @@ class Kernel:
         self._home, self._text, self._number = home, "", 0
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving: list[subprocess.Popen[bytes]] = []
+        self._trunks = Trunks()
         (home / "ssl").mkdir(mode=0o700, exist_ok=True)
         self._end_leftover()
         for setting in ("rp_filter", "send_redirects"):
@@ -42,11 +48,19 @@ class Kernel:
 
     def apply(self, configuration: Configuration) -> None:
         wanted = text(configuration, str(self._home / "ssl"))
+        self._trunks.serve(_trunks(configuration))
         _address(configuration)
         self._write_certificates(configuration)
         if wanted != self._text or self._process is None:
             self._serve(wanted)
             self._text = wanted
+
+    def stop(self) -> None:
+        """End what serves connections, which would outlive the process."""
+        for one in [*self._leaving, self._process]:
+            if one is not None:
+                one.kill()
+                one.wait()
 
     def statistics(self, name: str) -> dict[str, Any]:
         rows = {(row["# pxname"], row["svname"]): row for row in csv.DictReader(io.StringIO(self._ask("show stat")))}
@@ -57,6 +71,11 @@ class Kernel:
         found["state"] = "UP" if up and front else "DOWN"
         found["vslbhealth"] = 100 * up // len(members) if members else 0
         return {**found, "actsvcs": up, "inactsvcs": len(members) - up}
+
+    def interfaces(self) -> dict[str, str]:
+        there = {link["ifname"]: link["address"] for link in show("link", "show")}
+        found = {f"{match[1]}/{match[2]}": there[match[0]] for match in map(INTERFACE.fullmatch, there) if match}
+        return found | ({PUBLIC_INTERFACE: there[PUBLIC]} if PUBLIC in there else {})
 
     def _write_certificates(self, configuration: Configuration) -> None:
         files = {key[0]: entry["filecontent"] for key, entry in configuration["systemfile"].items()}
@@ -107,6 +126,16 @@ class Kernel:
                 return asked.makefile().read()
             except (FileNotFoundError, ConnectionRefusedError):
                 return ""
+
+
+def _trunks(configuration: Configuration) -> dict[str, dict[str, int]]:
+    """Devices of tagged VLANs with their numbers, by the device of their interface."""
+    found: dict[str, dict[str, int]] = {}
+    for entry in configuration["vlan_interface_binding"].values():
+        if is_tagged(entry):
+            port = str(entry["ifnum"]).replace("/", "-")
+            found.setdefault(port, {})[f"{VLAN}{entry['id']}"] = int(entry["id"])
+    return found
 
 
 def _address(configuration: Configuration) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import hmac
 import secrets
+import signal
 import ssl
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -38,6 +40,12 @@ class Idle:
 
     def statistics(self, name: str) -> dict[str, Any]:
         return {"name": name, "state": "DOWN"}
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def interfaces(self) -> dict[str, str]:
+        return {f"1/{number}": f"00:e0:ed:00:00:0{number}" for number in (1, 2)}
 
 
 class Nitro:
@@ -72,6 +80,10 @@ class Nitro:
             "nsversion": {"version": VERSION, "mode": 0},
             "nshardware": {"hwdescription": "NetScaler Virtual Appliance", "host": "netscaler", "serialno": "EMULATED"},
             "nsfeature": {"feature": sorted(self._store.features)},
+            "Interface": [
+                {"id": one, "devicename": one, "mac": mac}
+                for one, mac in sorted(self._store.plane.interfaces().items())
+            ],
         }
         special = shown.get(kind)
         if special is None:
@@ -223,7 +235,8 @@ def main() -> None:
     parser.add_argument("--without-packets", action="store_true", help="the configuration alone")
     arguments = parser.parse_args()
     arguments.state.mkdir(parents=True, exist_ok=True)
-    store = Store(arguments.state, Idle() if arguments.without_packets else Kernel(arguments.state))
+    plane = Idle() if arguments.without_packets else Kernel(arguments.state)
+    store = Store(arguments.state, plane)
     path, fingerprint = certificate(arguments.state)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
@@ -231,7 +244,11 @@ def main() -> None:
     app = application(Nitro(store, login))
     server = make_server(arguments.listen, arguments.port, app, threaded=True, ssl_context=context)
     print(f"NITRO on {arguments.listen} port {server.port} {fingerprint}", flush=True)
-    server.serve_forever()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        server.serve_forever()
+    finally:
+        plane.stop()
 
 
 if __name__ == "__main__":

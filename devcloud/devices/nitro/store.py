@@ -35,6 +35,9 @@ class Plane(Protocol):
     def statistics(self, name: str) -> dict[str, Any]:
         """Counters and state of a virtual server, in NITRO's names."""
 
+    def interfaces(self) -> dict[str, str]:
+        """MAC addresses by interface."""
+
 
 class Store:
     def __init__(self, home: Path, plane: Plane) -> None:
@@ -161,7 +164,7 @@ class Store:
             raise NitroError(schema.EXISTS, f"Resource already exists [{kind}, {':'.join(map(str, spot))}]")
         if kind == "vlan_interface_binding":
             bound = [one for one in self.running[kind].values() if one["ifnum"] == entry["ifnum"]]
-            if not _is_tagged(entry) and any(not _is_tagged(one) for one in bound):
+            if not is_tagged(entry) and any(not is_tagged(one) for one in bound):
                 raise NitroError(
                     schema.INTERFACE_BOUND, f"Interface is already bound to another VLAN [{entry['ifnum']}]"
                 )
@@ -198,5 +201,5 @@ def key_of(resource: Resource, entry: Mapping[str, Any]) -> Key:
     return tuple(str(entry[name]) for name in names)
 
 
-def _is_tagged(entry: Mapping[str, Any]) -> bool:
+def is_tagged(entry: Mapping[str, Any]) -> bool:
     return str(entry.get("tagged", "")).lower() == "true"

@@ -25,7 +25,7 @@ from manager.api.commands.place import (
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, ListOf, MapOf, Ref, Text
 from manager.api.response import SuccessResponse
-from manager.models import Cluster, Host, Nic, Pod, Router, StoragePool, Vm, Volume, WorkflowRow, Zone
+from manager.models import Cluster, HardwareDevice, Host, Nic, Pod, Router, StoragePool, Vm, Volume, WorkflowRow, Zone
 from manager.models.states import ROUTER_MOVES, VM_MOVES
 from manager.workflows.maintenance import STATES as MAINTENANCE_STATES
 
@@ -178,6 +178,7 @@ def _refuse_in_use(call: Call, host: Host, *, forced: bool) -> None:
         (f"virtual machines.{hint}", Vm, Vm.host_id == host.id),
         (f"virtual routers.{hint}", Router, Router.host_id == host.id),
         ("volumes in its storage pools.", Volume, Volume.pool_id.in_(own)),
+        ("hardware devices cabled to it.", HardwareDevice, HardwareDevice.host_id == host.id),
     )
     refuse_while(call, f"The host {host.name}", contents)
 

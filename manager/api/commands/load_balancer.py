@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, Page, Request, command
+from manager.api.commands.balancer_limits import refuse_protocol
 from manager.api.commands.port_forwarding import open_firewall, refuse_other_uses
 from manager.api.commands.rule import (
     LARGEST_PORT,
@@ -148,6 +149,7 @@ def create_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
         display=given.fordisplay,
     )
     revision = begin(call, network, SERVICE, address)
+    refuse_protocol(call, network, rule.balanced_protocol)
     refuse_other_uses(call, network, address, "LoadBalancing")
     refuse_conflict(call, rule)
     is_open = given.openfirewall and network.vpc_id is None
@@ -224,7 +226,10 @@ def update_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
 
 
 def _check_protocol(call: Call, rule: LoadBalancerRule, protocol: str) -> None:
-    """:raises Invalid: the rule has a certificate, which is for ssl, or a cookie, which tcp-proxy may not carry"""
+    """:raises Invalid: the rule has a certificate, which is for ssl, or a cookie, which tcp-proxy may not carry, or the
+    network's load balancer does not speak it
+    """
+    refuse_protocol(call, call.session.get_one(Network, rule.network_id), protocol)
     if protocol != TLS and rule.certificate_id is not None:
         raise Invalid(f"The rule {rule.name} has a certificate, which is for {TLS}; remove it from the rule first.")
     for policy in policies_of(call, StickinessPolicy, [rule.id]):

@@ -8,6 +8,7 @@ from typing import Any
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, ListRequest, Page, Request, command
+from manager.api.commands.balancer_limits import refuse_stickiness
 from manager.api.commands.load_balancer import begin_change, check_sticky, policies_of
 from manager.api.commands.rule import remove, shown_state
 from manager.api.errors import Invalid
@@ -98,6 +99,7 @@ def create_stickiness_policy(call: Call, given: Given) -> WorkflowRow:
     means = {"method": given.methodname, **_means(given.methodname, params)}
     revision = begin_change(call, rule)
     check_sticky(given.methodname, rule.balanced_protocol)
+    refuse_stickiness(call, call.session.get_one(Network, rule.network_id), given.methodname, params)
     policy = StickinessPolicy(
         account_id=rule.account_id,
         network_id=rule.network_id,

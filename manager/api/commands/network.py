@@ -23,7 +23,7 @@ from manager.api.command import (
 )
 from manager.api.commands import ipv4
 from manager.api.commands.network_kinds import addressing, audience, check_open, check_prefix, check_private, wanted_key
-from manager.api.commands.network_offering_traits import offerings_with, services_needed
+from manager.api.commands.network_offering_traits import by_devices, offerings_with, services_needed
 from manager.api.commands.network_response import USABLE, NetworkResponse
 from manager.api.commands.network_scope import FILTERS, listed, of_kinds
 from manager.api.commands.network_traits import (
@@ -358,6 +358,10 @@ def _check_change(call: Call, network: Network, offering: NetworkOffering) -> No
     if offering.guest_ip_type != network.guest_type:
         raise Invalid(f"The network {network.name} is {network.guest_type}; networks of the offering {offering.name} "
                       f"are {offering.guest_ip_type}.")  # fmt: skip
+    devices = [by_devices(one) for one in (call.session.get_one(NetworkOffering, network.offering_id), offering)]
+    if devices[0] != devices[1] and network.state != "Allocated":
+        raise Invalid(f"The network {network.name} is {network.state}: what devices give it stays on them, and the "
+                      f"offering {offering.name} would move it.")  # fmt: skip
     lost = sorted(services_needed(call, network) - set(offering.services))
     if lost:
         raise Invalid(f"The network {network.name} uses {', '.join(lost)}, which the offering {offering.name} lacks.")

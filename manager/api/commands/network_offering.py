@@ -64,7 +64,7 @@ def shown_services(services: Mapping[str, str], chosen: Mapping[str, str] | None
 
 def _service(service: str, providers: Sequence[str], chosen: Mapping[str, str] | None = None) -> Shown:
     known = [catalog.PROVIDERS[name] for name in providers if name in catalog.PROVIDERS]
-    capabilities = {k: v for provider in known for k, v in provider.services.get(service, {}).items()}
+    capabilities = {k: v for provider in reversed(known) for k, v in provider.services.get(service, {}).items()}
     return {
         "name": service,
         "provider": [{"name": name} for name in providers],

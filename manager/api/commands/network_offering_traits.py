@@ -73,6 +73,9 @@ def kind_columns(given: Given, services: dict[str, str]) -> dict[str, Any]:
     kind = given.guestiptype
     if kind == L2 and services:
         raise Invalid(f"Networks of layer 2 alone have no services; {', '.join(services)} cannot be theirs.")
+    devices = [provider for provider in services.values() if provider in catalog.OF_DEVICES]
+    if devices and kind != ISOLATED:
+        raise Invalid(f"Devices serve Isolated networks; {kind} ones cannot have services by {devices[0]}.")
     if given.forvpc and kind != ISOLATED:
         raise Invalid(f"Tiers of VPCs are Isolated networks; {kind} ones cannot be forvpc.")
     if given.ispersistent and kind != ISOLATED:
@@ -92,6 +95,11 @@ def kind_columns(given: Given, services: dict[str, str]) -> dict[str, Any]:
 def tags_text(text: str | None) -> str:
     """The tags of a list with commas, each once."""
     return ",".join(dict.fromkeys(tag.strip() for tag in (text or "").split(",") if tag.strip()))
+
+
+def by_devices(offering: NetworkOffering) -> dict[str, str]:
+    """The services that hardware devices give, with their providers."""
+    return {service: by for service, by in offering.services.items() if by in catalog.OF_DEVICES}
 
 
 def services_needed(call: Call, network: Network) -> set[str]:

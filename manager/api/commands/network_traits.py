@@ -11,6 +11,7 @@ from manager import configuration
 from manager.api.call import Call
 from manager.api.command import Given
 from manager.api.commands import ipv4
+from manager.api.commands.balancer_limits import is_apart
 from manager.api.errors import PARAMETER, ApiError, Denied, Invalid
 from manager.models import Network, NetworkOffering, NetworkRule, Nic, PublicAddress, Zone
 from manager.models.network import ISOLATED
@@ -126,6 +127,10 @@ def next_source_nat(call: Call, network: Network, text: str | None) -> str | Non
         raise Invalid(f"The public address {wanted} is not one of network {network.name}; associate it first.")
     if held.source_nat:
         return None
+    apart = is_apart(call.session.get_one(NetworkOffering, network.offering_id))
+    balanced = select(NetworkRule.id).filter_by(address_id=held.id, purpose="LoadBalancing", removed=None)
+    if apart and call.session.scalar(balanced) is not None:
+        raise Invalid(f"The public address {wanted} is balanced by a device; it cannot be the source NAT.")
     nat = select(NetworkRule.id).filter_by(address_id=held.id, purpose="StaticNat", removed=None)
     if call.session.scalar(nat) is not None:
         raise Invalid(f"The public address {wanted} stands for a virtual machine by static NAT; disable that first.")

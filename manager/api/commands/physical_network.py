@@ -24,7 +24,16 @@ from manager.api.errors import Invalid
 from manager.api.fields import Choice, ListOf, Ref, Text
 from manager.api.response import Response, Shown, Str, SuccessResponse
 from manager.db import write
-from manager.models import KeyRange, Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
+from manager.models import (
+    HardwareDevice,
+    KeyRange,
+    Network,
+    PhysicalNetwork,
+    TrafficType,
+    VlanIpRange,
+    WorkflowRow,
+    Zone,
+)
 from network import catalog
 from network.overlays import OVERLAYS, Overlay, overlay_named
 
@@ -126,7 +135,8 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     )
     call.subject = call.add(network, taken=f"The zone {zone.name} has a physical network named {name} already.")
     for provider in catalog.PROVIDERS:
-        add_provider(call, network, provider)
+        if provider not in catalog.OF_DEVICES:
+            add_provider(call, network, provider)
     return call.job_done(network)
 
 
@@ -209,6 +219,7 @@ def delete_physical_network(call: Call, id: PhysicalNetwork) -> WorkflowRow:
     contents = (
         ("networks", Network, Network.physical_network_id == id.id),
         ("public address ranges", VlanIpRange, VlanIpRange.physical_network_id == id.id),
+        ("hardware devices", HardwareDevice, HardwareDevice.physical_network_id == id.id),
     )
     refuse_while(call, f"The physical network {id.name}", contents)
     own = select(TrafficType).where(TrafficType.physical_network_id == id.id, TrafficType.removed.is_(None))

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, Page, Request, command
+from manager.api.commands.balancer_limits import is_apart
 from manager.api.commands.rule import (
     LARGEST_PORT,
     MOST_NETWORKS,
@@ -196,13 +197,16 @@ def refuse_other_uses(call: Call, network: Network, address: PublicAddress, purp
     if nats:
         raise ApiError(CONFLICT, f"The public address {address.address} is in use by static NAT rule {nats[0].id}.")
     offering = call.session.get_one(NetworkOffering, network.offering_id)
-    if offering.conserve_mode:
+    apart = is_apart(offering)
+    if offering.conserve_mode and not apart:
         return
     others = [TAKING_PORTS[rule.purpose] for rule in uses if rule.purpose in TAKING_PORTS]
-    other = "source NAT" if address.source_nat else next(iter(others), None)
+    is_source = address.source_nat and (not offering.conserve_mode or purpose == "LoadBalancing")
+    other = "source NAT" if is_source else next(iter(others), None)
     if other is not None:
+        why = "balances by a device of its own" if offering.conserve_mode else "has no conserve mode"
         raise Invalid(f"The public address {address.address} is that of {other}, and the offering {offering.name} "
-                      f"has no conserve mode; {TAKING_PORTS[purpose]} needs an address of its own.")  # fmt: skip
+                      f"{why}; {TAKING_PORTS[purpose]} needs an address of its own.")  # fmt: skip
 
 
 def open_firewall(call: Call, rule: NetworkRule, sources: list[str] | None = None) -> list[NetworkRule]:

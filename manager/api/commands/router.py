@@ -21,6 +21,7 @@ from manager.api.response import Bool, Many, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of
 from manager.models import (
     Cluster,
+    DeviceNetwork,
     Host,
     Network,
     NetworkOffering,
@@ -34,6 +35,7 @@ from manager.models import (
     WorkflowRow,
     Zone,
 )
+from manager.models.hardware import SRX
 from manager.models.states import ROUTER_MOVES
 from manager.workflows.router import destroy_router_alone, restart_of_router, start_router_again, stop_router_alone
 
@@ -158,11 +160,16 @@ def _of_offering(offering: ServiceOffering | None) -> Shown:
 
 
 def _public_sides(call: Call, ids: list[str]) -> dict[str, tuple[PublicAddress, VlanIpRange]]:
-    """By the id of the network or VPC: the public address that is its source NAT, and the range of that."""
+    """By the id of the network or VPC: the public address that is its source NAT, and the range of that.
+
+    Networks whose public addresses are on a hardware device have a router without that side.
+    """
+    firewalled = (DeviceNetwork.network_id == PublicAddress.network_id) & (DeviceNetwork.kind == SRX)
     query = (
         select(PublicAddress, VlanIpRange)
         .join(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
         .where(or_(PublicAddress.network_id.in_(ids), PublicAddress.vpc_id.in_(ids)), PublicAddress.source_nat)
+        .where(~select(DeviceNetwork.network_id).where(firewalled).exists())
     )
     return {str(address.vpc_id or address.network_id): (address, span) for address, span in call.session.execute(query)}
 

@@ -13,7 +13,7 @@ from manager.api.commands.place import hold, narrowed, refuse_while, with_keywor
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
-from manager.models import Network, PhysicalNetwork, ServiceProvider, VirtualRouterElement, WorkflowRow
+from manager.models import HardwareDevice, Network, PhysicalNetwork, ServiceProvider, VirtualRouterElement, WorkflowRow
 from network import catalog
 
 STATES = ("Enabled", "Disabled")
@@ -136,9 +136,13 @@ class DeleteProvider(Request):
 @command("deleteNetworkServiceProvider", DeleteProvider, SuccessResponse, is_async=True,
          event="SERVICE.PROVIDER.DELETE")  # fmt: skip
 def delete_network_service_provider(call: Call, id: ServiceProvider) -> WorkflowRow:
-    """Take a provider from a physical network that has no tenant network."""
-    here = Network.physical_network_id == id.physical_network_id
-    refuse_while(call, f"The provider {id.name}", [("networks on its physical network", Network, here)])
+    """Take a provider from a physical network that has no tenant network, or no device of it."""
+    hold(call, id)
+    kind = catalog.OF_DEVICES.get(id.name)
+    here = id.physical_network_id
+    mine = (HardwareDevice.kind == kind) & (HardwareDevice.physical_network_id == here)
+    networks = ("networks on its physical network", Network, Network.physical_network_id == here)
+    refuse_while(call, f"The provider {id.name}", [("devices", HardwareDevice, mine) if kind else networks])
     _remove(call, id)
     return call.job_done(id)
 

@@ -10,6 +10,12 @@ from manager.api.response import Response
 from tests.contract.cloudstack import facts
 from tests.contract.report import figures, known
 
+WIRED = {
+    "hostid": "tells to which host the device is cabled",
+    "hostinterface": "tells to which interface of that host",
+    "vlan": "tells which VLANs of the cable are for tenant networks",
+    "hostkey": "tells what the device is known by",
+}
 DEVIATIONS = {
     "listJobSteps": "shows the steps of a job, which CloudStack's jobs do not have",
     "explainPlacement": "tells why a host was chosen or not",
@@ -18,6 +24,12 @@ DEVIATIONS = {
     "listPacketCaptures": "as above",
     "stopPacketCapture": "as above",
     "deletePacketCapture": "as above",
+    **{f"addNetscalerLoadBalancer/{name}": text for name, text in WIRED.items()},
+    **{f"netscalerloadbalancer.{name}": "as above" for name in ("hostid", "hostinterface", "vlan")},
+    **dict.fromkeys(
+        ("addSrxFirewall", "configureSrxFirewall", "deleteSrxFirewall", "listSrxFirewalls", "listSrxFirewallNetworks"),
+        "CloudStack had them until 4.11, with these names; its plug-in is gone",
+    ),
     "getConsoleOutput": "gives the text that a guest wrote to its serial console",
     "listDrift": "shows where hosts differ from the database",
     "listOrphans": "shows what hosts hold and the database does not know",

@@ -44,7 +44,18 @@ def test_life_of_an_offering(api, tenant, factory):
     [
         ({"supportedservices": "Gateway"}, "No provider gives the service Gateway"),
         ({"supportedservices": "Dhcp,Nonsense"}, "no network service Nonsense"),
-        ({"params": {**CHOICE, "serviceproviderlist[0].provider": "JuniperSRX"}}, "no network provider JuniperSRX"),
+        ({"params": {**CHOICE, "serviceproviderlist[0].provider": "Nobody"}}, "no network provider Nobody"),
+        (
+            {
+                "params": {
+                    **CHOICE,
+                    "serviceproviderlist[0].service": "SourceNat",
+                    "serviceproviderlist[0].provider": "JuniperSRX",
+                },
+                "guestiptype": "Shared",
+            },
+            "Devices serve Isolated networks; Shared ones cannot have services by JuniperSRX",
+        ),
         ({"params": {**CHOICE, "serviceproviderlist[0].service": "Gateway"}}, "does not give the service Gateway"),
         ({"params": {"serviceproviderlist[0].service": "Dhcp"}}, "holds a service and a provider"),
         ({"supportedservices": "Dns", "params": CHOICE}, "chosen for Dhcp, which is not among"),
@@ -99,6 +110,7 @@ def test_a_new_cloud_has_the_default_offerings_and_gold(api, engine):
         "DefaultL2NetworkOffering": ("L2", False),
         "DefaultL2NetworkOfferingVlan": ("L2", True),
         "gold": ("Isolated", False),
+        "platinum": ("Isolated", False),
     }
     given = {service["name"] for service in shown["gold"]["service"]}
     assert given == set(catalog.PROVIDERS[catalog.VIRTUAL_ROUTER].services)
@@ -164,7 +176,10 @@ def test_supported_services(api, tenant):
     ]  # fmt: skip
     assert found[0]["provider"] == [{"name": "VirtualRouter"}, {"name": "VpcVirtualRouter"}]
     assert api("listSupportedNetworkServices", service="dhcp", provider="virtualrouter")["count"] == 1
-    assert api("listSupportedNetworkServices", provider="Netscaler") == {}
+    assert api("listSupportedNetworkServices", provider="Nobody") == {}
+    (balancing,) = api("listSupportedNetworkServices", provider="Netscaler")["networkservice"]
+    assert [one["name"] for one in balancing["provider"]] == ["VirtualRouter", "Netscaler"]
+    assert {one["name"]: one["value"] for one in balancing["capability"]}["SupportedProtocols"] == "tcp,tcp-proxy,ssl"
 
 
 def test_lists_cost_the_same_at_any_length(api, factory, engine):

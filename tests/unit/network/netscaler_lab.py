@@ -19,14 +19,15 @@ PASSWORD = "s3cret-netscaler"
 class EmulatedNetscaler:
     """`settings` and `element` reach it from the namespace that it runs in."""
 
-    def __init__(self, home: Path, namespace: str = "") -> None:
-        self._home, self._namespace = home, namespace
+    def __init__(self, home: Path, namespace: str = "", listen: str = "127.0.0.1") -> None:
+        self._home, self._namespace, self._listen = home, namespace, listen
         (home / "password").write_text(PASSWORD)
         self.start()
 
     def start(self) -> None:
         line = [sys.executable, "-m", "devcloud.devices.nitro.server", "--state", str(self._home / "state")]
         line += ["--password-file", str(self._home / "password"), "--port", "0"]
+        line += ["--listen", self._listen]
         inside = ["ip", "netns", "exec", self._namespace] if self._namespace else []
         packets = [] if self._namespace else ["--without-packets"]
         self._log = (self._home / "log").open("a")
@@ -34,7 +35,7 @@ class EmulatedNetscaler:
         said = self.process.stdout.readline().split()
         assert said[:1] == ["NITRO"], (self._home / "log").read_text()
         self.settings = NetscalerSettings(
-            "127.0.0.1", "nsroot", PASSWORD, port=int(said[4]), fingerprint=said[5], timeout=15
+            self._listen, "nsroot", PASSWORD, port=int(said[4]), fingerprint=said[5], timeout=15
         )
         self.element = Netscaler(self.settings)
 
@@ -49,9 +50,9 @@ class EmulatedNetscaler:
 
 
 @contextmanager
-def emulated(namespace: str = "") -> Iterator[EmulatedNetscaler]:
+def emulated(namespace: str = "", listen: str = "127.0.0.1") -> Iterator[EmulatedNetscaler]:
     with tempfile.TemporaryDirectory(prefix=f"pileus-ns-{os.getpid()}-") as home:
-        device = EmulatedNetscaler(Path(home), namespace)
+        device = EmulatedNetscaler(Path(home), namespace, listen)
         try:
             yield device
         finally:

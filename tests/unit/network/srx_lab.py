@@ -38,8 +38,8 @@ BASE = """
 class EmulatedSrx:
     """`settings` and `element` reach it from the namespace that it runs in."""
 
-    def __init__(self, home: Path, namespace: str = "", minute: float = 60.0) -> None:
-        self._home, self._namespace, self._minute = home, namespace, minute
+    def __init__(self, home: Path, namespace: str = "", minute: float = 60.0, listen: str = "127.0.0.1") -> None:
+        self._home, self._namespace, self._minute, self._listen = home, namespace, minute, listen
         self.home_password = home / "password"
         self.home_password.write_text(PASSWORD)
         self.process: Popen[str] | None = None
@@ -48,6 +48,7 @@ class EmulatedSrx:
     def start(self) -> None:
         line = [sys.executable, "-m", "devcloud.devices.junos.server", "--state", str(self._home / "state")]
         line += ["--password-file", str(self.home_password), "--port", "0", "--minute", str(self._minute)]
+        line += ["--listen", self._listen]
         inside = ["ip", "netns", "exec", self._namespace] if self._namespace else []
         packets = [] if self._namespace else ["--without-packets"]
         self._log = (self._home / "log").open("a")
@@ -55,7 +56,7 @@ class EmulatedSrx:
         said = self.process.stdout.readline()
         assert said.startswith("NETCONF"), self.log()
         port = int(said.rsplit(maxsplit=1)[1])
-        self.settings = SrxSettings("127.0.0.1", "pileus", PASSWORD, port=port, timeout=10)
+        self.settings = SrxSettings(self._listen, "pileus", PASSWORD, port=port, timeout=10)
         self.element = Srx(self.settings)
 
     @property
@@ -90,10 +91,10 @@ class EmulatedSrx:
 
 
 @contextmanager
-def emulated(namespace: str = "", minute: float = 60.0) -> Iterator[EmulatedSrx]:
+def emulated(namespace: str = "", minute: float = 60.0, listen: str = "127.0.0.1") -> Iterator[EmulatedSrx]:
     """A device without a configuration."""
     with tempfile.TemporaryDirectory(prefix=f"pileus-srx-{os.getpid()}-") as home:
-        device = EmulatedSrx(Path(home), namespace, minute)
+        device = EmulatedSrx(Path(home), namespace, minute, listen)
         try:
             yield device
         finally:

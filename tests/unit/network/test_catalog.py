@@ -28,15 +28,33 @@ def test_services_get_the_provider_chosen_or_the_default_one():
             "VirtualRouter does not give the service Gateway; it gives",
         ),
         (["Teleport"], [], "no network service Teleport; there are Connectivity,"),
-        (["Dhcp"], [("Dhcp", "JuniperSRX")], "no network provider JuniperSRX; there are VirtualRouter"),
+        (["Dhcp"], [("Dhcp", "Nobody")], "no network provider Nobody; there are VirtualRouter"),
         (["Dhcp"], [("Dns", "VirtualRouter")], "chosen for Dns, which is not among"),
         (["Dhcp", "Firewall"], [], "The service Firewall needs SourceNat, which is not among"),
         ([], [("StaticNat", "VirtualRouter")], "The service StaticNat needs SourceNat"),
+        ([], [("Vpn", "JuniperSRX")], "JuniperSRX does not give the service Vpn; it gives Firewall, PortForwarding"),
+        (["Dhcp", "Lb"], [("Lb", "Netscaler")], "The service Lb needs SourceNat, which is not among"),
+        (
+            ["SourceNat", "Firewall"],
+            [("Firewall", "JuniperSRX")],
+            "Firewall is by JuniperSRX and SourceNat by VirtualRouter: public addresses come in where",
+        ),
+        (
+            ["SourceNat", "Lb", "Vpn"],
+            [("SourceNat", "JuniperSRX")],
+            "Lb is by VirtualRouter and SourceNat by JuniperSRX",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_refused_by_name(wanted, chosen, reason):
     with pytest.raises(UnsuitableService, match=reason):
         check(wanted, chosen)
+
+
+def test_a_load_balancer_goes_with_either_gateway():
+    for gateway in ("VirtualRouter", "JuniperSRX"):
+        chosen = [("SourceNat", gateway), ("Lb", "Netscaler")]
+        assert check([], chosen) == {"SourceNat": gateway, "Lb": "Netscaler"}
 
 
 def test_a_service_has_one_provider(monkeypatch):

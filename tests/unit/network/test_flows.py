@@ -76,6 +76,17 @@ def flows_of(case: str) -> FlowSet:
     return desired(host, views, numbers(host, views))
 
 
+def test_dhcp_goes_to_the_first_of_several_routers():
+    device = replace(ROUTED[2], id="nic-device", mac="02:00:00:00:00:77")
+    served = replace(ROUTED[2], address="10.1.1.2")
+    view = network("a", 1001, [*ROUTED[:2], served, device])
+    flows = desired("host-1", [view], numbers("host-1", [view])).flows
+    (asked,) = [flow for flow in flows if "table=15" in flow and "tp_dst=67" in flow]
+    assert f"set_field:{served.mac}->eth_dst" in asked
+    (answer,) = [flow for flow in flows if "arp_tpa=10.1.1.1," in flow]
+    assert f"set_field:{device.mac}->arp_sha" in answer
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_flows_are_those_of_the_golden_file(case):
     found = flows_of(case)

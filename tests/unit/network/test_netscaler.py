@@ -211,6 +211,14 @@ def test_a_wrong_login_or_certificate_and_a_device_that_is_away(running):
         assert caught.value.retryable
 
 
+def test_a_device_is_inspected(running):
+    facts = running.element.inspect()
+    assert (facts.mac, facts.name) == ("00:e0:ed:00:00:02", "netscaler")
+    assert facts.version.startswith("NetScaler NS13.1")
+    with pytest.raises(DeviceRefusedError, match="has no interface 1/7"):
+        Netscaler(replace(running.settings, interface="1/7")).inspect()
+
+
 def test_the_device_refuses_what_is_not_defined(device):
     said = {"X-NITRO-USER": "nsroot", "X-NITRO-PASS": PASSWORD}
     base = f"https://127.0.0.1:{device.settings.port}/nitro/v1/config"

@@ -7,12 +7,15 @@ from dataclasses import replace
 import asyncssh
 import pytest
 from lxml import etree
+from ncclient.operations import RPCError
 
 from network.elements import srx_session
 from network.elements.address_sets import common
 from network.elements.srx import Srx
 from network.elements.srx_config import SrxSettings, name_of, wanted
+from network.elements.srx_session import conversation
 from network.errors import DeviceBusyError, DeviceRefusedError, DeviceUnreachableError, InvalidViewError
+from network.hardware import DeviceFacts
 from network.types import Forwarding, Opening, StaticNat, Traffic
 from tests.unit.network.routers import revised, router
 from tests.unit.network.srx_lab import EmulatedSrx, emulated
@@ -204,6 +207,20 @@ def test_a_pinned_host_key_is_the_only_one_believed(running):
     assert Srx(pinned[0]).system()["os-name"] == "junos"
     with pytest.raises(DeviceUnreachableError):
         Srx(pinned[1]).system()
+
+
+def test_a_device_is_inspected_with_what_its_operator_configured(running):
+    facts = running.element.inspect()
+    assert facts == DeviceFacts("4c:96:14:00:00:01", "srx-1", "vsrx", "21.4R3.15")
+    for wrong, said in (
+        ({"guest_port": "ge-0/0/0"}, "has no interface ge-0/0/0 with vlan-tagging"),
+        ({"public_zone": "dmz"}, "has no security zone dmz"),
+        ({"public_interface": "ge-0/0/5.0"}, "has no interface ge-0/0/5.0 in its security zone untrust"),
+    ):
+        with pytest.raises(DeviceRefusedError, match=said):
+            Srx(replace(running.settings, **wrong)).inspect()
+    with conversation(running.settings) as session, pytest.raises(RPCError, match="ge-0/0/9 not found"):
+        session.interface("ge-0/0/9")
 
 
 def test_names_fit_the_device():

@@ -1,0 +1,169 @@
+"""Gold and platinum through the same calls: a tenant sees no difference, and those who serve are told the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from manager import db
+from manager.models import NetworkOffering
+from manager.workflows.views import present
+from tests.client import Refused
+from tests.unit.api.live_cloud import rows as rows_of
+from tests.unit.api.live_cloud import run
+from tests.unit.workflows.hardware import add_devices, parts_of
+
+HTTP = {"protocol": "tcp", "publicport": 80, "privateport": 8080}
+
+
+@pytest.fixture
+def ordered(api, cloud, user, factory):
+    """A function that gives the user a network of an offering with a running VM: (network id, VM id)."""
+    add_devices(cloud)
+    (gold,) = rows_of(factory, NetworkOffering, name="gold")
+    factory(NetworkOffering, name="balanced", services={**gold.services, "Lb": "Netscaler"})
+    offerings = {one.name: one.id for one in rows_of(factory, NetworkOffering)}
+
+    def make(offering: str) -> tuple[str, str]:
+        given = {"zoneid": cloud.zone_id, "name": offering, "networkofferingid": offerings[offering]}
+        network = api("createNetwork", user, **given)["network"]["id"]
+        vm = cloud.deploy(f"vm-{offering}", network)
+        cloud.settle()
+        return network, vm
+
+    return make
+
+
+def furnish(api, cloud, user, network: str, vm: str) -> dict[str, dict[str, Any]]:
+    """Rules of every kind; what the tenant is shown of them, by kind."""
+
+    def do(command: str, **given: Any) -> Any:
+        return next(iter(run(api, cloud, user, command, **given).values()))
+
+    nat, led, balanced = (do("associateIpAddress", networkid=network)["id"] for _ in range(3))
+    api("enableStaticNat", user, ipaddressid=nat, virtualmachineid=vm)
+    shown = {
+        "firewall": do("createFirewallRule", ipaddressid=nat, protocol="tcp", startport=22, cidrlist="192.0.2.0/24")
+    }
+    shown["egress"] = do("createEgressFirewallRule", networkid=network, protocol="udp", startport=53, endport=53)
+    shown["forwarding"] = do("createPortForwardingRule", ipaddressid=led, virtualmachineid=vm, **HTTP)
+    balancer = do("createLoadBalancerRule", publicipid=balanced, name="web", algorithm="leastconn", publicport=443,
+                  privateport=8443)  # fmt: skip
+    shown["balancer"] = balancer
+    one = {"lbruleid": balancer["id"]}
+    run(api, cloud, user, "assignToLoadBalancerRule", id=balancer["id"], virtualmachineids=vm)
+    shown["sticky"] = do("createLBStickinessPolicy", **one, name="s", methodname="LbCookie",
+                         params={"param[0].name": "cookie-name", "param[0].value": "C"})  # fmt: skip
+    shown["health"] = do("createLBHealthCheckPolicy", **one, pingpath="/health")
+    return shown
+
+
+def shape(shown: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is shown without what names a thing."""
+    own = ("id", "ip", "ipaddress", "tags", "lbruleid", "network", "virtualmachine", "vmguestip", "jobid", "policy")
+    return {
+        kind: {key: value for key, value in one.items() if not any(part in key for part in own)}
+        for kind, one in shown.items()
+    }
+
+
+def told(cloud, network: str) -> dict[str, Any]:
+    """What all who serve the network publish together, without what names a thing."""
+    with db.transaction() as s:
+        commands = list(present(s, network).commands.values())
+    specs = [command.router for command in commands if command.router]
+    parts = parts_of(cloud, network)
+    specs += [part.router for part in parts.values() if part.router]
+    balanced = [part.balanced for part in parts.values() if part.balanced]
+    balancers = [one for spec in (*specs, *balanced) for one in spec.balancers]
+    openings = {opening for spec in (*specs, *balanced) for opening in spec.openings}
+    return {
+        "forwardings": [replace(one, address="", guest="") for spec in specs for one in spec.forwardings],
+        "static_nats": sum(len(spec.static_nats) for spec in specs),
+        "openings": sorted(repr(opening.traffic) for opening in openings),
+        "egress": [traffic for spec in specs for leg in spec.legs for traffic in leg.egress],
+        "balancers": [replace(one, id="", address="", members=len(one.members)) for one in balancers],
+    }
+
+
+def test_the_same_calls_give_the_same(api, cloud, user, ordered):
+    both = {offering: ordered(offering) for offering in ("gold", "platinum")}
+    shown = {offering: furnish(api, cloud, user, *place) for offering, place in both.items()}
+    assert shape(shown["gold"]) == shape(shown["platinum"])
+    assert told(cloud, both["gold"][0]) == told(cloud, both["platinum"][0])
+    network, vm = both["platinum"]
+    parts = parts_of(cloud, network)
+    firewall, balancer = parts["srx"].router, parts["netscaler"].balanced
+    assert (len(firewall.forwardings), len(firewall.static_nats), firewall.balancers) == (1, 1, ())
+    assert {one.address for one in firewall.openings}.isdisjoint({one.address for one in balancer.openings})
+    assert {one.address for one in balancer.balancers} == {one.address for one in balancer.openings}
+    assert balancer.balancers[0].address not in firewall.addresses
+    shown_routers = {one["guestnetworkid"]: one for one in api("listRouters", listall=True)["router"]}
+    assert "publicip" in shown_routers[both["gold"][0]]
+    assert not {"publicip", "gateway"} & shown_routers[network].keys()
+    for kind, command in (("balancer", "deleteLoadBalancerRule"), ("forwarding", "deletePortForwardingRule")):
+        run(api, cloud, user, command, id=shown["platinum"][kind]["id"])
+    parts = parts_of(cloud, network)
+    assert (parts["srx"].router.forwardings, parts["netscaler"].balanced.balancers) == ((), ())
+    with pytest.raises(Refused, match=r"431 .*its offering platinum lacks it|431 .*Vpn"):
+        api("createRemoteAccessVpn", user, publicipid=rows_of_source(api, user, network))
+    explained = api(
+        "explainReachability", user, virtualmachineid=vm, toipaddress="203.0.113.9", protocol="tcp", port=80
+    )
+    cloud.settle()
+    failed = api("queryAsyncJobResult", user, jobid=explained["jobid"])["jobresult"]
+    assert "is served by hardware devices, which are not traced" in failed["errortext"]
+
+
+def test_a_load_balancer_beside_a_virtual_router(api, cloud, user, ordered):
+    both = {offering: ordered(offering) for offering in ("gold", "balanced")}
+    shown = {offering: furnish(api, cloud, user, *place) for offering, place in both.items()}
+    assert shape(shown["gold"]) == shape(shown["balanced"])
+    assert told(cloud, both["gold"][0]) == told(cloud, both["balanced"][0])
+    parts = parts_of(cloud, both["balanced"][0])
+    assert set(parts) == {"netscaler"}
+    with db.transaction() as s:
+        (router,) = [one.router for one in present(s, both["balanced"][0]).commands.values() if one.router]
+    (balanced,) = parts["netscaler"].balanced.balancers
+    assert (router.balancers, len(router.addresses), balanced.address in router.addresses) == ((), 2, False)
+    assert (router.legs[0].nic.address, router.legs[0].gateway) == ("10.1.1.1", "")
+    assert router.public is not None
+
+
+def rows_of_source(api, user, network: str) -> str:
+    (found,) = api("listPublicIpAddresses", user, associatednetworkid=network, issourcenat=True)["publicipaddress"]
+    return found["id"]
+
+
+def test_what_a_device_cannot_do_is_refused_at_once(api, cloud, user, factory, ordered):
+    network, vm = ordered("platinum")
+    source = rows_of_source(api, user, network)
+    rule = {"name": "web", "algorithm": "source", "publicport": 80, "privateport": 80}
+    with pytest.raises(
+        Refused, match=r"431 .* is that of source NAT, and the offering platinum balances by a device of"
+    ):
+        api("createLoadBalancerRule", user, publicipid=source, **rule)
+    run(api, cloud, user, "createPortForwardingRule", ipaddressid=source, virtualmachineid=vm, **HTTP)
+    address = run(api, cloud, user, "associateIpAddress", networkid=network)["ipaddress"]
+    with pytest.raises(
+        Refused, match=r"431 .* is a NetScaler, which balances tcp and ssl and does not speak the PROXY"
+    ):
+        api("createLoadBalancerRule", user, publicipid=address["id"], protocol="tcp-proxy", **rule)
+    made = run(api, cloud, user, "createLoadBalancerRule", publicipid=address["id"], **rule)
+    one = {"lbruleid": made["loadbalancer"]["id"], "name": "s", "methodname": "LbCookie"}
+    for name, value, reason in (
+        ("nocache", "true", "of the method LbCookie it does not know nocache, but cookie-name, mode"),
+        ("mode", "rewrite", "which makes its own cookie: the mode is insert, not rewrite"),
+    ):
+        with pytest.raises(Refused, match=f"431 .*NetScaler.*{reason}"):
+            api("createLBStickinessPolicy", user, **one, params={"param[0].name": name, "param[0].value": value})
+    with pytest.raises(Refused, match=r"431 .* is that of load balancing, and the offering platinum balances by"):
+        api("createPortForwardingRule", user, ipaddressid=address["id"], virtualmachineid=vm,
+            **{**HTTP, "publicport": 81})  # fmt: skip
+    with pytest.raises(Refused, match=r"431 .* is balanced by a device; it cannot be the source NAT"):
+        api("updateNetwork", user, id=network, sourcenatipaddress=address["ipaddress"])
+    (gold,) = rows_of(factory, NetworkOffering, name="gold")
+    with pytest.raises(Refused, match=r"431 .* is Implemented: what devices give it stays on them"):
+        api("updateNetwork", user, id=network, networkofferingid=gold.id)
