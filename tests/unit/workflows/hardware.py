@@ -12,7 +12,7 @@ from agents.runner import HANDLERS
 from manager.db import transaction
 from manager.models import AgentCommandRow, HardwareDevice, Host, NetscalerLoadBalancer, ServiceProvider, SrxFirewall
 from network.errors import DeviceRefusedError, DeviceUnreachableError
-from network.hardware import DevicePart
+from network.hardware import DeviceFacts, DevicePart
 from tests.unit.workflows.cloud import Cloud
 
 MACS = {"srx": "02:00:5e:00:00:01", "netscaler": "02:00:5e:00:00:02"}
