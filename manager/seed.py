@@ -115,6 +115,17 @@ def network_offerings() -> Iterator[dict[str, Any]]:
         "DefaultL2NetworkOfferingVlan", "Network of layer 2 alone, with a chosen key", (), guest_ip_type=L2,
         specify_vlan=True,
     )  # fmt: skip
+    yield from _of_the_catalog()
+    yield _offering(
+        "DefaultIsolatedNetworkOfferingForVpcNetworks",
+        "Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding and ACL lists",
+        (),
+        dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER),
+        conserve_mode=False,
+    )
+
+
+def _of_the_catalog() -> Iterator[dict[str, Any]]:
     yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
     yield _offering(
         "platinum",
@@ -122,13 +133,6 @@ def network_offerings() -> Iterator[dict[str, Any]]:
         BASIC_SERVICES,
         dict.fromkeys(_given(catalog.JUNIPER_SRX), catalog.JUNIPER_SRX)
         | dict.fromkeys(_given(catalog.NETSCALER), catalog.NETSCALER),
-    )
-    yield _offering(
-        "DefaultIsolatedNetworkOfferingForVpcNetworks",
-        "Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding and ACL lists",
-        (),
-        dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER),
-        conserve_mode=False,
     )
 
 
