@@ -115,15 +115,12 @@ def network_offerings() -> Iterator[dict[str, Any]]:
         "DefaultL2NetworkOfferingVlan", "Network of layer 2 alone, with a chosen key", (), guest_ip_type=L2,
         specify_vlan=True,
     )  # fmt: skip
-    yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
+    yield from _of_the_catalog()
+    yield from _of_tiers()
+
+
+def _of_tiers() -> Iterator[dict[str, Any]]:
     of_tier = dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER)
-    yield _offering(
-        "platinum",
-        "Isolated network with a firewall and NAT by a Juniper SRX and load balancing by a NetScaler",
-        BASIC_SERVICES,
-        dict.fromkeys(_given(catalog.JUNIPER_SRX), catalog.JUNIPER_SRX)
-        | dict.fromkeys(_given(catalog.NETSCALER), catalog.NETSCALER),
-    )
     yield _offering(
         "DefaultIsolatedNetworkOfferingForVpcNetworks",
         "Tier of a VPC with DHCP, DNS, user data, NAT, port forwarding, load balancing and ACL lists",
@@ -144,6 +141,17 @@ def network_offerings() -> Iterator[dict[str, Any]]:
         (),
         {**of_tier, "Lb": catalog.INTERNAL_BALANCER},
         conserve_mode=False,
+    )
+
+
+def _of_the_catalog() -> Iterator[dict[str, Any]]:
+    yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
+    yield _offering(
+        "platinum",
+        "Isolated network with a firewall and NAT by a Juniper SRX and load balancing by a NetScaler",
+        BASIC_SERVICES,
+        dict.fromkeys(_given(catalog.JUNIPER_SRX), catalog.JUNIPER_SRX)
+        | dict.fromkeys(_given(catalog.NETSCALER), catalog.NETSCALER),
     )
 
 
