@@ -24,6 +24,8 @@ from network.redundancy import Role
 from network.types import Pair, RouterSpec
 
 TURN_SECONDS = 5.0
+LEFT_BY_KILLED = {"keepalived": ("keepalived.pid", "vrrp.pid"), "conntrackd": ("conntrackd.lock", "conntrackd.ctl")}
+"""Files for which each refuses to start."""
 PACKAGES = Path(__file__).resolve().parents[2]
 
 
@@ -77,6 +79,9 @@ def ensure(spec: RouterSpec, home: Path) -> None:
     )
     for daemon, name, text in wanted:
         if write(home / name, text) or not daemon.is_running():
+            daemon.end()
+            for left in LEFT_BY_KILLED[daemon.program]:
+                (home / left).unlink(missing_ok=True)
             daemon.restart()
     deadline = time.monotonic() + TURN_SECONDS
     while role(spec.id, home) == "UNKNOWN" and time.monotonic() < deadline:

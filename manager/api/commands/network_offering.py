@@ -55,10 +55,7 @@ class ServiceResponse(Response):
 
 
 def shown_services(services: Mapping[str, str], chosen: Mapping[str, str] | None = None) -> list[Shown]:
-    """The services of an offering (service: provider) as responses show them.
-
-    `chosen` are the values of capabilities that it has chosen, by name.
-    """
+    """The services of an offering (service: provider) as responses show them; `chosen` are values of capabilities."""
     return [_service(service, [provider], chosen or NOTHING_CHOSEN) for service, provider in sorted(services.items())]
 
 
@@ -69,14 +66,11 @@ def _service(service: str, providers: Sequence[str], chosen: Mapping[str, str] |
         "name": service,
         "provider": [{"name": name} for name in providers],
         "capability": [
-            {
-                "name": name,
-                "value": (chosen or {}).get(name, value),
-                "canchooseservicecapability": value == "true" and (service, name) in catalog.CHOICES,
-            }
+            {"name": name, "value": (chosen or {}).get(name, value),
+             "canchooseservicecapability": value == "true" and (service, name) in catalog.CHOICES}
             for name, value in capabilities.items()
         ],
-    }
+    }  # fmt: skip
 
 
 class NetworkOfferingResponse(Response):
