@@ -36,7 +36,14 @@ from manager.models.identity import (
     Tag,
     User,
 )
-from manager.models.network import Network, NetworkShare, Router, ServiceProvider, VirtualRouterElement
+from manager.models.network import (
+    InternalBalancerElement,
+    Network,
+    NetworkShare,
+    Router,
+    ServiceProvider,
+    VirtualRouterElement,
+)
 from manager.models.notices import Alert, Annotation, Webhook, WebhookDelivery
 from manager.models.project import Project, ProjectInvitation, ProjectMember, ProjectRole, ProjectRolePermission
 from manager.models.rules import (
@@ -91,6 +98,7 @@ __all__ = [
     "ApiKey", "BalancedMember", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction",
     "Dedication", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity", "EventRow", "Extension",
     "ExtensionResource", "ExtensionSight", "FirewallRule", "HealthPolicy", "Host", "ImageStore", "InstanceGroup",
+    "InternalBalancerElement",
     "Inventory", "IpForwardingRule", "KeyRange", "LdapLink", "LdapServer", "LeaseRow", "LoadBalancerRule",
     "LoginSession", "ManagementServer", "Network", "NetworkAclHits", "NetworkAclItem", "NetworkAclList",
     "NetworkOffering", "NetworkRule", "NetworkShare", "NetworkTraffic", "Nic", "NicAddress", "OauthCode",

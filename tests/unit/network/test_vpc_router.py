@@ -231,8 +231,8 @@ def test_public_addresses_lead_into_any_tier(shop, as_it_was):
 def test_a_public_address_is_balanced_over_guests_of_a_tier(shop, as_it_was):
     members = tuple(Member(f"member-{number}", f"10.0.2.1{number}") for number in (1, 2))
     one = Balancer("balancer-1", FIRST, 80, 8080, members=members, sources=("198.51.100.0/24",))
-    shop.apply(shop.spec(balancers=(one,), openings=(Opening(FIRST, Traffic("tcp", 80, 80)),)), {2: DENY})
     with web(shop.guests["app"], "app"), web(shop.guests["app2"], "app2"):
+        shop.apply(shop.spec(balancers=(one,), openings=(Opening(FIRST, Traffic("tcp", 80, 80)),)), {2: DENY})
         assert sorted(asked(PUBLIC, FIRST) for _ in range(4)) == ["app", "app", "app2", "app2"]
         assert asked(shop.guests["db"], FIRST) == "", "for its sources alone"
         assert asked(PUBLIC, SECOND) == ""
@@ -244,8 +244,8 @@ def test_a_balancer_inside_is_for_its_tier_and_for_others_as_its_list_says(shop,
     shop.inside = ("10.0.2.100",)
     try:
         first, second, third = shop.legs()
-        shop.apply(shop.spec(first, replace(second, acl=OPEN), third, balancers=(one,)))
         with web(shop.guests["app"], "app"), web(shop.guests["app2"], "app2"):
+            shop.apply(shop.spec(first, replace(second, acl=OPEN), third, balancers=(one,)))
             for guest in ("app", "app2", "web"):
                 assert sorted(asked(shop.guests[guest], "10.0.2.100") for _ in range(2)) == ["app", "app2"], guest
             assert ping(shop.guests["web"], "10.0.2.11"), "the tier itself goes on"
