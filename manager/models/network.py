@@ -131,3 +131,12 @@ class VirtualRouterElement(Entity, Base):
 
     provider_id: Mapped[str] = mapped_column(ForeignKey("service_providers.id"), index=True)
     enabled: Mapped[bool] = mapped_column(default=True)
+
+
+class InternalBalancerElement(Entity, Base):
+    """The load balancers inside VPCs of one provider; new ones are made while it is enabled."""
+
+    __tablename__ = "internal_balancer_elements"
+
+    provider_id: Mapped[str] = mapped_column(ForeignKey("service_providers.id"), index=True)
+    enabled: Mapped[bool] = mapped_column(default=True)

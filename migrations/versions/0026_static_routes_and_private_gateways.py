@@ -1,4 +1,4 @@
-"""Static routes and private gateways of VPCs."""
+"""Static routes and private gateways of VPCs, and the elements of load balancing inside them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ def upgrade() -> None:
         *(sa.Column(name, WORD, nullable=False) for name in ("cidr", "next_hop", "state")),
         sa.ForeignKeyConstraint(["gateway_id"], ["private_gateways.id"], name=op.f("fk_static_routes_gateway_id")),
     )
+    op.create_table(
+        "internal_balancer_elements",
+        *_entity("internal_balancer_elements", {"provider_id": "service_providers"}),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+    )
     for table, names in (
+        ("internal_balancer_elements", ("provider_id", "removed")),
         ("private_gateways", ("account_id", "vpc_id", "physical_network_id", "acl_id", "removed")),
         ("static_routes", ("account_id", "vpc_id", "gateway_id", "removed")),
     ):
@@ -57,5 +63,6 @@ def _entity(table: str, owners: dict[str, str]) -> list[sa.schema.SchemaItem]:
 
 
 def downgrade() -> None:
+    op.drop_table("internal_balancer_elements")
     op.drop_table("static_routes")
     op.drop_table("private_gateways")

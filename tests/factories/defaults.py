@@ -207,6 +207,7 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "ends": lambda _factory, _number: m.utcnow() + dt.timedelta(hours=1),
     },
     m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
+    m.InternalBalancerElement: {"provider_id": _of(m.ServiceProvider)},
     m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},
     m.NetworkRule: {"account_id": _account, "network_id": _of(m.Network), "protocol": "tcp"},
     m.WorkflowRow: {"name": "test", "subject_type": "vms", "subject_id": m.new_id},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, Page, Request, command
@@ -16,7 +16,18 @@ from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Choice, Flag, Integer, Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessResponse
 from manager.api.rows import bare_tags_of, by_id, owners_of
-from manager.models import BalancedMember, LoadBalancerRule, Network, NetworkOffering, Nic, NicAddress, Vm, WorkflowRow
+from manager.models import (
+    BalancedMember,
+    InternalBalancerElement,
+    LoadBalancerRule,
+    Network,
+    NetworkOffering,
+    Nic,
+    NicAddress,
+    ServiceProvider,
+    Vm,
+    WorkflowRow,
+)
 from manager.placement.address import NoAddress, free_address
 from manager.workflows.internal_balancer import add_balancer, remove_balancer
 from manager.workflows.rule_rows import living, move_all, next_revision
@@ -142,11 +153,22 @@ def create_load_balancer(call: Call, given: Given) -> WorkflowRow:
 
 
 def _demand_provider(call: Call, network: Network) -> None:
-    """:raises Invalid: nobody balances inside the network"""
+    """:raises Invalid: nobody balances inside the network, or no new balancers are made"""
     services = call.session.get_one(NetworkOffering, network.offering_id).services
     if services.get(SERVICE) != catalog.INTERNAL_BALANCER:
         raise Invalid(f"The network {network.name} has no internal load balancing: the provider of {SERVICE} must be "
                       f"{catalog.INTERNAL_BALANCER}, and is {services.get(SERVICE, 'none')}.")  # fmt: skip
+    element, provider = InternalBalancerElement, ServiceProvider
+    query = (
+        select(provider.id)
+        .outerjoin(element, (element.provider_id == provider.id) & element.removed.is_(None))
+        .where(provider.physical_network_id == network.physical_network_id, provider.removed.is_(None))
+        .where(provider.name == catalog.INTERNAL_BALANCER)
+        .where(or_(provider.state != "Enabled", element.enabled.is_(False)))
+    )
+    if call.session.scalar(query) is not None:
+        raise Invalid(f"The provider {catalog.INTERNAL_BALANCER} of the physical network of {network.name}, or the "
+                      "element of that, is disabled.")  # fmt: skip
 
 
 def _take_address(call: Call, network: Network, wanted: str | None) -> str:

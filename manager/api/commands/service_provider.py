@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from manager.api.call import Call
 from manager.api.command import ListRequest, Page, Request, command
@@ -13,7 +13,17 @@ from manager.api.commands.place import hold, narrowed, refuse_while, with_keywor
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, Ref, Text
 from manager.api.response import Bool, Many, Response, Shown, Str, SuccessResponse
-from manager.models import HardwareDevice, Network, PhysicalNetwork, ServiceProvider, VirtualRouterElement, WorkflowRow
+from manager.db import write
+from manager.models import (
+    HardwareDevice,
+    InternalBalancerElement,
+    Network,
+    PhysicalNetwork,
+    ServiceProvider,
+    VirtualRouterElement,
+    WorkflowRow,
+    utcnow,
+)
 from network import catalog
 
 STATES = ("Enabled", "Disabled")
@@ -67,6 +77,8 @@ def add_provider(call: Call, physical: PhysicalNetwork, name: str) -> ServicePro
     )
     if name == catalog.VIRTUAL_ROUTER:
         call.add(VirtualRouterElement(provider_id=provider.id, live=provider.id))
+    elif name == catalog.INTERNAL_BALANCER:
+        call.add(InternalBalancerElement(provider_id=provider.id, live=provider.id))
     return provider
 
 
@@ -77,9 +89,9 @@ def remove_providers(call: Call, physical: PhysicalNetwork) -> None:
 
 
 def _remove(call: Call, provider: ServiceProvider) -> None:
-    query = select(VirtualRouterElement).where(VirtualRouterElement.provider_id == provider.id)
-    for element in call.session.scalars(query.where(VirtualRouterElement.removed.is_(None))):
-        element.remove()
+    for kind in (VirtualRouterElement, InternalBalancerElement):
+        mine = update(kind).where(kind.provider_id == provider.id, kind.removed.is_(None))
+        write(call.session, mine.values(removed=utcnow(), live=None))
     provider.remove()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from manager.models import LoadBalancerRule, NetworkOffering, NicAddress
+from manager.models import LoadBalancerRule, NetworkOffering, NicAddress, ServiceProvider
 from network.elements.simulator import MemoryRouter
 from network.errors import InvalidViewError
 from tests.client import Refused
@@ -133,3 +133,19 @@ def test_a_list_costs_as_many_statements_for_one_as_for_many(api, factory, site)
 
     found = costs(factory.engine, make, lambda: api("listLoadBalancers", user))
     assert found[1] == found[50]
+
+
+def test_no_balancer_is_made_while_the_provider_or_its_element_is_disabled(api, factory, site):
+    cloud, user, tier, _ = site
+    physical = api("createPhysicalNetwork", zoneid=cloud.zone_id, name="new")["id"]
+    (provider,) = api("listNetworkServiceProviders", physicalnetworkid=physical, name="InternalLbVm")[
+        "networkserviceprovider"
+    ]
+    (element,) = api("listInternalLoadBalancerElements", nspid=provider["id"])["internalloadbalancerelement"]
+    assert element["enabled"] is True
+    factory.change(factory.first(ServiceProvider, id=provider["id"]), physical_network_id=cloud.physical_id)
+    run(api, cloud, None, "configureInternalLoadBalancerElement", id=element["id"], enabled=False)
+    with pytest.raises(Refused, match=r"431 .*or the element of that, is disabled"):
+        api("createLoadBalancer", user, **given(tier))
+    run(api, cloud, None, "configureInternalLoadBalancerElement", id=element["id"], enabled=True)
+    assert run(api, cloud, user, "createLoadBalancer", **given(tier))

@@ -1,0 +1,55 @@
+"""The elements of providers that balance inside VPCs, as scripts that set up a zone use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from manager.api.call import Call
+from manager.api.command import ListRequest, Page, Request, command
+from manager.api.commands.place import narrowed, with_keyword
+from manager.api.fields import Flag, Ref
+from manager.api.response import Bool, Response, Shown, Str
+from manager.models import InternalBalancerElement, ServiceProvider, WorkflowRow
+
+
+class InternalElementResponse(Response):
+    object_key = "internalloadbalancerelement"
+    shows = InternalBalancerElement
+    id = Str("the element's id")
+    nspid = Str("the id of its provider")
+    enabled = Bool("whether new load balancers are made")
+
+    @classmethod
+    def render(cls, _call: Call, rows: Sequence[InternalBalancerElement]) -> list[Shown]:
+        return [{"id": row.id, "nspid": row.provider_id, "enabled": row.enabled} for row in rows]
+
+
+class ConfigureInternalElement(Request):
+    id = Ref(InternalBalancerElement, "the element", required=True)
+    enabled = Flag("whether new load balancers are made", required=True)
+
+
+@command("configureInternalLoadBalancerElement", ConfigureInternalElement, InternalElementResponse, is_async=True,
+         event="NETWORK.ELEMENT.CONFIGURE")  # fmt: skip
+def configure_internal_load_balancer_element(call: Call, id: InternalBalancerElement, enabled: bool) -> WorkflowRow:
+    """Let new load balancers inside VPCs be made, or not; those that are there go on."""
+    id.enabled = enabled
+    return call.job_done(id)
+
+
+class ListInternalElements(ListRequest):
+    id = Ref(InternalBalancerElement, "only this element")
+    nspid = Ref(ServiceProvider, "only that of this provider")
+    enabled = Flag("only those that new load balancers are made by, or only others")
+
+
+@command("listInternalLoadBalancerElements", ListInternalElements, InternalElementResponse)
+def list_internal_load_balancer_elements(call: Call, keyword: str | None, **filters: Any) -> Page:
+    """List the elements of providers that balance inside VPCs."""
+    element = InternalBalancerElement
+    columns = {"id": element.id, "nspid": element.provider_id, "enabled": element.enabled}
+    query = narrowed(select(element).where(element.removed.is_(None)), filters, columns)
+    return call.paged(with_keyword(query, keyword, element.id).order_by(element.created, element.id))
