@@ -43,6 +43,8 @@ def answers(spec: RouterSpec, device_of: DeviceOf) -> Iterator[str]:
         for other in spec.legs:
             verdict = "accept" if other is leg else f"goto inward-{device_of(spec, leg)}"
             yield f'iifname "{device_of(spec, other)}" ip saddr {other.cidr} {where} {verdict}'
+        # Guests are let in to the same ports of the router's own services.
+        yield f"ip daddr {one.address} tcp dport {one.port} drop"
 
 
 def chains(spec: RouterSpec, device_of: DeviceOf) -> Iterator[str]:

@@ -154,6 +154,8 @@ def _balanced(spec: RouterSpec) -> Iterator[str]:
     for one in sorted(spec.balancers, key=repr):
         if one.listens and inside_rules.leg_with(spec, one.address) is None:
             yield f"ip daddr {one.address} {within('saddr', one.sources)}tcp dport {one.port} goto opened"
+            if one.sources:  # guests are let in to the same ports of the router's own services
+                yield f"ip daddr {one.address} tcp dport {one.port} drop"
 
 
 def _leaving(spec: RouterSpec) -> Iterator[str]:
