@@ -118,9 +118,13 @@ class Host:
 
     def make_so(self) -> None:
         """Bring routers and flows to the wanted state of the journal."""
-        for router in self.journal.wanted(ROUTER, RouterSpec):
+        routers = self.journal.wanted(ROUTER, RouterSpec)
+        for router in routers:
             self.routers.apply(router)
         self.switch.apply(self.views())
+        for router in routers:
+            if router.pair is not None:
+                self.routers.join(router)
 
     def keep_tunnels(self) -> None:
         """Begin again what routers have given up, such as after a refusal by the other site, or what has died; tell
@@ -133,6 +137,7 @@ class Host:
                     self.routers.keep_tunnels(router.id)
                 if router.pair is not None and self.routers.role(router.id) in (None, "UNKNOWN"):
                     self.routers.apply(router)
+                    self.routers.join(router)
             except NetworkError as error:
                 log.warning("router is not kept", router=router.id, error=str(error))
 

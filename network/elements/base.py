@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from network.diagnostics import Tool, ToolOutput
 from network.hardware import BalancedNetwork
 from network.health import RouterCheck
+from network.redundancy import Role
 from network.types import RouterSpec
 from network.vpn import TunnelState
 
@@ -50,6 +51,19 @@ class Examined(Protocol):
 
     def check(self, spec: RouterSpec) -> tuple[RouterCheck, ...]:
         """Look at the router that was made as `spec` says; changes nothing."""
+
+
+class Paired(Protocol):
+    """A RouterElement whose routers take turns with others."""
+
+    def join(self, spec: RouterSpec) -> None:
+        """Agree with the other router on who forwards; the switch has both routers' flows by now.
+
+        :raises RouterFailedError: the part that decides does not come up
+        """
+
+    def role(self, router_id: str) -> Role | None:
+        """None for a router of no pair."""
 
 
 class TunnelEnd(Protocol):

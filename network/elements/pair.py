@@ -58,16 +58,13 @@ def close_gate(spec: RouterSpec, home: Path) -> None:
 
 
 def ensure(spec: RouterSpec, home: Path) -> None:
-    """Take part in the pair, by the device `DEVICE` that is there, until it is known as what; or in none any more.
+    """Take part in the pair, by the device `DEVICE` that is there, until it is known as what.
 
     :raises RouterFailedError: keepalived or conntrackd does not come up
     """
     if spec.pair is None:
-        if (home / "keepalived.conf").exists():
-            end(spec.id, home)
-            run(["ip", "netns", "exec", router_namespace(spec.id), "nft", "-f", "-"], stdin=OPEN)
         return
-    _ensure_line(spec.pair, router_namespace(spec.id))
+    _ensure_line(spec.pair, router_namespace(spec.id), spec.legs[0].mtu)
     program = f"{sys.executable} -s -S -m network.elements.pair_role {home}"
     wanted = (
         (
@@ -88,15 +85,25 @@ def ensure(spec: RouterSpec, home: Path) -> None:
         time.sleep(0.05)
 
 
-def _ensure_line(pair: Pair, namespace: str) -> None:
-    """Who the other is, both are told: nobody on the network answers for it."""
+def _ensure_line(pair: Pair, namespace: str, mtu: int) -> None:
+    """Who the other is, both are told: nobody on the network answers for it.
+
+    conntrackd fills datagrams up to the device's MTU; what is larger than the network carries would be lost.
+    """
     there = links.links(namespace)[DEVICE]
     address = f"{pair.nic.address}/32"
     lines = [f"address add {address} dev {DEVICE}"] if address not in there.addresses else []
-    lines += [f"link set dev {DEVICE} arp off up"] if not there.up else []
+    lines += [f"link set dev {DEVICE} mtu {mtu} arp off up"] if not there.up or there.mtu != mtu else []
     lines.append(f"route replace {pair.peer.address}/32 dev {DEVICE} src {pair.nic.address}")
     lines.append(f"neigh replace {pair.peer.address} lladdr {pair.peer.mac} dev {DEVICE} nud permanent")
     links.change(lines, namespace)
+
+
+def leave(router_id: str, home: Path) -> None:
+    """Forward alone from now on."""
+    if (home / "keepalived.conf").exists():
+        end(router_id, home)
+        run(["ip", "netns", "exec", router_namespace(router_id), "nft", "-f", "-"], stdin=OPEN)
 
 
 def end(router_id: str, home: Path) -> None:

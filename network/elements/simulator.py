@@ -36,6 +36,9 @@ class MemoryRouter:
     def list(self) -> list[str]:
         return sorted(self.specs)
 
+    def join(self, spec: RouterSpec) -> None:
+        """A router that is there takes part."""
+
     def role(self, router_id: str) -> Role | None:
         """The router of the higher priority is the primary one."""
         spec = self.specs.get(router_id)

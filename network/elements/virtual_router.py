@@ -106,7 +106,16 @@ class VirtualRouter:
             if spec.pair is not None:
                 self._ensure_line(spec.pair.nic, PAIR_DEVICE, spec.legs[0].mtu, namespace)
                 self._ports.plug_device(spec.pair.nic.id, router_guest_device(spec.pair.nic.id))
-            pair.ensure(spec, home)
+            else:
+                pair.leave(spec.id, home)
+
+    def join(self, spec: RouterSpec) -> None:
+        """Take part in the pair of a router that was applied, once the switch lets the two hear each other.
+
+        Who begins before that takes the other for dead.
+        """
+        with self._locked(spec.id):
+            pair.ensure(spec, self._home(spec.id))
 
     def remove(self, router_id: str) -> None:
         with self._locked(router_id):

@@ -34,8 +34,11 @@ class PairSite:
         return self.lab.host(HOSTS[half])
 
     def apply(self, half: str) -> None:
-        with inside(self.host(half).ns):
+        host = self.host(half)
+        with inside(host.ns):
             self.elements[half].apply(self.specs[half])
+            host.switch.apply([self.view(host.id)])
+            self.elements[half].join(self.specs[half])
 
     def remove(self, half: str) -> None:
         with inside(self.host(half).ns):
