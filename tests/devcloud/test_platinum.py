@@ -58,7 +58,6 @@ def opened(tenant, port: int) -> tuple[str, str]:
 def test_the_guest_leaves_by_the_firewall(tenant):
     tenant.must("plat", "ip route", "default via 10.7.7.1")
     tenant.must("plat", "cat /root/user-data", "proved")
-    tenant.client.createEgressFirewallRule(networkid=tenant.network["id"], protocol="all", fetch_result=True)
     shown = tenant.client.listPublicIpAddresses(associatednetworkid=tenant.network["id"], issourcenat="true")
     tenant.must("plat", WEB, shown["publicipaddress"][0]["ipaddress"])
 

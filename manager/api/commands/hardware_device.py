@@ -23,6 +23,11 @@ PORT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,63}")
 VLANS = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
 FIRST_VLAN, LAST_VLAN = 2, 4094
 LONGEST_TIMEOUT = 300
+CAPACITIES = {
+    "srx": ("fwdevicecapacity", "external.firewall.default.capacity"),
+    "netscaler": ("lbdevicecapacity", "external.lb.default.capacity"),
+}
+"""By kind of device: the option of its url, and the setting that holds without it."""
 UNUSED = frozenset({"numretries", "privatezone", "usageinterface"})
 """Options of CloudStack's urls for which there is nothing: each network has a zone of its own, and jobs try again."""
 
@@ -132,11 +137,10 @@ def _number(name: str, text: str, most: int) -> int:
 
 
 def _capacity(call: Call, kind: str, options: Mapping[str, str]) -> int:
-    prefix, word = ("fw", "firewall") if kind == "srx" else ("lb", "lb")
-    text = options[f"{prefix}devicecapacity"]
-    if not text:
-        return int(configuration.value(call.session, f"external.{word}.default.capacity"))
-    return _number(f"{prefix}devicecapacity", text, LAST_VLAN - 1)
+    name, setting = CAPACITIES[kind]
+    if not options[name]:
+        return int(configuration.value(call.session, setting))
+    return _number(name, options[name], LAST_VLAN - 1)
 
 
 def set_capacity(call: Call, device: HardwareDevice, capacity: int) -> None:
