@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from manager.api.command import COMMANDS, ApiCommand
+from manager.api.command import COMMANDS, DRY_RUN, ApiCommand
+from manager.api.dry_run import DryRunResponse
 from manager.api.response import Response
 
 JSON_TYPES: dict[str, tuple[type, ...]] = {
@@ -20,6 +21,8 @@ def wrong(example: dict[str, Any]) -> list[str]:
     api = COMMANDS[example["command"]]
     ((wrapper, content),) = example["answer"].items()
     found = [] if wrapper == api.wrapper else [f"{wrapper} is not {api.wrapper}"]
+    if set(content) == {DRY_RUN} and api.rehearses:
+        return found + list(_object(DryRunResponse, content[DRY_RUN], DRY_RUN))
     if not api.is_async:
         return found + list(_content(api, content, api.shape))
     wanted = {"jobid", "id"} if api.creates else {"jobid"}
