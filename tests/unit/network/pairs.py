@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
-from network.types import Forwarding, NetworkView, NicView, Opening, Pair, RouterSpec, Traffic
+from network.types import Forwarding, NetworkView, NicView, Opening, Pair, Peer, RouterSpec, Traffic
 from tests.unit.network.lab import PREFIX, ROUTERS, Lab, inside, sh
 from tests.unit.network.routers import OUTSIDE, router
 from tests.unit.network.views import network, nic
@@ -53,7 +53,8 @@ class PairSite:
     def view(self, host_id: str) -> NetworkView:
         one, other = (HOSTS["second"], HOSTS["first"]) if host_id == HOSTS["second"] else HOSTS.values()
         gateway = replace(self.gateway, host_id=one, also_on=(other,))
-        return replace(network("a", 1001, [*self.others, gateway]), pair=ENDS)
+        peers = tuple(Peer(host.id, host.address) for host in self.lab.hosts if host.id != host_id)
+        return replace(network("a", 1001, [*self.others, gateway]), pair=ENDS, peers=peers)
 
     def roles(self) -> list[str | None]:
         return [self.elements[half].role(IDS[half]) for half in HOSTS]

@@ -24,9 +24,9 @@ def site(lab) -> PairSite:
 @pytest.fixture
 def both(site):
     """Both run, and the first is primary."""
-    site.tell()
     for half in ("first", "second"):
         site.apply(half)
+    site.tell()
     if site.roles() != ["PRIMARY", "BACKUP"]:
         site.remove("second")
         assert site.become("PRIMARY", None)
