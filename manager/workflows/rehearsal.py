@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agents.contract import to_plain
+from agents.contract import ApplyNetwork, to_plain
 from manager.models import Network, WorkflowRow
 from manager.workflows.acl_rows import tiers_of
 from manager.workflows.security import guarded_networks, of_group
@@ -84,13 +84,22 @@ def difference(before: dict[str, Picture], after: dict[str, Picture]) -> Differe
             old = before[network_id].commands.get(host_id)
             if old is None:
                 continue
-            for where, pair in ((ROUTER, (old.router, command.router)), (HOSTS, (old.view, command.view))):
+            told = ((ROUTER, (old.router, command.router)), (HOSTS, (old.view, command.view)))
+            for where, pair in (*told, *_of_devices(old, command)):
                 found = _entries("", *(to_plain(one) for one in pair))
                 rules |= dict.fromkeys(RuleChange(network_id, where, *entry) for entry in found)
             lines = flow_changes(host_id, old.view, command.view)
             if any(lines):
                 hosts.append(HostChange(network_id, host_id, *(tuple(part) for part in lines)))
     return Difference(tuple(rules), tuple(hosts))
+
+
+def _of_devices(old: ApplyNetwork, new: ApplyNetwork) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """What devices do in the router's place; never how they are reached."""
+    had = {part.nic_id: part.router or part.balanced for part in old.devices}
+    for part in new.devices:
+        if part.nic_id in had:
+            yield ROUTER, (had[part.nic_id], part.router or part.balanced)
 
 
 def _entries(part: str, old: Any, new: Any) -> Iterator[tuple[str, bool, str]]:

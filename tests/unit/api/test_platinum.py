@@ -167,3 +167,17 @@ def test_what_a_device_cannot_do_is_refused_at_once(api, cloud, user, factory, o
     (gold,) = rows_of(factory, NetworkOffering, name="gold")
     with pytest.raises(Refused, match=r"431 .* is Implemented: what devices give it stays on them"):
         api("updateNetwork", user, id=network, networkofferingid=gold.id)
+
+
+def test_a_rehearsal_tells_what_a_device_would_do_and_never_how_it_is_reached(api, cloud, user, ordered):
+    told_of = {}
+    for offering in ("gold", "platinum"):
+        network, vm = ordered(offering)
+        address = run(api, cloud, user, "associateIpAddress", networkid=network)["ipaddress"]
+        api("enableStaticNat", user, ipaddressid=address["id"], virtualmachineid=vm)
+        cloud.settle()
+        answer = api("createFirewallRule", user, ipaddressid=address["id"], protocol="tcp", startport=22, dryrun=True)
+        rules = answer["dryrun"]["rules"]
+        told_of[offering] = [(one["where"], one["part"], one["change"]) for one in rules]
+        assert "password" not in repr(answer)
+    assert told_of["gold"] == told_of["platinum"] == [("router", "openings", "add")]
