@@ -38,8 +38,12 @@ class Site:
 
     def __enter__(self) -> Self:
         self.postgresql.start()
-        self.postgresql.create(DATABASE)
-        self.simulator.up()
+        try:
+            self.postgresql.create(DATABASE)
+            self.simulator.up()
+        except BaseException:
+            self.__exit__()
+            raise
         keys = json.loads(self.simulator.root_keys_file.read_text())
         self.root = Client(self.port, Keys(**keys))
         self.meter = Meter(self.simulator.management.group, self.postgresql, DATABASE)
