@@ -27,29 +27,11 @@ from manager.workflows import numbers
 from tests.client import Api, Caller
 from tests.factories import Factory
 
+pytest_plugins = ["tests.workers"]
+
 # How long an example takes says how busy the machine is.
 checks.register_profile("pileus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 checks.load_profile("pileus")
-
-OF_THE_MACHINE = (
-    "clients",
-    "contract",
-    "devcloud",
-    "faults",
-    "unit/agents",
-    "unit/devcloud",
-    "unit/network",
-    "unit/storage",
-)
-"""Tests here make namespaces, guests, servers at known ports or whole clouds: one worker runs all of them in turn."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (--dist loadgroup) a file of tests is one worker's."""
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        is_of_machine = path.startswith(tuple(f"{folder}/" for folder in OF_THE_MACHINE))
-        item.add_marker(pytest.mark.xdist_group("machine" if is_of_machine else path))
 
 
 @pytest.fixture(scope="session", autouse=True)
