@@ -6,37 +6,34 @@ thread or cache that a fork of the agent would share. OpenFlow is changed by bun
 
 from __future__ import annotations
 
-import json
 import re
-import socket
 import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from network import host_stack, links
+from network import host_stack, links, tunnels
 from network.cables import Cable, Cables, is_cabled
 from network.errors import CommandFailedError, CommandTimeoutError, SwitchRefusedError, SwitchUnreachableError
-from network.flow_tables.layout import tunnel_id
 from network.flows import FlowSet, LocalNumbers, desired, diff, here, meter_id
 from network.flows import replace as replace_all
-from network.names import TAP_PREFIX, tap_name, tunnel_name
+from network.names import TAP_PREFIX, tap_name
+from network.ovsdb import rows
 from network.process import run
 from network.rule_counters import RULE_FLOWS, hits
 from network.switch_record import DEFAULT_MTU, Record, RecordStore
+from network.tunnels import Tunnel
 from network.types import NetworkView
 
 PHYSICAL_BRIDGE = "br-phy"
 PROTOCOLS = "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15"
 DATABASE_TIMEOUT = 15
-DISCARD_PORT = 9
 SILENT = re.compile(
     r"database connection failed|is not a bridge or a socket|failed to connect|Connection refused|No such file"
     r"|Broken pipe|Connection reset|Alarm clock|exit status -14|end of file"
 )
-NIC_ID, HOST_ID, IFINDEX = "pileus-nic", "pileus-host", "pileus-ifindex"
+NIC_ID, IFINDEX = "pileus-nic", "pileus-ifindex"
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,6 @@ class Port:
     name: str
     ofport: int
     ifindex: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tunnel:
-    kind: str
-    name: str
-    ofport: int
-    remote_address: str
-    local_address: str
 
 
 class Switch:
@@ -128,11 +116,11 @@ class Switch:
         with self._store.locked() as record:
             numbers = record.number(host_id, held)
             wanted = desired(host_id, held, numbers)
-            tunnels = self._wanted_tunnels(held, numbers.tunnels)
-            self._add_tunnels(tunnels)
+            ways = tunnels.wanted_by(held, numbers.tunnels, self.settings.underlay_address)
+            self._add_tunnels(ways)
             if self._install(wanted, whole=whole):
-                self._greet(tunnel.remote_address for tunnel in tunnels.values())
-            self._remove_tunnels(tunnels)
+                self._greet(ways.values())
+            self._remove_tunnels(ways)
             before = record.mtus
             record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
             links.resize_taps(before, record.mtus)
@@ -289,48 +277,27 @@ class Switch:
             self._flush_connections(record.nic(nic_id).zone)
         record.nics.give_back_all_but(in_use)
 
-    def _wanted_tunnels(self, views: Sequence[NetworkView], numbers: Any) -> dict[str, Tunnel]:
-        ends = {
-            tunnel_id(peer.host_id, view.overlay): (view.overlay, peer.underlay_address)
-            for view in views
-            for peer in view.peers
-        }
-        local = self.settings.underlay_address
-        return {one: Tunnel(ends[one][0], tunnel_name(one), port, ends[one][1], local) for one, port in numbers.items()}
-
     def _add_tunnels(self, wanted: dict[str, Tunnel]) -> None:
         there = self._tunnels()
         fresh = {host: tunnel for host, tunnel in wanted.items() if there.get(host) != tunnel}
-        bridge = self.settings.integration_bridge
         # A number or an address may move from one tunnel to another: old ones leave first.
-        moved = [there[host].name for host in fresh if host in there]
-        numbers, addresses = {t.ofport for t in fresh.values()}, {t.remote_address for t in fresh.values()}
-        moved += [
-            t.name
-            for host, t in there.items()
-            if host not in wanted and (t.ofport in numbers or t.remote_address in addresses)
-        ]
-        if moved:
-            self._vsctl(*_joined([["--if-exists", "del-port", bridge, name] for name in moved]))
+        self._remove_ports(tunnels.in_the_way(there, fresh, wanted))
         if fresh:
-            self._vsctl(*_joined([_tunnel_command(bridge, host, tunnel) for host, tunnel in fresh.items()]))
+            bridge = self.settings.integration_bridge
+            self._vsctl(*_joined([tunnels.to_add(bridge, host, tunnel) for host, tunnel in fresh.items()]))
             self._forget_cached()
-            self._greet(tunnel.remote_address for tunnel in fresh.values())
+            self._greet(fresh.values())
 
     def _remove_tunnels(self, wanted: dict[str, Tunnel]) -> None:
-        gone = [tunnel.name for host, tunnel in self._tunnels().items() if host not in wanted]
-        if gone:
-            bridge = self.settings.integration_bridge
-            self._vsctl(*_joined([["--if-exists", "del-port", bridge, name] for name in gone]))
+        self._remove_ports([tunnel.name for host, tunnel in self._tunnels().items() if host not in wanted])
+
+    def _remove_ports(self, names: Sequence[str]) -> None:
+        bridge = self.settings.integration_bridge
+        if names:
+            self._vsctl(*_joined([["--if-exists", "del-port", bridge, name] for name in names]))
 
     def _tunnels(self) -> dict[str, Tunnel]:
-        found = {}
-        for row in self._interfaces():
-            host, options = row["external_ids"].get(HOST_ID), row["options"]
-            if host:
-                ends = options.get("remote_ip", ""), options.get("local_ip", "")
-                found[host] = Tunnel(row["type"], row["name"], row["ofport"] or 0, *ends)
-        return found
+        return tunnels.among(self._interfaces())
 
     def _forget_cached(self) -> None:
         """Empty the userspace datapath's cache of flows; the next packet of each is looked up anew.
@@ -346,19 +313,9 @@ class Switch:
                 raise SwitchUnreachableError(f"Open vSwitch does not run: {error}") from error
             self._guarded(["ovs-appctl", "-t", f"{own}/ovs-vswitchd.{pid}.ctl", "revalidator/purge"])
 
-    def _greet(self, addresses: Iterable[str]) -> None:
-        """Make the host ask for its peers' MAC addresses.
-
-        The userspace datapath learns them from the answers; else it asks by itself when the first guest's packet needs
-        a tunnel, and loses that packet: a DHCP client then waits seconds before it tries again.
-        """
-        if self.settings.datapath_type != "netdev":
-            return
-        links.forget_neighbours(PHYSICAL_BRIDGE)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as greeter:
-            for address in addresses:
-                with suppress(OSError):
-                    greeter.sendto(b"", socket.MSG_DONTWAIT, (address, DISCARD_PORT))
+    def _greet(self, peers: Iterable[Tunnel]) -> None:
+        if self.settings.datapath_type == "netdev":
+            tunnels.greet((tunnel.remote_address for tunnel in peers), PHYSICAL_BRIDGE)
 
     def _install(self, wanted: FlowSet, *, whole: bool) -> bool:
         """True if the switch had to be given everything."""
@@ -414,8 +371,7 @@ class Switch:
 
     def _interfaces(self) -> list[dict[str, Any]]:
         columns = "name,type,ofport,external_ids,options"
-        found = json.loads(self._vsctl("--format=json", f"--columns={columns}", "list", "Interface"))
-        return [dict(zip(found["headings"], map(_plain, row), strict=True)) for row in found["data"]]
+        return rows(self._vsctl("--format=json", f"--columns={columns}", "list", "Interface"))
 
     def _vsctl(self, *arguments: str) -> str:
         database = f"--db=unix:{self.settings.rundir}/db.sock"
@@ -436,26 +392,6 @@ class Switch:
             raise SwitchRefusedError(f"Open vSwitch refused a change: {error}") from error
 
 
-def _tunnel_command(bridge: str, host: str, tunnel: Tunnel) -> list[str]:
-    ends = [f"options:remote_ip={tunnel.remote_address}", f"options:local_ip={tunnel.local_address}"]
-    interface = ["set", "interface", tunnel.name, f"type={tunnel.kind}", "options:key=flow", *ends]
-    return [
-        *("--may-exist", "add-port", bridge, tunnel.name, "--"),
-        *(*interface, f"ofport_request={tunnel.ofport}", f"external_ids:{HOST_ID}={host}"),
-    ]
-
-
 def _joined(commands: list[list[str]]) -> list[str]:
     """Several commands of ovs-vsctl as one transaction."""
     return [word for command in commands for word in ("--", *command)]
-
-
-def _plain(value: Any) -> Any:
-    """A column of OVSDB's JSON: a map as dict, an empty set as None."""
-    match value:
-        case ["map", pairs]:
-            return dict(pairs)
-        case ["set", items]:
-            return items or None
-        case _:
-            return value
