@@ -48,6 +48,12 @@ class SimulatedSwitch:
     def plug_cable(self, nic_id: str, cable: Cable) -> bool:
         return self.plug_device(nic_id, f"{cable.device}.{cable.vlan}")
 
+    def plug_tagged(self, device: str, bridge: str, vlan: int) -> None:
+        """Nothing is sent here."""
+
+    def unplug_tagged(self, device: str) -> None:
+        """One that is gone is no error."""
+
     def unplug(self, nic_id: str) -> None:
         self._ports.pop(nic_id, None)
         self._numbers.give_back_all_but(self._ports)

@@ -178,7 +178,8 @@ def test_supported_services(api, tenant):
     assert api("listSupportedNetworkServices", service="dhcp", provider="virtualrouter")["count"] == 1
     assert api("listSupportedNetworkServices", provider="Nobody") == {}
     (balancing,) = api("listSupportedNetworkServices", provider="Netscaler")["networkservice"]
-    assert [one["name"] for one in balancing["provider"]] == ["VirtualRouter", "Netscaler"]
+    givers = ["VirtualRouter", "VpcVirtualRouter", "InternalLbVm", "Netscaler"]
+    assert [one["name"] for one in balancing["provider"]] == givers
     assert {one["name"]: one["value"] for one in balancing["capability"]}["SupportedProtocols"] == "tcp,tcp-proxy,ssl"
 
 

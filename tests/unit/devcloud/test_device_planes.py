@@ -19,7 +19,7 @@ from network.balancing import Stickiness
 from network.elements.junos_tree import change
 from network.elements.netscaler_config import KINDS
 from network.elements.netscaler_config import wanted as wanted_resources
-from network.elements.srx_config import held, wanted
+from network.elements.srx_config import held, name_of, wanted
 from network.types import Opening, StaticNat
 from tests.unit.network.srx_lab import BASE
 from tests.unit.network.test_netscaler import ALL, NETWORK, SECURE, VIP, WEB
@@ -45,7 +45,7 @@ def rules(configuration) -> str:
 def test_rules_of_two_networks_are_kept_apart():
     configuration = configured(FULL, OTHER)
     text, layout = rules(configuration), layout_of(configuration)
-    one, other = (layout.instances[name] for name in layout.instances)
+    one, other = (layout.instances[name_of(spec.id)] for spec in (FULL, OTHER))
     assert one != other
     assert f'iifname "ge-0-0-1.100" meta mark set {one} ct zone set {one} accept' in text
     assert f"ip daddr {FIRST} meta mark set {one} ct zone set {one}" in text
