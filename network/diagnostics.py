@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from network.errors import CommandFailedError
-from network.process import run
+from network.errors import CommandFailedError, CommandTimeoutError
+from network.process import attempt, run
 
 Tool = Literal["ping", "traceroute", "arping"]
 NAMES: Final[tuple[Tool, ...]] = get_args(Tool)
@@ -74,20 +73,14 @@ def diagnose(namespace: str, tool: Tool, address: str, options: Sequence[str]) -
     if tool == "arping" and "-I" not in options:
         arguments += ["-I", _device_to(namespace, address)]
     try:
-        done = subprocess.run(["ip", "netns", "exec", namespace, *arguments, address], capture_output=True, text=True,
-                              timeout=SECONDS, check=False)  # fmt: skip
-    except subprocess.TimeoutExpired as late:
-        return ToolOutput(_text(late.stdout), f"{tool} did not end within {SECONDS} seconds.", 124)
+        done = attempt(["ip", "netns", "exec", namespace, *arguments, address], timeout=SECONDS)
+    except CommandTimeoutError as late:
+        return ToolOutput(late.said[:MOST_TEXT], f"{tool} did not end within {SECONDS} seconds.", 124)
     if "exec of" in done.stderr and "failed" in done.stderr:
         raise CommandFailedError(f"The host has no {tool}; install its package there.")
-    return ToolOutput(_text(done.stdout), _text(done.stderr), done.returncode)
+    return ToolOutput(done.stdout[:MOST_TEXT], done.stderr[:MOST_TEXT], done.returncode)
 
 
 def _device_to(namespace: str, address: str) -> str:
     route = json.loads(run(["ip", "-n", namespace, "-json", "route", "get", address]))
     return str(route[0]["dev"])
-
-
-def _text(said: str | bytes | None) -> str:
-    text = said.decode(errors="replace") if isinstance(said, bytes) else said or ""
-    return text[:MOST_TEXT]

@@ -16,7 +16,13 @@ class CommandFailedError(NetworkError):
 
 
 class CommandTimeoutError(CommandFailedError):
+    """`said` is what the tool had written to standard output by then."""
+
     retryable = True
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class SwitchUnreachableError(NetworkError):

@@ -32,3 +32,8 @@ def check_range(what: str, most: int, *values: int | None) -> None:
     numbers = [value for value in values if value is not None]
     if numbers != sorted(numbers) or any(not 0 <= number <= most for number in numbers):
         raise ValueError(f"the {what} {'-'.join(map(str, numbers))}")
+
+
+def span(first: int, last: int) -> str:
+    """A range of ports as nft and Junos write it."""
+    return str(first) if first == last else f"{first}-{last}"

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import LoadBalancerRule, NetworkRule, NicAddress
+from manager.models import LoadBalancerRule, Network, NetworkRule, NicAddress
 from manager.models.states import RULE_MOVES
 from manager.workflows.engine import Ask, Outcome, Run, Step, workflow
 from manager.workflows.rule_rows import forget_rules, living, move_all
@@ -39,11 +39,10 @@ def tell_hosts(run: Run) -> list[Ask]:
 
 
 def tell_of_end(run: Run) -> list[Ask]:
-    asks = tell_hosts(run)
     rule = _rule(run)
-    if others_at(run.session, rule):
-        return asks
-    write(run.session, update(NicAddress).where(_address_of(rule)).values(removing=True))
+    run.session.get_one(Network, rule.network_id, with_for_update=True)
+    if not others_at(run.session, rule):
+        write(run.session, update(NicAddress).where(_address_of(rule)).values(removing=True))
     return tell_hosts(run)
 
 

@@ -49,17 +49,16 @@ class Firewall(Kind):
     element = "juniper-srx"
 
     def settings(self, device: Device) -> SrxSettings:
-        own = device
         return SrxSettings(
-            own.host,
-            own.user,
-            own.password,
-            own.port,
-            own.public_interface,
-            own.public_zone,
-            own.guest_port,
-            own.host_key,
-            own.timeout,
+            device.host,
+            device.user,
+            device.password,
+            device.port,
+            device.public_interface,
+            device.public_zone,
+            device.guest_port,
+            device.host_key,
+            device.timeout,
         )
 
     def wanted(self, part: DevicePart) -> RouterSpec:
@@ -76,9 +75,14 @@ class LoadBalancer(Kind):
     element = "netscaler"
 
     def settings(self, device: Device) -> NetscalerSettings:
-        own = device
         return NetscalerSettings(
-            own.host, own.user, own.password, own.port, own.host_key, own.guest_port, timeout=own.timeout
+            device.host,
+            device.user,
+            device.password,
+            device.port,
+            device.host_key,
+            device.guest_port,
+            timeout=device.timeout,
         )
 
     def wanted(self, part: DevicePart) -> BalancedNetwork:

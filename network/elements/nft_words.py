@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from network.traffic import HAS_PORTS
+from network.traffic import HAS_PORTS, span
 from network.types import Traffic
 
 
@@ -37,7 +37,3 @@ def ports(traffic: Traffic, field: str) -> str:
     if traffic.protocol in HAS_PORTS and traffic.first_port is not None and traffic.last_port is not None:
         found += f"{field} {span(traffic.first_port, traffic.last_port)} "
     return found
-
-
-def span(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"

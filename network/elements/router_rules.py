@@ -12,11 +12,11 @@ from itertools import chain
 
 from network.elements import inside_rules, private_rules, route_rules, vpn_rules
 from network.elements.balancer_files import check_balancers
-from network.elements.nft_words import ports, span, within
+from network.elements.nft_words import ports, within
 from network.elements.pair_files import DEVICE as PAIR_DEVICE
 from network.errors import InvalidViewError
 from network.names import tier_device
-from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic
+from network.traffic import HAS_PORTS, LARGEST_PORT, check_range, check_traffic, span
 from network.types import Forwarding, GuestLeg, Opening, RouterSpec
 
 GUEST_DEVICE = "eth0"

@@ -20,6 +20,7 @@ from network.elements.junos_tree import Entries, Place, below, key_of, leaves, n
 from network.elements.router_files import check_spec
 from network.errors import InvalidViewError
 from network.names import digits
+from network.traffic import span
 from network.types import Forwarding, Opening, RouterSpec, StaticNat, Traffic
 
 PREFIX = "pl-"
@@ -300,7 +301,7 @@ class _Builder:
             return "any"
         parts = [node("protocol", traffic.protocol)]
         if traffic.protocol in HAS_PORTS and traffic.first_port is not None:
-            parts.append(node("destination-port", _span(*_ports(traffic))))
+            parts.append(node("destination-port", span(*_ports(traffic))))
         if traffic.protocol == "icmp":
             pairs = ("icmp-type", traffic.icmp_type), ("icmp-code", traffic.icmp_code)
             parts += [node(tag, str(number)) for tag, number in pairs if number is not None]
@@ -377,10 +378,6 @@ def _ports(traffic: Traffic) -> tuple[int, int]:
     """Junos has no port 0."""
     first, last = traffic.first_port, traffic.last_port
     return max(first or 1, 1), LARGEST_PORT if last is None else last
-
-
-def _span(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 def _digest(value: object) -> str:

@@ -42,14 +42,10 @@ class Spread:
             gateway="10.64.0.1", netmask="255.255.240.0", startip="10.64.0.10", endip="10.64.15.250", acltype="Domain",
         )["network"]["id"]  # fmt: skip
         self.group = self.root("createSecurityGroup", name="wide")["securitygroup"]["id"]
-        hosts = self.root("listHosts", type="Routing", pagesize=500, page=1)["host"]
-        for page in range(2, 1 + -(-self.count(hosts) // 500)):
-            hosts += self.root("listHosts", type="Routing", pagesize=500, page=page)["host"]
-        self.free = [host["id"] for host in hosts]
+        self.free: list[str] = []
+        while page := self.root("listHosts", type="Routing", pagesize=500, page=len(self.free) // 500 + 1).get("host"):
+            self.free += [host["id"] for host in page]
         self.there = 0
-
-    def count(self, hosts: list[Any]) -> int:
-        return int(self.root("listHosts", type="Routing", pagesize=1, page=1)["count"]) if hosts else 0
 
     def grow(self, hosts: int) -> None:
         """Have a guest on so many hosts."""
@@ -61,7 +57,7 @@ class Spread:
                 for host in portion
             ]  # fmt: skip
             for job in jobs:
-                self._wait(job)
+                self.root.result(job)
             self.there += len(portion)
 
     def change(self, port: int) -> tuple[float, float]:
@@ -74,12 +70,6 @@ class Spread:
         started = time.monotonic()
         self.root.wait("revokeSecurityGroupIngress", id=rule)
         return allowed, time.monotonic() - started
-
-    def _wait(self, job: str) -> None:
-        while not (answer := self.root("queryAsyncJobResult", jobid=job))["jobstatus"]:
-            time.sleep(0.1)
-        if answer["jobstatus"] != 1:
-            raise SystemExit(f"A guest was not deployed: {answer['jobresult']}")
 
 
 def fill(site: Site, networks: int) -> None:

@@ -16,22 +16,19 @@ import statistics
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from devcloud.cells import Cell
 from devcloud.cloud import DevCloud
 from devcloud.paths import Site
-from devcloud.processes import wait_until
 from devcloud.proof import Proof
 from tests.bench.devcloud import running
+from tests.devcloud.watch import job_result
 from tests.faults import victims
-from tests.faults.test_devcloud_faults import in_cell
 
 INTERVAL = 0.2
 PINGS = 75
 KINDS = (("ovs-vswitchd",), ("ovsdb-server",), ("ovs-vswitchd", "ovsdb-server"))
 SEQUENCE = re.compile(r"seq=(\d+)")
-JOB_SECONDS = 60.0
 
 
 class Traffic:
@@ -64,7 +61,7 @@ class Traffic:
 
 
 def strike(cell: Cell, daemons: tuple[str, ...]) -> None:
-    victims.kill([in_cell(cell, daemon) for daemon in daemons])
+    victims.kill([victims.in_cell(cell, daemon) for daemon in daemons])
 
 
 def change_rule(proof: Proof, port: int) -> None:
@@ -72,17 +69,8 @@ def change_rule(proof: Proof, port: int) -> None:
     tenant = proof.tenants["tenant1"]
     made = tenant.client.createEgressFirewallRule(networkid=tenant.network["id"], protocol="tcp", startport=port,
                                                   endport=port)  # fmt: skip
-    for job, follow in ((made, True), (None, False)):
-        started = job or tenant.client.deleteEgressFirewallRule(id=made["id"])
-        answer: dict[str, Any] = {}
-
-        def ended(key: str = started["jobid"], answer: dict[str, Any] = answer) -> bool:
-            answer.update(tenant.client.queryAsyncJobResult(jobid=key))
-            return bool(answer["jobstatus"])
-
-        wait_until(ended, f"job {started['jobid']}", JOB_SECONDS)
-        if answer["jobstatus"] != 1:
-            raise SystemExit(f"A rule was not {'made' if follow else 'removed'}: {answer['jobresult']}")
+    job_result(tenant.client, made)
+    job_result(tenant.client, tenant.client.deleteEgressFirewallRule(id=made["id"]))
 
 
 def part_one(cloud: DevCloud, proof: Proof, traffic: Traffic, rounds: int) -> list[float]:

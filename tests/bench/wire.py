@@ -54,11 +54,14 @@ class Client:
 
     def wait(self, command: str, /, **parameters: Any) -> Any:
         """The result of the job that `command` starts. :raises Refused: it failed"""
-        job = self(command, **parameters)["jobid"]
+        return self.result(self(command, **parameters)["jobid"])
+
+    def result(self, job: str) -> Any:
+        """What the job came to. :raises Refused: it failed"""
         while True:
             answer = self("queryAsyncJobResult", jobid=job)
             if answer["jobstatus"] == 1:
                 return answer["jobresult"]
             if answer["jobstatus"]:
-                raise Refused(f"{command}: {answer['jobresult']}")
+                raise Refused(f"{answer['cmd']}: {answer['jobresult']}")
             time.sleep(PAUSE)

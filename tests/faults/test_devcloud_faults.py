@@ -138,16 +138,6 @@ def world() -> Iterator[World]:
         shutil.rmtree(SITE.state)
 
 
-def in_cell(cell: Cell, name: str) -> int:
-    """The pid, as this machine sees it, of a process under the supervision of the cell."""
-    inside = next(one.pid for one in cell.states() if one.name == name)
-    for child in psutil.Process(cell.pid).children():
-        status = Path(f"/proc/{child.pid}/status").read_text()
-        if int(status.partition("NSpid:")[2].splitlines()[0].split()[-1]) == inside:
-            return child.pid
-    raise AssertionError(f"{cell.name} has no {name}")
-
-
 def fell_cell(cell: Cell) -> None:
     """Power failure, and the power comes back."""
     cell.kill()
@@ -161,9 +151,9 @@ def faults(world: World, choose: random.Random) -> list[tuple[str, Callable[[], 
         "orchestrator": lambda _cell: victims.strike(management, "orchestrator"),
         "api": lambda _cell: victims.strike(management, "api"),
         "redis": lambda _cell: victims.strike(management, "redis"),
-        "agent": lambda cell: victims.kill([in_cell(cell, "agent")]),
-        "libvirtd": lambda cell: victims.kill([in_cell(cell, "libvirtd")]),
-        "ovs-vswitchd": lambda cell: victims.kill([in_cell(cell, "ovs-vswitchd")]),
+        "agent": lambda cell: victims.kill([victims.in_cell(cell, "agent")]),
+        "libvirtd": lambda cell: victims.kill([victims.in_cell(cell, "libvirtd")]),
+        "ovs-vswitchd": lambda cell: victims.kill([victims.in_cell(cell, "ovs-vswitchd")]),
         "cell": fell_cell,
     }
     order = choose.sample(list(kinds), len(kinds)) + choose.choices(list(kinds), k=FAULTS - len(kinds))
@@ -211,7 +201,7 @@ def test_tenants_are_apart_after_all_that(world):
 def test_a_switch_that_dies_gets_its_flows_back_without_any_command(world):
     for cell in world.cloud.cells:
         world.wait_answering()
-        victims.kill([in_cell(cell, "ovs-vswitchd")])
+        victims.kill([victims.in_cell(cell, "ovs-vswitchd")])
         wait_until(cell.is_up, f"the switch of {cell.name}", SWITCH_SECONDS)
         world.wait_answering(SWITCH_SECONDS)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from devcloud.cells import Cell
 from devcloud.management import Management
 from devcloud.processes import wait_until
 from devcloud.services import Redis
@@ -49,6 +50,16 @@ def running_pid(management: Management, name: str, *, but: int = 0) -> int:
 
     wait_until(runs, f"{name}, with its log in {management.group.log(name)},", RESTART_SECONDS)
     return found
+
+
+def in_cell(cell: Cell, name: str) -> int:
+    """The pid, as this machine sees it, of a process under the supervision of the cell."""
+    inside = next(one.pid for one in cell.states() if one.name == name)
+    for child in psutil.Process(cell.pid).children():
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        if int(status.partition("NSpid:")[2].splitlines()[0].split()[-1]) == inside:
+            return child.pid
+    raise AssertionError(f"{cell.name} has no {name}")
 
 
 def strike(management: Management, name: str, *, accounts: bool = True) -> int:

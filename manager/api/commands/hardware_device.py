@@ -11,9 +11,10 @@ from sqlalchemy import select, update
 from manager import configuration
 from manager.api.call import Call
 from manager.api.command import Given, Page, Request
-from manager.api.commands.place import hold, split_url
+from manager.api.commands.place import hold, narrowed, split_url, with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Ref, Text
+from manager.api.response import Shown
 from manager.db import write
 from manager.models import DeviceNetwork, HardwareDevice, Host, Network, PhysicalNetwork, WorkflowRow, new_id
 from manager.workflows.device_life import KINDS, PROVIDERS, begin_adding, provider_of
@@ -176,7 +177,30 @@ def remove(call: Call, device: HardwareDevice) -> WorkflowRow:
 
 def networks_on(call: Call, device: HardwareDevice, keyword: str | None) -> Page:
     query = select(Network).join(DeviceNetwork, DeviceNetwork.network_id == Network.id)
-    query = query.where(DeviceNetwork.device_id == device.id)
-    if keyword:
-        query = query.where(Network.name.contains(keyword, autoescape=True))
+    query = with_keyword(query.where(DeviceNetwork.device_id == device.id), keyword, Network.name)
     return call.paged(query.order_by(Network.created, Network.id))
+
+
+def devices(
+    call: Call, kind: type[HardwareDevice], given: HardwareDevice | None, physical: PhysicalNetwork | None,
+    keyword: str | None,
+) -> Page:  # fmt: skip
+    """Those of a kind: the one `given`, those of a physical network, or all."""
+    query = narrowed(
+        select(kind).where(kind.removed.is_(None)),
+        {"device": given, "physical": physical},
+        {"device": kind.id, "physical": kind.physical_network_id},
+    )
+    return call.paged(with_keyword(query, keyword, kind.name).order_by(kind.created, kind.id))
+
+
+def place_of(device: HardwareDevice) -> Shown:
+    """What is shown alike of where any device is, and of how it is cabled."""
+    return {
+        "physicalnetworkid": device.physical_network_id,
+        "ipaddress": device.address,
+        "privateinterface": device.guest_port,
+        "hostid": device.host_id,
+        "hostinterface": device.cable,
+        "vlan": f"{device.first_vlan}-{device.last_vlan}",
+    }

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
-
 from manager.api.call import Call
 from manager.api.command import ListRequest, Page, Request, command
-from manager.api.commands.place import narrowed, with_keyword
+from manager.api.commands.service_provider import elements, shown_elements
 from manager.api.fields import Flag, Ref
 from manager.api.response import Bool, Response, Shown, Str
 from manager.models import InternalBalancerElement, ServiceProvider, WorkflowRow
@@ -24,7 +22,7 @@ class InternalElementResponse(Response):
 
     @classmethod
     def render(cls, _call: Call, rows: Sequence[InternalBalancerElement]) -> list[Shown]:
-        return [{"id": row.id, "nspid": row.provider_id, "enabled": row.enabled} for row in rows]
+        return shown_elements(rows)
 
 
 class ConfigureInternalElement(Request):
@@ -49,7 +47,4 @@ class ListInternalElements(ListRequest):
 @command("listInternalLoadBalancerElements", ListInternalElements, InternalElementResponse)
 def list_internal_load_balancer_elements(call: Call, keyword: str | None, **filters: Any) -> Page:
     """List the elements of providers that balance inside VPCs."""
-    element = InternalBalancerElement
-    columns = {"id": element.id, "nspid": element.provider_id, "enabled": element.enabled}
-    query = narrowed(select(element).where(element.removed.is_(None)), filters, columns)
-    return call.paged(with_keyword(query, keyword, element.id).order_by(element.created, element.id))
+    return elements(call, InternalBalancerElement, keyword, filters)

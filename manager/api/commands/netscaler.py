@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import Given, ListRequest, Page, Request, command
-from manager.api.commands.hardware_device import AddDevice, begin, networks_on, remove, set_capacity, set_dedicated
+from manager.api.commands.hardware_device import (
+    AddDevice,
+    begin,
+    devices,
+    networks_on,
+    place_of,
+    remove,
+    set_capacity,
+    set_dedicated,
+)
 from manager.api.commands.network_response import NetworkResponse
-from manager.api.commands.place import narrowed, with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, Long, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
@@ -55,14 +60,9 @@ class NetscalerResponse(Response):
                 "lbdevicestate": "Enabled",
                 "lbdevicecapacity": row.capacity,
                 "lbdevicededicated": row.dedicated,
-                "physicalnetworkid": row.physical_network_id,
                 "provider": catalog.NETSCALER,
-                "ipaddress": row.address,
                 "publicinterface": row.public_interface or None,
-                "privateinterface": row.guest_port,
-                "hostid": row.host_id,
-                "hostinterface": row.cable,
-                "vlan": f"{row.first_vlan}-{row.last_vlan}",
+                **place_of(row),
             }
             for row in rows
         ]
@@ -122,12 +122,12 @@ class ListNetscalers(ListRequest):
 
 
 @command("listNetscalerLoadBalancers", ListNetscalers, NetscalerResponse)
-def list_netscalers(call: Call, keyword: str | None, **filters: Any) -> Page:
+def list_netscalers(
+    call: Call, lbdeviceid: NetscalerLoadBalancer | None, physicalnetworkid: PhysicalNetwork | None,
+    keyword: str | None,
+) -> Page:  # fmt: skip
     """List NetScaler load balancers."""
-    device = NetscalerLoadBalancer
-    columns = {"physicalnetworkid": device.physical_network_id, "lbdeviceid": device.id}
-    query = narrowed(select(device).where(device.removed.is_(None)), filters, columns)
-    return call.paged(with_keyword(query, keyword, device.name).order_by(device.created, device.id))
+    return devices(call, NetscalerLoadBalancer, lbdeviceid, physicalnetworkid, keyword)
 
 
 class ListNetscalerNetworks(ListRequest):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -27,6 +27,7 @@ from manager.models import (
 from network import catalog
 
 STATES = ("Enabled", "Disabled")
+Element = VirtualRouterElement | InternalBalancerElement
 
 
 class ServiceProviderResponse(Response):
@@ -63,7 +64,18 @@ class RouterElementResponse(Response):
 
     @classmethod
     def render(cls, _call: Call, rows: Sequence[VirtualRouterElement]) -> list[Shown]:
-        return [{"id": row.id, "nspid": row.provider_id, "enabled": row.enabled} for row in rows]
+        return shown_elements(rows)
+
+
+def shown_elements(rows: Sequence[Element]) -> list[Shown]:
+    return [{"id": row.id, "nspid": row.provider_id, "enabled": row.enabled} for row in rows]
+
+
+def elements(call: Call, kind: type[Element], keyword: str | None, filters: Mapping[str, Any]) -> Page:
+    """The elements of a kind that fit the filters id, nspid and enabled."""
+    columns = {"id": kind.id, "nspid": kind.provider_id, "enabled": kind.enabled}
+    query = narrowed(select(kind).where(kind.removed.is_(None)), filters, columns)
+    return call.paged(with_keyword(query, keyword, kind.id).order_by(kind.created, kind.id))
 
 
 def add_provider(call: Call, physical: PhysicalNetwork, name: str) -> ServiceProvider:
@@ -168,10 +180,7 @@ class ListRouterElements(ListRequest):
 @command("listVirtualRouterElements", ListRouterElements, RouterElementResponse)
 def list_virtual_router_elements(call: Call, keyword: str | None, **filters: Any) -> Page:
     """List the elements of providers that give services by virtual routers."""
-    element = VirtualRouterElement
-    columns = {"id": element.id, "nspid": element.provider_id, "enabled": element.enabled}
-    query = narrowed(select(element).where(element.removed.is_(None)), filters, columns)
-    return call.paged(with_keyword(query, keyword, element.id).order_by(element.created, element.id))
+    return elements(call, VirtualRouterElement, keyword, filters)
 
 
 class ConfigureRouterElement(Request):

@@ -5,15 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import select
 
 from manager.api.call import Call
 from manager.api.command import Given, ListRequest, Page, Request, command
-from manager.api.commands.hardware_device import AddDevice, begin, networks_on, remove, set_capacity
+from manager.api.commands.hardware_device import AddDevice, begin, devices, networks_on, place_of, remove, set_capacity
 from manager.api.commands.network_response import NetworkResponse
-from manager.api.commands.place import narrowed, with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Integer, Ref, Text
 from manager.api.response import Long, Response, Shown, Str, SuccessResponse
@@ -56,17 +52,12 @@ class SrxFirewallResponse(Response):
                 "fwdevicename": row.name,
                 "fwdevicestate": "Enabled",
                 "fwdevicecapacity": row.capacity,
-                "physicalnetworkid": row.physical_network_id,
                 "provider": JUNIPER_SRX,
-                "ipaddress": row.address,
                 "zoneid": row.zone_id,
                 "timeout": str(row.timeout),
                 "publicinterface": row.public_interface,
-                "privateinterface": row.guest_port,
                 "publiczone": row.public_zone,
-                "hostid": row.host_id,
-                "hostinterface": row.cable,
-                "vlan": f"{row.first_vlan}-{row.last_vlan}",
+                **place_of(row),
             }
             for row in rows
         ]
@@ -130,12 +121,11 @@ class ListSrxFirewalls(ListRequest):
 
 
 @command("listSrxFirewalls", ListSrxFirewalls, SrxFirewallResponse)
-def list_srx_firewalls(call: Call, keyword: str | None, **filters: Any) -> Page:
+def list_srx_firewalls(
+    call: Call, fwdeviceid: SrxFirewall | None, physicalnetworkid: PhysicalNetwork | None, keyword: str | None
+) -> Page:
     """List Juniper SRX firewalls."""
-    device = SrxFirewall
-    columns = {"physicalnetworkid": device.physical_network_id, "fwdeviceid": device.id}
-    query = narrowed(select(device).where(device.removed.is_(None)), filters, columns)
-    return call.paged(with_keyword(query, keyword, device.name).order_by(device.created, device.id))
+    return devices(call, SrxFirewall, fwdeviceid, physicalnetworkid, keyword)
 
 
 class ListSrxFirewallNetworks(ListRequest):
