@@ -56,7 +56,10 @@ def in_cell(cell: Cell, name: str) -> int:
     """The pid, as this machine sees it, of a process under the supervision of the cell."""
     inside = next(one.pid for one in cell.states() if one.name == name)
     for child in psutil.Process(cell.pid).children():
-        status = Path(f"/proc/{child.pid}/status").read_text()
+        try:
+            status = Path(f"/proc/{child.pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
         if int(status.partition("NSpid:")[2].splitlines()[0].split()[-1]) == inside:
             return child.pid
     raise AssertionError(f"{cell.name} has no {name}")

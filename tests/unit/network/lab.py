@@ -204,7 +204,10 @@ def end(pid: int) -> None:
     except ProcessLookupError:
         return
     for _ in range(200):
-        if not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text():
+        try:
+            if " Z " in Path(f"/proc/{pid}/stat").read_text():
+                return
+        except (FileNotFoundError, ProcessLookupError):
             return
         time.sleep(0.01)
 

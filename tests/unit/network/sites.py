@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from network.elements.daemons import arguments_of
 from network.elements.virtual_router import VirtualRouter, VirtualRouterSettings
 from network.names import router_namespace
 from network.types import NetworkView, RouterSpec
@@ -48,9 +48,9 @@ class Site:
         """Process id by program."""
         found = {}
         for pid in sh("ip", "netns", "pids", router_namespace(router_id)).split():
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
             known = ("dnsmasq", "haproxy", "charon-systemd")
-            found[words[0] if words[0] in known else "metadata"] = int(pid)
+            if words := arguments_of(int(pid)):
+                found[words[0] if words[0] in known else "metadata"] = int(pid)
         return found
 
     def ask_dhcp(self, guest: str, *options: str) -> str:
