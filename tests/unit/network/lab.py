@@ -221,7 +221,7 @@ def ping(ns: str, address: str, count: int = 1, wait: float = 1.0, interval: flo
     return 0
 
 
-def reaches(ns: str, address: str, within: float = 5.0) -> bool:
+def reaches(ns: str, address: str, within: float = 20.0) -> bool:
     """Whether a ping is answered at last: the first packet to a cold underlay neighbour takes a second."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

@@ -59,7 +59,7 @@ class PairSite:
     def roles(self) -> list[str | None]:
         return [self.elements[half].role(IDS[half]) for half in HOSTS]
 
-    def become(self, *roles: str | None, within: float = 8.0) -> bool:
+    def become(self, *roles: str | None, within: float = 30.0) -> bool:
         deadline = time.monotonic() + within
         while self.roles() != list(roles) and time.monotonic() < deadline:
             time.sleep(0.02)

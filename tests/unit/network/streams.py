@@ -22,9 +22,9 @@ class Stream:
         with inside(server):
             listener = socket.create_server(listen)
         with listener:
-            listener.settimeout(5)
+            listener.settimeout(20)
             with inside(client):
-                self._client = socket.create_connection(target, 5)
+                self._client = socket.create_connection(target, 20)
             self._server, _ = listener.accept()
         self._client.settimeout(0.02)
         self.gap = 0.0
@@ -50,7 +50,7 @@ class Stream:
             time.sleep(EVERY)
         self.gap = max(self.gap, time.monotonic() - last)
 
-    def goes_on(self, within: float = 15.0) -> bool:
+    def goes_on(self, within: float = 30.0) -> bool:
         """Whether answers come from now on."""
         before, deadline = self.answers, time.monotonic() + within
         while time.monotonic() < deadline:

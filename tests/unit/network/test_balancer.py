@@ -96,7 +96,7 @@ def names(count: int, *options: str, ns: str = PUBLIC, port: int = PORT) -> Coun
     return Counter(ask(FIRST, port, *options, ns=ns)[0] for _ in range(count))
 
 
-def soon(find, wanted, within: float = 8.0) -> None:
+def soon(find, wanted, within: float = 30.0) -> None:
     deadline = time.monotonic() + within
     while (found := find()) != wanted and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -36,7 +36,7 @@ for port in map(int, sys.argv[1:]):
 TALKER = """
 import socket, sys, time
 source = (sys.argv[3], 0)
-connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3, source_address=source)
+connection = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20, source_address=source)
 while True:
     connection.sendall(b"x")
     if not connection.recv(100):
@@ -57,7 +57,13 @@ class World:
         self.lab.apply(list(views))
 
     def opens(self, sender: str, address: str, port: int, source: str = "") -> bool:
-        """Whether a TCP connection is answered."""
+        """Whether a TCP connection is answered, on a busy machine at last."""
+        return any(self._is_answered(sender, address, port, source) for _ in range(10))
+
+    def is_shut(self, sender: str, address: str, port: int, source: str = "") -> bool:
+        return not self._is_answered(sender, address, port, source)
+
+    def _is_answered(self, sender: str, address: str, port: int, source: str) -> bool:
         bind = f"connection.bind(({source!r}, 0));" if source else ""
         code = (f"import socket; connection = socket.socket(); connection.settimeout(0.7); {bind}"
                 f"connection.connect(({address!r}, {port}))")  # fmt: skip
@@ -111,9 +117,7 @@ def world(lab):
     assert reaches(guests["a1"], "10.1.1.12")
     assert reaches(guests["b1"], OUTSIDE)
     built = World(lab, guests, views)
-    deadline = time.monotonic() + 10
-    while not built.opens("a1", "10.1.1.12", 80) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    assert built.opens("a1", "10.1.1.12", 80)
     yield built
     for process in listening:
         process.kill()
@@ -125,13 +129,13 @@ def test_a_list_lets_in_what_it_allows_and_all_that_is_inside(world):
     world.apply(view, world.views[1])
     for guest in ("10.1.1.11", "10.1.1.12"):
         assert world.opens("arouter", guest, 80, OUTSIDE)
-        assert not world.opens("arouter", guest, 22, OUTSIDE)
-        assert not world.opens("arouter", guest, 80, ELSEWHERE)
+        assert world.is_shut("arouter", guest, 22, OUTSIDE)
+        assert world.is_shut("arouter", guest, 80, ELSEWHERE)
         assert world.opens("arouter", guest, 22)  # the router for itself
     assert world.opens("a1", "10.1.1.12", 22)
     assert world.opens("a1", "10.1.1.13", 22)
     assert world.opens("a1", "10.1.1.1", 80)
-    assert not world.opens("a1", OUTSIDE, 80)
+    assert world.is_shut("a1", OUTSIDE, 80)
     assert world.opens("brouter", "10.1.1.11", 22, ELSEWHERE)  # the other tenant has no list
     assert world.opens("b1", OUTSIDE, 22)
 
@@ -141,15 +145,15 @@ def test_a_list_holds_what_leaves_a_tier(world):
     world.apply(listed(world.views[0], out))
     assert world.opens("a1", OUTSIDE, 80)
     assert world.opens("a2", OUTSIDE, 80)
-    assert not world.opens("a1", OUTSIDE, 22)
-    assert not world.opens("a2", ELSEWHERE, 80)
+    assert world.is_shut("a1", OUTSIDE, 22)
+    assert world.is_shut("a2", ELSEWHERE, 80)
 
 
 def test_the_first_item_that_fits_holds(world):
     deny = ingress("no", 80, allow=False, sources=["203.0.113.9/32"])
     allow = ingress("yes")
     world.apply(listed(world.views[0], deny, allow))
-    assert not world.opens("arouter", "10.1.1.12", 80, OUTSIDE)
+    assert world.is_shut("arouter", "10.1.1.12", 80, OUTSIDE)
     assert world.opens("arouter", "10.1.1.12", 80, ELSEWHERE)
     assert world.opens("arouter", "10.1.1.12", 22, OUTSIDE)
     world.apply(listed(world.views[0], allow, deny))
@@ -162,13 +166,13 @@ def test_groups_hold_between_guests_on_one_host_and_across(world):
     world.apply(view, world.views[1])
     for guest in ("10.1.1.12", "10.1.1.13"):
         assert world.opens("a1", guest, 80)
-        assert not world.opens("a1", guest, 22)
-    assert not world.opens("a2", "10.1.1.13", 80)  # nothing may leave it
-    assert not world.opens("a3", OUTSIDE, 80)
+        assert world.is_shut("a1", guest, 22)
+    assert world.is_shut("a2", "10.1.1.13", 80)  # nothing may leave it
+    assert world.is_shut("a3", OUTSIDE, 80)
     assert world.opens("a3", "10.1.1.1", 80)  # its router it may always ask
     assert world.opens("a1", OUTSIDE, 80)
-    assert not world.opens("arouter", "10.1.1.11", 80, OUTSIDE)
-    assert not world.opens("arouter", "10.1.1.11", 80)
+    assert world.is_shut("arouter", "10.1.1.11", 80, OUTSIDE)
+    assert world.is_shut("arouter", "10.1.1.11", 80)
     assert world.opens("arouter", "10.1.1.12", 80, OUTSIDE)
     assert world.opens("b2", "10.1.1.13", 22)
 
@@ -180,12 +184,12 @@ def test_a_group_named_by_a_rule_is_its_members_in_this_network_alone(world):
     views.append(grouped(world.views[1], rules, {**held, "1": "others", "3": "clients"}))
     world.apply(*views)
     assert world.opens("a1", "10.1.1.12", 80)
-    assert not world.opens("a3", "10.1.1.12", 80)
-    assert not world.opens("b1", "10.1.1.12", 80)
+    assert world.is_shut("a3", "10.1.1.12", 80)
+    assert world.is_shut("b1", "10.1.1.12", 80)
     assert world.opens("b3", "10.1.1.12", 80)
-    assert not world.opens("arouter", "10.1.1.12", 80, OUTSIDE)
+    assert world.is_shut("arouter", "10.1.1.12", 80, OUTSIDE)
     world.apply(grouped(world.views[0], rules, {**held, "1": "others", "3": "clients"}))
-    assert not world.opens("a1", "10.1.1.12", 80)
+    assert world.is_shut("a1", "10.1.1.12", 80)
     assert world.opens("a3", "10.1.1.12", 80)
 
 
@@ -195,17 +199,17 @@ def test_revoking_a_rule_cuts_the_connections_that_it_allowed(world, target):
     held = {"1": "clients", "2": "web", "3": "web"}
     world.apply(grouped(world.views[0], rules, held))
     talkers = {port: talk(world, "a1", target, port) for port in PORTS}
-    time.sleep(1)
+    assert all(_tells(talker) for talker in talkers.values())
     world.apply(grouped(world.views[0], {**rules, "web": [ingress("ssh", 22)]}, held))
     time.sleep(0.5)
-    said = {port: len(_read(talker)) for port, talker in talkers.items()}
-    time.sleep(1)
-    more = {port: len(_read(talker)) for port, talker in talkers.items()}
+    for talker in talkers.values():
+        _read(talker)
+    assert _tells(talkers[22])
+    time.sleep(0.5)
+    after = _read(talkers[80])
     for talker in talkers.values():
         _end(talker)
-    assert min(said.values()) > 4
-    assert more[80] == 0
-    assert more[22] > 4
+    assert after == b""
 
 
 def _end(talker: subprocess.Popen) -> None:
@@ -218,19 +222,27 @@ def _read(talker) -> bytes:
     return talker.stdout.read() or b""
 
 
+def _tells(talker, answers: int = 5, within: float = 20.0) -> bool:
+    """Whether it has so many answers more, at last."""
+    said, deadline = 0, time.monotonic() + within
+    while said < 2 * answers and time.monotonic() < deadline:
+        said += len(_read(talker))
+        time.sleep(0.05)
+    return said >= 2 * answers
+
+
 def test_a_denial_put_in_front_cuts_too(world):
     allow = ingress("yes")
     world.apply(listed(world.views[0], allow))
     talker = talk(world, "arouter", "10.1.1.12", 80, OUTSIDE)
-    time.sleep(1)
+    assert _tells(talker)
     world.apply(listed(world.views[0], ingress("no", 80, allow=False), allow))
     time.sleep(0.5)
-    said = len(_read(talker))
+    _read(talker)
     time.sleep(0.7)
-    more = len(_read(talker))
+    after = _read(talker)
     _end(talker)
-    assert said > 4
-    assert more == 0
+    assert after == b""
 
 
 def test_each_rule_is_counted_on_its_own(world):
@@ -241,7 +253,7 @@ def test_each_rule_is_counted_on_its_own(world):
     before = Counter(world.lab.hosts[1].switch.rule_hits(names))
     for _ in range(3):
         assert world.opens("arouter", "10.1.1.12", 80, OUTSIDE)
-    deadline = time.monotonic() + 10  # the datapath tells of its packets every half a second or so
+    deadline = time.monotonic() + 30  # the datapath tells of its packets every half a second or so
     after = before
     while after["web"] - before["web"] < 3 and time.monotonic() < deadline:
         time.sleep(0.2)

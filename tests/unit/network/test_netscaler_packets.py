@@ -126,7 +126,7 @@ def spread(url: str, *options: str, count: int = 6) -> Counter[str]:
     return Counter(fetch(url, *options) for _ in range(count))
 
 
-def soon(holds: Callable[[], bool], within: float = 10.0) -> bool:
+def soon(holds: Callable[[], bool], within: float = 30.0) -> bool:
     """Whether it holds at last: members are watched once a second."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

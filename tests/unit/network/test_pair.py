@@ -48,7 +48,7 @@ def _streams(site, waiting="second"):
     return made
 
 
-def _has_state(half, port, within=3.0):
+def _has_state(half, port, within=20.0):
     """Whether the router knows the connection to the port as established, with its translation."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

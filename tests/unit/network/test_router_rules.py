@@ -33,7 +33,7 @@ def serving(namespace: str, port: int) -> Iterator[socket.socket]:
     with inside(namespace):
         server = socket.create_server(("", port))
     with closing(server):
-        server.settimeout(SOON)
+        server.settimeout(10)
         yield server
 
 

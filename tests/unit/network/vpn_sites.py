@@ -159,7 +159,7 @@ class Ear:
                 found["sealed"] += frame[23] == socket.IPPROTO_ESP or 4500 in ports
 
 
-def becomes(question, wanted, within: float = 15.0) -> bool:
+def becomes(question, wanted, within: float = 40.0) -> bool:
     """Whether the answer is as wanted, at last."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
