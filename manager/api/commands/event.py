@@ -12,11 +12,11 @@ from manager import access
 from manager.api.call import Call
 from manager.api.command import COMMANDS, EVERYONE, AccountListRequest, Page, Request, SuccessResponse, command
 from manager.api.errors import Invalid
-from manager.api.fields import Choice, Date, Flag, ListOf, Ref, Text, Uuid
+from manager.api.fields import Choice, Date, Flag, Integer, ListOf, Ref, Text, Uuid
 from manager.api.response import Bool, Map, Response, Shown, Str, When
 from manager.api.rows import by_id, owners_of
 from manager.db import write
-from manager.models import EventRow, User
+from manager.models import EventRow, User, utcnow
 from manager.workflows.vm_leases import EXPIRED, EXPIRING
 
 
@@ -102,6 +102,8 @@ class ListEvents(AccountListRequest):
     state = Choice("only events in this state", ("Created", "Scheduled", "Started", "Completed"))
     startdate = Date("only events from this time on")
     enddate = Date("only events until this time", end_of_day=True)
+    entrytime = Integer("only events of the last so many seconds; goes with duration", least=1)
+    duration = Integer("without those of the last so many seconds; goes with entrytime", least=0)
     startid = Ref(EventRow, "only this event and those that it began")
     resourceid = Uuid("only events of the thing with this id")
     resourcetype = Text("only events of this kind of thing")
@@ -120,6 +122,7 @@ def list_events(call: Call, **filters: Any) -> Page:
     if filters["id"] is not None:
         query = query.where(EventRow.id == filters["id"].id)
     query = query.where(*in_time(EventRow.created, filters["startdate"], filters["enddate"]))
+    query = query.where(*_in_age(filters["entrytime"], filters["duration"]))
     if filters["startid"] is not None:
         number = filters["startid"].number
         query = query.where(or_(EventRow.number == number, EventRow.start_number == number))
@@ -128,6 +131,18 @@ def list_events(call: Call, **filters: Any) -> Page:
         found = (EventRow.type.contains(part, autoescape=True), EventRow.description.contains(part, autoescape=True))
         query = query.where(or_(*found))
     return call.paged(query.order_by(EventRow.number.desc()))
+
+
+def _in_age(oldest: int | None, youngest: int | None) -> list[ColumnElement[bool]]:
+    """Both in seconds."""
+    if oldest is None and youngest is None:
+        return []
+    if oldest is None or youngest is None:
+        raise Invalid("entrytime and duration go together.")
+    if oldest <= youngest:
+        raise Invalid(f"entrytime ({oldest} s) must be greater than duration ({youngest} s).")
+    now = utcnow()
+    return in_time(EventRow.created, now - dt.timedelta(seconds=oldest), now - dt.timedelta(seconds=youngest))
 
 
 class Chosen(Request):

@@ -1,5 +1,6 @@
 """Events: what each change leaves, also one that is refused, and what may be done with events."""
 
+import datetime as dt
 import json
 
 import pytest
@@ -113,6 +114,22 @@ def test_filters(api, tenant, factory):
     for none in ({"level": "ERROR"}, {"state": "Started"}, {"enddate": "2020-01-01"}, {"startdate": "2999-01-01"}):
         assert events(api, tenant, **none) == []
     assert {"name": "VM.START"} in api("listEventTypes", tenant)["eventtype"]
+
+
+def test_events_are_listed_by_their_age(api, tenant, factory, engine):
+    vm = factory(Vm, account_id=tenant.account.id)
+    for name in ("one", "two"):
+        api("updateVirtualMachine", tenant, id=vm.id, displayname=name)
+    late, early = rows(engine)
+    with db.transaction(engine) as session:
+        session.get_one(EventRow, early.number).created = utcnow() - dt.timedelta(minutes=10)
+        session.get_one(EventRow, late.number).created = utcnow() - dt.timedelta(minutes=1)
+    for entry, duration, found in ((300, 0, 1), (900, 300, 1), (900, 0, 2), (900, 700, 0)):
+        assert len(events(api, tenant, entrytime=entry, duration=duration)) == found, (entry, duration)
+    with pytest.raises(Refused, match=r"431 entrytime and duration go together"):
+        events(api, tenant, duration=5)
+    with pytest.raises(Refused, match=r"431 entrytime \(5 s\) must be greater than duration \(5 s\)"):
+        events(api, tenant, entrytime=5, duration=5)
 
 
 def test_events_are_kept_for_their_days_and_until_webhooks_know_them(api, engine, factory):
