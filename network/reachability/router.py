@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from network.balancing import Balancer
+from network.hardware import BalancedNetwork
 from network.reachability.policy import METADATA_ADDRESS, Decision, is_meant, is_within
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, Probe, number_of
 from network.types import Forwarding, GuestLeg, PrivateLeg, RouterSpec, StaticNat
@@ -60,7 +61,7 @@ def leads(spec: RouterSpec, probe: Probe) -> Led | None:
     return None
 
 
-def balances(spec: RouterSpec, probe: Probe) -> Balancer | None:
+def balances(spec: RouterSpec | BalancedNetwork, probe: Probe) -> Balancer | None:
     """The load balancer that takes the probe."""
     for one in spec.balancers:
         is_its = (one.address, TCP, one.port) == (probe.target, probe.protocol, probe.target_port)
@@ -122,15 +123,19 @@ def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:
         is_its = (one.guest, number_of(one.protocol)) == (guest, probe.protocol)
         if is_its and 0 <= shift <= one.last_port - one.first_port:
             found.append(probe.to(one.address, one.first_port + shift))
-    found += [
+    return [*found, *balanced_ways(spec, guest, probe)]
+
+
+def balanced_ways(spec: RouterSpec | BalancedNetwork, guest: str, probe: Probe) -> list[Probe]:
+    """As `ways_to`, by load balancers."""
+    return [
         probe.to(one.address, one.port)
         for one in (spec.balancers if probe.protocol == TCP else ())
         if one.member_port == probe.target_port and guest in {member.address for member in one.members}
     ]
-    return found
 
 
-def lets_in(spec: RouterSpec, probe: Probe) -> Decision:
+def lets_in(spec: RouterSpec | BalancedNetwork, probe: Probe) -> Decision:
     """Whether the firewall of the public address that the probe is for lets it in."""
     for opening in spec.openings:
         if opening.address == probe.target and is_meant(opening.traffic, probe):
@@ -162,6 +167,11 @@ def lets_out(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
     if is_within(probe.target, (LINK_LOCAL,)):
         reason = f"{probe.target} is a link-local address, which no router leads on."
         return Decision(False, "route", reason, "DomainRouter", spec.id)
+    return by_egress(spec, leg, probe)
+
+
+def by_egress(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
+    """What the rules of the network say of what leaves it for the outside."""
     if spec.public is None:
         reason = "The router has no public address, so nothing leaves by it."
         return Decision(False, "route", reason, "Network", leg.network_id)
