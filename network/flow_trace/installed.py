@@ -26,7 +26,7 @@ def compare(
     It enters by the NIC's port, or by the tunnel of the host that has the NIC; as the first of its connection.
     `generation` is left to who knows it.
     """
-    sender = next((nic for nic in view.nics if nic.id == nic_id), None)
+    sender = next((nic for nic in (*view.nics, *view.pair) if nic.id == nic_id), None)
     should = Site.of(wanted, numbers)
     packet = packet_of(frame)
     # A NIC may be on this host and on the one that the frame comes from, as that of redundant routers is.

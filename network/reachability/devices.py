@@ -34,9 +34,16 @@ def answers(part: DevicePart, probe: Probe) -> Decision:
     return Decision(False, "router's services", reason, DEVICE, part.device.id)
 
 
+def translates(place: Place, other: Place, address: str) -> bool:
+    """Whether the firewall of `place` has the public address for `other`, which may be another network of it."""
+    device, same = (next((one.device.id for one in at.parts if one.router is not None), "") for at in (place, other))
+    spec = other.firewall
+    return device == same and spec is not None and address in routers.own_addresses(spec)
+
+
 def leads_back(probe: Probe) -> Decision:
-    """Of what guests send to a public address of their own network's firewall."""
-    reason = f"A hardware device does not lead guests back into their network by its public address {probe.target}."
+    """Of what guests send to a public address that their firewall has itself."""
+    reason = f"A hardware device does not lead guests back inside by its own public address {probe.target}."
     return Decision(False, "NAT", reason, "PublicIpAddress", probe.target)
 
 

@@ -106,13 +106,13 @@ class _Walk:
             return
         self.cross(place, nic, leg.nic, probe)
         if devices.is_firewall(place, spec):
-            self.by_firewall(spec, leg, probe)
+            self.by_firewall(place, spec, leg, probe)
         else:
             self.tell_turn(place, spec)
             self.by_virtual_router(spec, leg, probe)
 
-    def by_firewall(self, spec: RouterSpec, leg: GuestLeg, probe: Probe) -> None:
-        if probe.target in routers.own_addresses(spec):
+    def by_firewall(self, place: Place, spec: RouterSpec, leg: GuestLeg, probe: Probe) -> None:
+        if any(devices.translates(place, other, probe.target) for other in self.places):
             self.pass_by("router", devices.leads_back(probe), leg.network_id)
         self.leave(spec, routers.by_egress(spec, leg, probe), leg.network_id, probe)
 

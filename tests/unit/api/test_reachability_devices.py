@@ -78,7 +78,7 @@ def test_in_by_the_firewall_and_by_the_balancer(api, site):
     by_vm = {"sourceipaddress": OUTSIDE, "tovirtualmachineid": vm, "protocol": "tcp", "port": 22}
     assert explained(api, cloud, user, **by_vm)["reachable"]
     back = explained(api, cloud, user, virtualmachineid=vm, toipaddress=nat["ipaddress"], protocol="tcp", port=22)
-    assert "does not lead guests back into their network" in back["reason"]
+    assert "does not lead guests back inside" in back["reason"]
     web = run(api, cloud, user, "createLoadBalancerRule", publicipid=balanced["id"], name="web", publicport=80,
               privateport=8080, algorithm="roundrobin")["loadbalancer"]["id"]  # fmt: skip
     run(api, cloud, user, "assignToLoadBalancerRule", id=web, virtualmachineids=vm)
