@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from network.balancing import Balancer
 from network.hardware import BalancedNetwork
-from network.reachability.policy import METADATA_ADDRESS, Decision, is_meant, is_within
+from network.reachability.policy import METADATA_ADDRESS, Decision, Direction, is_meant, is_within
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, Probe, number_of
 from network.types import Forwarding, GuestLeg, PrivateLeg, RouterSpec, StaticNat
+from network.vpn import Vpn
 
 LINK_LOCAL = "169.254.0.0/16"
 SERVICES = {(UDP, 53): "DNS", (UDP, 67): "DHCP", (TCP, 53): "DNS", (TCP, 80): "metadata", (TCP, 8080): "passwords"}
@@ -104,15 +106,31 @@ def private_leg(spec: RouterSpec, address: str) -> PrivateLeg | None:
     return next(mine, None)
 
 
-def leaves_by(leg: PrivateLeg, probe: Probe) -> Decision:
-    """Whether what guests send leaves by a private gateway."""
-    rule = next((one for one in leg.acl.rules if one.direction == "egress" and is_meant(one.traffic, probe)), None)
+def goes_by(leg: PrivateLeg, direction: Direction, probe: Probe) -> Decision:
+    """Whether what guests send leaves by a private gateway (egress), or what comes by it is let in (ingress)."""
+    rule = next((one for one in leg.acl.rules if one.direction == direction and is_meant(one.traffic, probe)), None)
+    whose = f"{direction} item of the private gateway's ACL list"
     if rule is None:
-        reason = f"No egress item of the private gateway's ACL list fits {probe.told()}, and what none fits is denied."
+        reason = f"No {whose} fits {probe.told()}, and what none fits is denied."
         return Decision(False, "network ACL", reason, "NetworkACLList", leg.acl.id)
-    verb = "allows" if rule.allow else "denies"
-    reason = f"The first egress item of the private gateway's ACL list that fits {verb} {probe.told()}."
+    reason = f"The first {whose} that fits {'allows' if rule.allow else 'denies'} {probe.told()}."
     return Decision(rule.allow, "network ACL", reason, "NetworkACLList", leg.acl.id, rule)
+
+
+def by_vpn(spec: RouterSpec, guest: str, remote: str) -> Decision | None:
+    """The private network that joins the two addresses, if one does."""
+    vpn = spec.vpn or Vpn()
+    for tunnel in vpn.tunnels:
+        if is_within(guest, tunnel.near) and is_within(remote, tunnel.far):
+            reason = f"A tunnel to {tunnel.peer} joins {guest} and {remote}, where that is up."
+            return Decision(True, "VPN", reason, "DomainRouter", spec.id)
+    one = vpn.remote
+    if one is not None and is_within(guest, one.guests):
+        first, last, own = (int(IPv4Address(text)) for text in (one.first, one.last, remote))
+        if first <= own <= last:
+            reason = f"{remote} is an address of those that come by the remote access VPN."
+            return Decision(True, "VPN", reason, "DomainRouter", spec.id)
+    return None
 
 
 def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:

@@ -129,6 +129,10 @@ class _Walk:
             self.trail.receiver = leg.nic
         elif (other := self.place_of(spec, probe.target)) is not None:
             self.to_tier(*other, probe)
+        elif (vpn := routers.by_vpn(spec, probe.source, probe.target)) is not None:
+            self.pass_by("router", vpn, leg.network_id)
+            reason = f"{probe.target} is behind a VPN; what happens there Pileus does not see."
+            self.pass_by("outside", Decision(True, "outside", reason), "")
         elif hop := routers.next_hop(spec, probe.target):
             self.by_route(spec, hop, probe)
         else:
@@ -169,7 +173,7 @@ class _Walk:
         """By a next hop: a guest, or something in the VLAN of a private gateway."""
         private = routers.private_leg(spec, hop)
         if private is not None:
-            self.pass_by("router", routers.leaves_by(private, probe), "")
+            self.pass_by("router", routers.goes_by(private, "egress", probe), "")
             reason = f"{hop} behind a private gateway leads to {probe.target}; what happens there Pileus does not see."
             self.pass_by("outside", Decision(True, "route", reason), "")
             return
@@ -188,6 +192,22 @@ class _Walk:
         self.pass_by("router", Decision(True, "route", reason, "DomainRouter", spec.id), place.view.id)
         self.cross(place, leg.nic, receiver, probe)
         self.trail.receiver = receiver
+
+    def from_beside(self, place: Place, spec: RouterSpec, probe: Probe) -> bool:
+        """From behind a VPN or a private gateway of the router to a guest; False for what comes from elsewhere."""
+        entry = routers.by_vpn(spec, probe.target, probe.source)
+        hop, leg = routers.next_hop(spec, probe.source), place.leg_of(spec)
+        private = routers.private_leg(spec, hop) if hop else None
+        if entry is None and private is not None:
+            entry = routers.goes_by(private, "ingress", probe)
+        if entry is None or leg is None:
+            return False
+        if leg.closed:
+            self.pass_by("router", routers.leads_inside(leg), place.view.id)
+        self.tell_turn(place, spec)
+        self.pass_by("router", entry, place.view.id)
+        self.to_address(place, leg.nic, probe)
+        return True
 
     def from_outside(self, probe: Probe) -> None:
         """To a public address, or to the outside if none of the networks has it."""
@@ -312,9 +332,16 @@ def from_outside(places: Sequence[Place], probe: Probe) -> Trail:
 
 def from_outside_to(places: Sequence[Place], nic_id: str, probe: Probe) -> Trail:
     """The way of a probe from outside to a guest's NIC, by the first public address that lets it in, or else by one
-    that leads to it; the probe's port is the guest's.
+    that leads to it; from behind a VPN or a private gateway, by that. The probe's port is the guest's.
     """
     place, nic = next((place, nic) for place in places for nic in place.view.nics if nic.id == nic_id)
+    walk, direct = _Walk(places), replace(probe, target=nic.address)
+    try:
+        if place.router is not None and walk.from_beside(place, place.router, direct):
+            return walk.trail
+    except _Denied:
+        walk.trail.receiver = None
+        return walk.trail
     ways = routers.ways_to(place.gateway, nic.address, probe) if place.gateway else []
     ways += routers.balanced_ways(place.balanced, nic.address, probe) if place.balanced else []
     trails = [from_outside(places, way) for way in ways]
