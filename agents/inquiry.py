@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from agents.contract import Command
 from network.capture import CaptureFacts, CaptureSpec
 from network.diagnostics import SECONDS, Tool, ToolOutput
-from network.hardware import Device, DeviceFacts
+from network.hardware import Device, DeviceFacts, DevicePart
 from network.health import RouterHealth
-from network.probe import Frame, TraceFacts
+from network.probe import DeviceTrace, Frame, TraceFacts
 from network.types import NetworkView
 
 
@@ -35,7 +35,8 @@ class DiagnoseRouter(Command):
 class TraceFlows(Command):
     """What the host's switch does with `frame`, which the NIC sends here or on a peer.
 
-    `view` is the network as it is wanted: what its flows would do is told beside. Answers TraceFacts.
+    `view` is the network as it is wanted: what its flows would do is told beside. `from_host_id` is the host that it
+    comes from, where the NIC is on several. Answers TraceFacts.
     """
 
     name: ClassVar[str] = "network.trace"
@@ -44,6 +45,7 @@ class TraceFlows(Command):
     view: NetworkView
     frame: Frame
     nic_id: str
+    from_host_id: str = ""
 
     @property
     def subject(self) -> str:
@@ -126,3 +128,17 @@ class InspectDevice(Command):
     @property
     def subject(self) -> str:
         return f"device:{self.device.id}"
+
+
+@dataclass(frozen=True)
+class TraceDevice(Command):
+    """Hold a device that is cabled here, and its cable, against what `part` says. Answers DeviceTrace."""
+
+    name: ClassVar[str] = "device.trace"
+    timeout: ClassVar[int] = 60
+    answer: ClassVar[Any] = DeviceTrace
+    part: DevicePart
+
+    @property
+    def subject(self) -> str:
+        return f"trace:{self.part.nic_id}"

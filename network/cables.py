@@ -85,6 +85,24 @@ class Cables:
         if bridge in self.database("list-br").split() and self.database("list-ports", bridge).split() == [device]:
             self.database("--if-exists", "del-br", bridge)
 
+    def difference(self, nic_id: str, cable: Cable) -> str:
+        """What is not as `plug` makes it, as a sentence; "" when all is."""
+        link = links.links().get(cable.device)
+        if link is None or not link.up:
+            return f"Interface {cable.device}, the cable, is {'not there' if link is None else 'down'}."
+        bridge, (inner, outer) = cable_bridge(cable.device), cable_ports(nic_id)
+        bridges = self.database("list-br").split()
+        ports = {one: self.database("list-ports", one).split() for one in (bridge, self.integration_bridge)
+                 if one in bridges}  # fmt: skip
+        for port, on in ((cable.device, bridge), (outer, bridge), (inner, self.integration_bridge)):
+            if port not in ports.get(on, ()):
+                return f"Bridge {on} has no port {port}."
+        tag = self.database("get", "port", outer, "tag").strip()
+        if tag != str(cable.vlan):
+            return f"Port {outer} has the VLAN {tag}; {cable.vlan} is wanted."
+        peers = [self.database("get", "interface", one, "options:peer").strip().strip('"') for one in (inner, outer)]
+        return "" if peers == [outer, inner] else f"Port {inner} leads to {peers[0]}, and {outer} to {peers[1]}."
+
     def devices(self) -> tuple[str, ...]:
         """The interfaces of the host that are cables."""
         query = ("--format=csv", "--data=bare", "--no-heading", "--columns=external_ids", "find", "Bridge")

@@ -13,7 +13,7 @@ from network.types import NetworkView
 
 def stand_in(host_id: str, views: Sequence[NetworkView]) -> LocalNumbers:
     """Numbers for the NICs, tunnels, networks and classes of the views, alike in every call with the same views."""
-    local = {nic.id for view in views for nic in view.nics if nic.host_id == host_id}
+    local = {nic.id for view in views for nic in (*view.nics, *view.pair) if nic.host_id == host_id}
     nics = {nic_id: LocalNic(NIC_PORTS + number, number) for number, nic_id in enumerate(sorted(local), 1)}
     ends = {tunnel_id(peer.host_id, v.overlay) for v in views for peer in v.peers if peer.host_id != host_id}
     tunnels = {end: PEER_PORTS + number for number, end in enumerate(sorted(ends), 1)}

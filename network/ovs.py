@@ -146,6 +146,9 @@ class Switch:
         """:raises SwitchRefusedError: no hardware device can be cabled to that interface of the host"""
         self.cables.check(device)
 
+    def cable_difference(self, nic_id: str, cable: Cable) -> str:
+        return self.cables.difference(nic_id, cable)
+
     def plug_cable(self, nic_id: str, cable: Cable) -> bool:
         """Make a VLAN of a cable to a hardware device the NIC's port; False if it was plugged already."""
         with self._store.locked() as record:

@@ -50,3 +50,14 @@ class TraceFacts:
     wanted_nic_ids: tuple[str, ...] = ()
     wanted_host_ids: tuple[str, ...] = ()
     difference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTrace:
+    """A hardware device beside what it should do: what is first found to be otherwise with its `cable`, and with what
+    the `device` itself has; "" where all is as wanted. `silent` is why the device could not be asked, "" if it was.
+    """
+
+    cable: str = ""
+    device: str = ""
+    silent: str = ""

@@ -48,6 +48,10 @@ class SimulatedSwitch:
     def plug_cable(self, nic_id: str, cable: Cable) -> bool:
         return self.plug_device(nic_id, f"{cable.device}.{cable.vlan}")
 
+    def cable_difference(self, nic_id: str, cable: Cable) -> str:
+        name = f"{cable.device}.{cable.vlan}"
+        return "" if self._ports.get(nic_id, Port("", 0, 0)).name == name else f"The switch has no port {name}."
+
     def plug_tagged(self, device: str, bridge: str, vlan: int) -> None:
         """Nothing is sent here."""
 

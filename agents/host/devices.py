@@ -16,6 +16,7 @@ from network.cables import Cable
 from network.elements.devices import digest
 from network.errors import NetworkError
 from network.hardware import Device, DeviceFacts, DevicePart
+from network.probe import DeviceTrace
 
 log = structlog.get_logger()
 PART = "device"
@@ -104,6 +105,14 @@ class HostDevices:
         self.switch.check_cable(cable)
         found: DeviceFacts = self.drivers.inspect(device)
         return found
+
+    def trace(self, part: DevicePart) -> DeviceTrace:
+        """What is otherwise than the part says; changes nothing."""
+        cable = self.switch.cable_difference(part.nic_id, Cable(part.cable, part.vlan, 0))
+        try:
+            return DeviceTrace(cable, self.drivers.difference(part))
+        except NetworkError as error:
+            return DeviceTrace(cable, silent=str(error))
 
     def _held(self, network_id: str = "") -> list[HeldPart]:
         held: list[HeldPart] = self.journal.wanted(PART, HeldPart)

@@ -13,6 +13,7 @@ from agents.inquiry import (
     DropCapture,
     EndCapture,
     InspectDevice,
+    TraceDevice,
     TraceFlows,
 )
 from agents.runner import handles
@@ -23,8 +24,8 @@ from network.flow_trace.installed import compare
 from network.hardware import DeviceFacts
 from network.health import RouterCheck, RouterHealth
 from network.names import tap_name
-from network.probe import TraceFacts
-from network.types import RouterSpec
+from network.probe import DeviceTrace, TraceFacts
+from network.types import NetworkView, RouterSpec
 
 SETTLE_SECONDS = 1.0
 
@@ -34,8 +35,20 @@ def trace_flows(host: Host, command: TraceFlows) -> TraceFacts:
     held, view = host.views(), command.view
     others = [one for one in held if one.id != view.id]
     wanted, found, numbers = host.switch.sets([*others, view])
-    facts = compare(wanted, found, numbers, view, command.frame, command.nic_id)
+    facts = compare(wanted, found, numbers, _sent_from(view, command), command.frame, command.nic_id)
     return replace(facts, generation=next((one.generation for one in held if one.id == view.id), 0))
+
+
+def _sent_from(view: NetworkView, command: TraceFlows) -> NetworkView:
+    """The view with the NIC where the frame comes from."""
+    where = command.from_host_id
+    nics = (replace(nic, host_id=where) if where and nic.id == command.nic_id else nic for nic in view.nics)
+    return replace(view, nics=tuple(nics))
+
+
+@handles(TraceDevice)
+def trace_device(host: Host, command: TraceDevice) -> DeviceTrace:
+    return host.devices.trace(command.part)
 
 
 @handles(DiagnoseRouter)

@@ -118,12 +118,14 @@ class Run:
 class Step:
     """`do` and `undo` return the commands to ask, or what to wait for; `then` takes the typed answers of `do`.
 
-    A step without `undo` leaves nothing that must be taken back, or leaves it to an earlier step's undo.
+    A step without `undo` leaves nothing that must be taken back, or leaves it to an earlier step's undo. One that is
+    `tolerant` goes on without an answer: `then` gets a StepFailed in its place.
     """
 
     do: Callable[[Run], Outcome]
     undo: Callable[[Run], Outcome] | None = None
     then: Callable[[Run, list[Any]], None] | None = None
+    tolerant: bool = False
 
     @property
     def name(self) -> str:
@@ -232,7 +234,7 @@ def _lock_query() -> Executable:
 def _drive(session: Session, row: WorkflowRow, now: float, done: int) -> None:
     run = Run.of(session, row)
     note_start(session, row)
-    plain = done == row.asked and not row.attempts and _step(row).then is None
+    plain = done == row.asked and not row.attempts and WORKFLOWS[row.name].steps[row.position].then is None
     answers = () if plain else _answers(run)
     if any(command.status == "open" for command in answers):
         return
@@ -251,10 +253,6 @@ def _drive(session: Session, row: WorkflowRow, now: float, done: int) -> None:
         _store(run, asks, now)
     elif not outcome:
         end(session, row, "failed" if row.undoing else "done")
-
-
-def _step(row: WorkflowRow) -> Step:
-    return WORKFLOWS[row.name].steps[row.position]
 
 
 def _walk(run: Run, answers: Sequence[Any]) -> Outcome:
@@ -322,11 +320,14 @@ def _finish(run: Run, step: Step, answers: Sequence[Any]) -> None:
     :raises StepFailed: a command failed
     """
     failed = next((command for command in answers if command.status == "failed"), None)
-    if failed is not None:
+    if failed is not None and (run.row.undoing or not step.tolerant):
         raise StepFailed(failed.error or "The agent gave no reason.")
     if step.then and not run.row.undoing:
         try:
-            typed = [answer_as(COMMANDS[c.name], (c.answer or {}).get("result")) for c in answers]
+            typed = [
+                StepFailed(c.error or "") if c.status == "failed" else
+                answer_as(COMMANDS[c.name], (c.answer or {}).get("result")) for c in answers
+            ]  # fmt: skip
         except msgspec.ValidationError as error:
             raise StepFailed(f"The agent's answer cannot be read: {error}.") from error
         step.then(run, typed)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agents.inquiry import TraceFlows
-from manager.models import Host, Network, Nic, PublicAddress, Vm, WorkflowRow
+from agents.inquiry import TraceDevice, TraceFlows
+from manager.models import Host, Network, Nic, PublicAddress, Router, Vm, WorkflowRow
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.reachability_rules import named_rules
 from manager.workflows.views import Picture, present
-from network.probe import TraceFacts
+from network.probe import DeviceTrace, TraceFacts
 from network.reachability import values
 from network.reachability.values import Leg, Place, Probe, Trail
 from network.reachability.walk import from_nic, from_outside, from_outside_to
-from network.types import GUEST
 
-SENDER, RECEIVER = "sender", "receiver"
+SENDER, RECEIVER, DEVICE = "sender", "receiver", "device"
+PRIMARY = "PRIMARY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +52,15 @@ def ask_hosts(run: Run) -> Outcome:
     given = {name: value for name, value in run.arguments.items() if name in Question.__dataclass_fields__}
     question = Question(**{**given, "network_ids": tuple(given["network_ids"])})
     pictures = {key: present(run.session, key) for key in question.network_ids}
-    _demand_traced(question, pictures.values())
-    trail = _missing(run.session, question) or _walk(
-        question, [_place(one) for one in pictures.values() if one.commands]
-    )
-    stops = list(_stops(run.session, trail.legs, pictures))
+    places = [_place(run.session, one) for one in pictures.values() if one.commands]
+    trail = _missing(run.session, question) or _walk(question, places)
+    stops = [*_stops(run.session, trail.legs, pictures), *_devices(run.session, trail.legs, places, pictures)]
     run.note(
         reachable=trail.reachable,
         steps=named_rules(run.session, trail.steps),
         stops=[note for note, _ in stops],
     )
     return [ask for _, ask in stops if ask is not None]
-
-
-def _demand_traced(question: Question, pictures: Iterable[Picture]) -> None:
-    """:raises StepFailed: a hardware device is on the way, of which nobody can tell what it does with a packet"""
-    for picture in pictures:
-        commands = list(picture.commands.values())
-        if not any(command.devices for command in commands):
-            continue
-        view = commands[0].view
-        guests = {address for nic in view.nics if nic.role == GUEST for address in (nic.address, *nic.further)}
-        if not question.nic_id or question.target not in guests:
-            raise StepFailed(f"The network {view.id} is served by hardware devices, which are not traced; what can be "
-                             "told is whether its virtual machines reach one another.", 431)  # fmt: skip
 
 
 def _missing(session: Session, question: Question) -> Trail | None:
@@ -91,12 +76,29 @@ def _missing(session: Session, question: Question) -> Trail | None:
     return None
 
 
-def _place(picture: Picture) -> Place:
-    """The network as all of its hosts together know it."""
-    commands = list(picture.commands.values())
-    peers = {peer.host_id: peer for command in commands for peer in command.view.peers}
-    router = next((command.router for command in commands if command.router is not None), None)
-    return Place(replace(commands[0].view, peers=tuple(peers.values())), router)
+def _place(session: Session, picture: Picture) -> Place:
+    """The network as all of its hosts together know it, and as the host of the router that forwards sees it."""
+    peers = {peer.host_id: peer for command in picture.commands.values() for peer in command.view.peers}
+    routed = {host_id: command for host_id, command in picture.commands.items() if command.router is not None}
+    network_id = next(iter(picture.commands.values())).view.id
+    host_id, turn = _turn(session, list(routed), network_id) if len(routed) > 1 else (next(iter(routed), ""), "")
+    command = routed.get(host_id) or next(iter(picture.commands.values()))
+    parts = tuple(part for command in picture.commands.values() for part in command.devices)
+    return Place(replace(command.view, peers=tuple(peers.values())), command.router, parts, turn)
+
+
+def _turn(session: Session, ids: Sequence[str], network_id: str) -> tuple[str, str]:
+    """The host of the router that forwards, of the network's two, and a sentence on it."""
+    query = select(Router.name, Router.host_id, Router.redundant_state).where(
+        Router.network_id == network_id, Router.removed.is_(None)
+    )
+    rows = session.execute(query.order_by(Router.standby)).all()
+    primary = [row for row in rows if row.redundant_state == PRIMARY and row.host_id in ids]
+    names = " and ".join(row.name for row in rows)
+    if len(primary) == 1:
+        return primary[0].host_id, f"Of the redundant routers {names}, {primary[0].name} is primary and forwards."
+    told = ", ".join(f"{row.name} {row.redundant_state}" for row in rows)
+    return ids[0], f"Which of the redundant routers {names} forwards is not known now; their hosts last told: {told}."
 
 
 def _walk(question: Question, places: Sequence[Place]) -> Trail:
@@ -126,13 +128,38 @@ def _stops(
                 "receiver_id": leg.receiver.id, "next_host_id": "" if is_near or role == RECEIVER else
                 leg.receiver.host_id, "left": leg.left,
             }  # fmt: skip
-            command = TraceFlows(picture.commands[host.id].view, leg.frame, leg.sender.id)
+            command = TraceFlows(picture.commands[host.id].view, leg.frame, leg.sender.id, leg.sender.host_id)
             yield note, Ask(picture.agents[host.id], command) if note["asked"] else None
+
+
+def _devices(
+    session: Session, legs: Sequence[Leg], places: Sequence[Place], pictures: dict[str, Picture]
+) -> Iterator[tuple[dict[str, Any], Ask | None]]:
+    """The hardware devices on the way, as `_stops` tells of hosts; each is asked by the host that it is cabled to."""
+    ends = {nic.id: nic.host_id for leg in legs for nic in (leg.sender, leg.receiver)}
+    met = [(place, part) for place in places for part in place.parts if part.nic_id in ends]
+    query = select(Host.id, Host.name, Host.state).where(Host.id.in_([ends[part.nic_id] for _, part in met]))
+    hosts = {row.id: row for row in session.execute(query)} if met else {}
+    for place, part in met:
+        host = hosts[ends[part.nic_id]]
+        note = {
+            "role": DEVICE, "host_id": host.id, "host": host.name, "state": host.state, "network_id": place.view.id,
+            "device_id": part.device.id, "asked": host.state == "Up",
+        }  # fmt: skip
+        yield note, Ask(pictures[place.view.id].agents[host.id], TraceDevice(part)) if note["asked"] else None
 
 
 def keep_answers(run: Run, answers: list[Any]) -> None:
     replies = iter(answers)
-    run.note(stops=[_judged(stop, next(replies)) if stop["asked"] else stop for stop in run.recall("stops")])
+    run.note(stops=[_replied(stop, next(replies)) if stop["asked"] else stop for stop in run.recall("stops")])
+
+
+def _replied(stop: dict[str, Any], reply: TraceFacts | DeviceTrace | StepFailed) -> dict[str, Any]:
+    if isinstance(reply, StepFailed):
+        return {**stop, "silent": str(reply)}
+    if isinstance(reply, DeviceTrace):
+        return {**stop, "difference": reply.cable or reply.device, "silent": reply.silent if not reply.cable else ""}
+    return _judged(stop, reply)
 
 
 def _judged(stop: dict[str, Any], facts: TraceFacts) -> dict[str, Any]:
@@ -154,7 +181,11 @@ def _judged(stop: dict[str, Any], facts: TraceFacts) -> dict[str, Any]:
 
 
 explain_reachability = workflow(
-    "reachability.explain", Network, [Step(ask_hosts, then=keep_answers)], lane="reachability", awaited=True
+    "reachability.explain",
+    Network,
+    [Step(ask_hosts, then=keep_answers, tolerant=True)],
+    lane="reachability",
+    awaited=True,
 )
 
 

@@ -128,6 +128,13 @@ class Devices:
         with self._alone[part.device.id]:
             kind.driver(part.device).remove(kind.wanted(part).id)
 
+    def difference(self, part: DevicePart) -> str:
+        """The first thing that the device has otherwise than the part says, as a sentence; "" for none."""
+        kind = KINDS[part.device.kind]
+        with self._alone[part.device.id]:
+            found: str = kind.driver(part.device).difference(kind.wanted(part))
+            return found
+
     def inspect(self, device: Device) -> DeviceFacts:
         """:raises DeviceRefusedError: the login is refused, or the device lacks what is named"""
         with self._alone[device.id]:

@@ -73,6 +73,22 @@ def change(held: Entries, wanted: Entries) -> etree._Element | None:
     return root if len(root) else None
 
 
+def first_difference(held: Entries, wanted: Entries) -> str:
+    """The first entry that is missing, another one or too many, as a sentence; "" when all is as wanted."""
+    for (where, key), element in wanted.items():
+        there = held.get((where, key))
+        if there is None:
+            return f"It lacks {_told(where, key)}."
+        if _canonical(there) != _canonical(element):
+            return f"It has {_told(where, key)} otherwise than wanted."
+    return next((f"It has {_told(*one)}, which nobody wants." for one in held if one not in wanted), "")
+
+
+def _told(where: Place, key: tuple[str, ...]) -> str:
+    path = [part for step in where.above for part in step if part]
+    return " ".join([*path, where.tag, *key])
+
+
 def _reached(root: etree._Element, where: Place) -> etree._Element:
     """The element that holds the list, made on the way."""
     found = root

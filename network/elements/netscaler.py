@@ -52,6 +52,18 @@ class Netscaler:
         with conversation(self._settings) as nitro:
             return sorted(one["aliasname"] for one in nitro.every("vlan") if _is_ours(one))
 
+    def difference(self, network: BalancedNetwork) -> str:
+        """The first resource that the device has otherwise than `network` says, as a sentence; "" for none."""
+        resources = wanted(network, self._settings.interface)
+        with conversation(self._settings) as nitro:
+            there = _held(nitro, network.id, network.address)
+        for key in resources:
+            if key not in there:
+                return f"It lacks {_told(key)}."
+            if changed := _changed(there, resources, key):
+                return f"It has {_told(key)} with another {changed[0]} than wanted."
+        return next((f"It has {_told(key)}, which nobody wants." for key in there if key not in resources), "")
+
     def statistics(self, network_id: str, balancer_id: str) -> dict[str, Any]:
         """Of one balancer, in NITRO's names: tothits, curclntconnections, totalrequestbytes, state and more."""
         with conversation(self._settings) as nitro:
@@ -72,6 +84,10 @@ class Netscaler:
             raise DeviceRefusedError(f"The device {own.host} has no interface {own.interface} with a MAC address.")
         names = str(hardware.get("host", "")), str(hardware.get("hwdescription", ""))
         return DeviceFacts(shown[own.interface].lower(), *names, str(version.get("version", "")).strip())
+
+
+def _told(key: tuple[str, tuple[str, ...]]) -> str:
+    return " ".join((key[0], *key[1]))
 
 
 def _is_ours(vlan: dict[str, Any]) -> bool:

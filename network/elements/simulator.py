@@ -85,6 +85,15 @@ class MemoryDevices:
         self._log_in(part.device)
         self.parts.pop((part.device.id, KINDS[part.device.kind].wanted(part).id), None)
 
+    def difference(self, part: DevicePart) -> str:
+        self._log_in(part.device)
+        kind = KINDS[part.device.kind]
+        held = self.parts.get((part.device.id, kind.wanted(part).id))
+        if held is None:
+            return "It lacks the network."
+        has, wants = (sorted(map(repr, kind.content(one))) for one in (held, part))
+        return "" if has == wants else f"It lacks {next(iter(set(wants) - set(has)), 'nothing, and has more')}."
+
     def inspect(self, device: Device) -> DeviceFacts:
         self._log_in(device)
         mac = ":".join(digits(device.host, 10)[place : place + 2] for place in range(0, 10, 2))

@@ -8,7 +8,7 @@ and a commit that nobody confirms is taken back by the device.
 from __future__ import annotations
 
 from network.elements.base import RouterState
-from network.elements.junos_tree import change
+from network.elements.junos_tree import change, first_difference
 from network.elements.srx_config import SrxSettings, check_vlan, held, lacking, name_of, places, routers, wanted
 from network.elements.srx_session import conversation
 from network.errors import DeviceRefusedError
@@ -58,6 +58,12 @@ class Srx:
             return "absent"
         needed = {places(self._settings)[kind] for kind in MINIMAL}
         return "running" if needed <= {where for where, _ in found} else "degraded"
+
+    def difference(self, spec: RouterSpec) -> str:
+        """The first thing that the device has committed otherwise than `spec` says, as a sentence; "" for none."""
+        entries = wanted(spec, self._settings)
+        with conversation(self._settings) as session:
+            return first_difference(held(session.configuration(committed=True), spec.id, self._settings), entries)
 
     def traffic(self, router_id: str) -> tuple[int, int]:
         """Bytes that guests sent to the device and got from it, since their network is on it."""

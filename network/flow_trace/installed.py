@@ -26,13 +26,14 @@ def compare(
     It enters by the NIC's port, or by the tunnel of the host that has the NIC; as the first of its connection.
     `generation` is left to who knows it.
     """
-    sender = next((nic for nic in view.nics if nic.id == nic_id), None)
+    sender = next((nic for nic in (*view.nics, *view.pair) if nic.id == nic_id), None)
     should = Site.of(wanted, numbers)
-    port = should.port_of(nic_id)
     packet = packet_of(frame)
-    if port is None and sender is not None:
-        port = should.port_to(tunnel_id(sender.host_id, view.overlay))
+    # A NIC may be on this host and on the one that the frame comes from, as that of redundant routers is.
+    port = should.port_to(tunnel_id(sender.host_id, view.overlay)) if sender is not None else None
+    if port is not None:
         packet["tun_id"] = view.key
+    port = should.port_of(nic_id) if port is None else port
     if port is None:
         return TraceFacts(0, difference=f"This host has neither a port nor a tunnel for the NIC {nic_id}.")
     right = should.enter(packet, port)

@@ -29,7 +29,7 @@ def owners(views: Iterable[NetworkView]) -> Mapping[int, Owner]:
             found[cookie(number, view.id)] = (NETWORK, view.id)
         for peer in view.peers:
             found[cookie(HOST_KIND, peer.host_id)] = (HOST, peer.host_id)
-        for nic in view.nics:
+        for nic in (*view.nics, *view.pair):
             for number in (NIC_KIND, ARP_KIND):
                 found[cookie(number, nic.id)] = (NIC, nic.id)
         for kind, policies in ((GROUP_RULE, view.groups), (LIST_ITEM, (view.acl,) if view.acl else ())):

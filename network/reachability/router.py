@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from network.balancing import Balancer
-from network.reachability.policy import METADATA_ADDRESS, Decision, is_meant, is_within
+from network.hardware import BalancedNetwork
+from network.reachability.policy import METADATA_ADDRESS, Decision, Direction, is_meant, is_within
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, Probe, number_of
 from network.types import Forwarding, GuestLeg, PrivateLeg, RouterSpec, StaticNat
+from network.vpn import Vpn
 
 LINK_LOCAL = "169.254.0.0/16"
 SERVICES = {(UDP, 53): "DNS", (UDP, 67): "DHCP", (TCP, 53): "DNS", (TCP, 80): "metadata", (TCP, 8080): "passwords"}
@@ -60,7 +63,7 @@ def leads(spec: RouterSpec, probe: Probe) -> Led | None:
     return None
 
 
-def balances(spec: RouterSpec, probe: Probe) -> Balancer | None:
+def balances(spec: RouterSpec | BalancedNetwork, probe: Probe) -> Balancer | None:
     """The load balancer that takes the probe."""
     for one in spec.balancers:
         is_its = (one.address, TCP, one.port) == (probe.target, probe.protocol, probe.target_port)
@@ -103,15 +106,31 @@ def private_leg(spec: RouterSpec, address: str) -> PrivateLeg | None:
     return next(mine, None)
 
 
-def leaves_by(leg: PrivateLeg, probe: Probe) -> Decision:
-    """Whether what guests send leaves by a private gateway."""
-    rule = next((one for one in leg.acl.rules if one.direction == "egress" and is_meant(one.traffic, probe)), None)
+def goes_by(leg: PrivateLeg, direction: Direction, probe: Probe) -> Decision:
+    """Whether what guests send leaves by a private gateway (egress), or what comes by it is let in (ingress)."""
+    rule = next((one for one in leg.acl.rules if one.direction == direction and is_meant(one.traffic, probe)), None)
+    whose = f"{direction} item of the private gateway's ACL list"
     if rule is None:
-        reason = f"No egress item of the private gateway's ACL list fits {probe.told()}, and what none fits is denied."
+        reason = f"No {whose} fits {probe.told()}, and what none fits is denied."
         return Decision(False, "network ACL", reason, "NetworkACLList", leg.acl.id)
-    verb = "allows" if rule.allow else "denies"
-    reason = f"The first egress item of the private gateway's ACL list that fits {verb} {probe.told()}."
+    reason = f"The first {whose} that fits {'allows' if rule.allow else 'denies'} {probe.told()}."
     return Decision(rule.allow, "network ACL", reason, "NetworkACLList", leg.acl.id, rule)
+
+
+def by_vpn(spec: RouterSpec, guest: str, remote: str) -> Decision | None:
+    """The private network that joins the two addresses, if one does."""
+    vpn = spec.vpn or Vpn()
+    for tunnel in vpn.tunnels:
+        if is_within(guest, tunnel.near) and is_within(remote, tunnel.far):
+            reason = f"A tunnel to {tunnel.peer} joins {guest} and {remote}, where that is up."
+            return Decision(True, "VPN", reason, "DomainRouter", spec.id)
+    one = vpn.remote
+    if one is not None and is_within(guest, one.guests):
+        first, last, own = (int(IPv4Address(text)) for text in (one.first, one.last, remote))
+        if first <= own <= last:
+            reason = f"{remote} is an address of those that come by the remote access VPN."
+            return Decision(True, "VPN", reason, "DomainRouter", spec.id)
+    return None
 
 
 def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:
@@ -122,15 +141,19 @@ def ways_to(spec: RouterSpec, guest: str, probe: Probe) -> list[Probe]:
         is_its = (one.guest, number_of(one.protocol)) == (guest, probe.protocol)
         if is_its and 0 <= shift <= one.last_port - one.first_port:
             found.append(probe.to(one.address, one.first_port + shift))
-    found += [
+    return [*found, *balanced_ways(spec, guest, probe)]
+
+
+def balanced_ways(spec: RouterSpec | BalancedNetwork, guest: str, probe: Probe) -> list[Probe]:
+    """As `ways_to`, by load balancers."""
+    return [
         probe.to(one.address, one.port)
         for one in (spec.balancers if probe.protocol == TCP else ())
         if one.member_port == probe.target_port and guest in {member.address for member in one.members}
     ]
-    return found
 
 
-def lets_in(spec: RouterSpec, probe: Probe) -> Decision:
+def lets_in(spec: RouterSpec | BalancedNetwork, probe: Probe) -> Decision:
     """Whether the firewall of the public address that the probe is for lets it in."""
     for opening in spec.openings:
         if opening.address == probe.target and is_meant(opening.traffic, probe):
@@ -162,6 +185,11 @@ def lets_out(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
     if is_within(probe.target, (LINK_LOCAL,)):
         reason = f"{probe.target} is a link-local address, which no router leads on."
         return Decision(False, "route", reason, "DomainRouter", spec.id)
+    return by_egress(spec, leg, probe)
+
+
+def by_egress(spec: RouterSpec, leg: GuestLeg, probe: Probe) -> Decision:
+    """What the rules of the network say of what leaves it for the outside."""
     if spec.public is None:
         reason = "The router has no public address, so nothing leaves by it."
         return Decision(False, "route", reason, "Network", leg.network_id)

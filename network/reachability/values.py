@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from network.hardware import BalancedNetwork, DevicePart
 from network.probe import Frame
 from network.types import GuestLeg, NetworkView, NicView, RouterSpec
 
@@ -23,7 +24,8 @@ def number_of(protocol: str) -> int:
 
 
 Kind = Literal[
-    "", "VirtualMachine", "Nic", "Network", "PublicIpAddress", "DomainRouter", "SecurityGroup", "NetworkACLList", "Host"
+    "", "VirtualMachine", "Nic", "Network", "PublicIpAddress", "DomainRouter", "HardwareDevice", "SecurityGroup",
+    "NetworkACLList", "Host",
 ]  # fmt: skip
 
 
@@ -58,16 +60,43 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tenant network with all its NICs and hosts, and its router if it has one that runs."""
+    """A tenant network with all its NICs and hosts, its router if it has one that runs, and what devices do for it.
+
+    Of redundant routers `router` is the one that forwards, and `turn` the sentence that tells which that is.
+    """
 
     view: NetworkView
     router: RouterSpec | None = None
+    parts: tuple[DevicePart, ...] = ()
+    turn: str = ""
+
+    @property
+    def firewall(self) -> RouterSpec | None:
+        """What the hardware device is told that is the network's gateway, if one is."""
+        return next((part.router for part in self.parts if part.router is not None), None)
+
+    @property
+    def balanced(self) -> BalancedNetwork | None:
+        """What the hardware device is told that balances for the network, if one does."""
+        return next((part.balanced for part in self.parts if part.balanced is not None), None)
+
+    @property
+    def gateway(self) -> RouterSpec | None:
+        """What leads out of the network: the firewall, else the router."""
+        return self.firewall or self.router
 
     @property
     def leg(self) -> GuestLeg | None:
-        """The router's leg in the network."""
-        legs = self.router.legs if self.router else ()
+        """The gateway's leg in the network."""
+        return self.leg_of(self.gateway)
+
+    def leg_of(self, spec: RouterSpec | None) -> GuestLeg | None:
+        legs = spec.legs if spec else ()
         return next((leg for leg in legs if leg.network_id == self.view.id), None)
+
+    def device_nic(self, part: DevicePart) -> NicView | None:
+        """The device's NIC, where it is on a host."""
+        return next((nic for nic in self.view.nics if nic.id == part.nic_id), None)
 
 
 @dataclass(frozen=True, slots=True)

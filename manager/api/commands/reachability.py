@@ -17,10 +17,10 @@ from manager.api.errors import Invalid
 from manager.api.fields import Integer, Ref, Text
 from manager.api.response import Bool, Int, Many, Response, Shown, Str
 from manager.models import Network, Nic, NicAddress, Vm, WorkflowRow
-from manager.workflows.reachability import SENDER, Question, explain, public_networks, with_tiers
+from manager.workflows.reachability import DEVICE, SENDER, Question, explain, public_networks, with_tiers
 from network.reachability.values import ECHO_REQUEST, ICMP, TCP, UDP, number_of
 
-OPERATORS = frozenset({"Host", "DomainRouter"})
+OPERATORS = frozenset({"Host", "DomainRouter", "HardwareDevice"})
 """Kinds of things that are shown to root administrators alone."""
 
 UNPLUGGED = "no NIC with an address; in networks of layer 2 alone none has one"
@@ -44,14 +44,15 @@ class ReachabilityStepResponse(Response):
 
 
 class ReachabilityHostResponse(Response):
-    role = Str("sender or receiver: whose host it is")
+    role = Str("sender or receiver: whose host it is; device: what a hardware device holds of the network")
     networkid = Str("the network that the packet is in there")
     agrees = Bool("whether the host does what it should")
     delivers = Bool("whether the host's flows pass the packet on")
     reason = Str("what is wrong, as a sentence")
     hostname = Str("the host's name", root_only=True)
     hostid = Str("the host's id", root_only=True)
-    difference = Str("the first difference between its flows and those wanted", root_only=True)
+    deviceid = Str("the id of the hardware device", root_only=True)
+    difference = Str("the first difference between what is installed and what is wanted", root_only=True)
     flows = Many("the installed flows that the packet meets", root_only=True)
 
 
@@ -232,9 +233,13 @@ def _stop(stop: dict[str, Any]) -> Shown:
     shown: Shown = {
         "role": stop["role"], "networkid": stop["network_id"], "hostname": stop["host"], "hostid": stop["host_id"],
     }  # fmt: skip
+    if stop["role"] == DEVICE:
+        return _device(stop, shown | {"deviceid": stop["device_id"]})
     whose = "sender's" if stop["role"] == SENDER else "receiver's"
     if not stop["asked"]:
         return shown | {"reason": f"The {whose} host is not up, so it was not asked."}
+    if "silent" in stop:
+        return shown | {"reason": f"The {whose} host gave no answer.", "difference": stop["silent"]}
     if "delivers" not in stop:
         return shown
     agrees = not stop["difference"] and stop["delivers"] == stop["should"]
@@ -243,3 +248,16 @@ def _stop(stop: dict[str, Any]) -> Shown:
         shown["reason"] = f"The {whose} host does not have the flows that it should; its operator can mend that."
         shown["difference"] = stop["difference"] or None
     return shown
+
+
+def _device(stop: dict[str, Any], shown: Shown) -> Shown:
+    if not stop["asked"]:
+        return shown | {"reason": "The host that leads to the device is not up, so the device was not asked."}
+    if stop.get("silent"):
+        return shown | {"reason": "What the device holds could not be read.", "difference": stop["silent"]}
+    if "difference" not in stop:
+        return shown
+    if not stop["difference"]:
+        return shown | {"agrees": True}
+    reason = "The device, or its cable, is not as it should be; its operator can mend that."
+    return shown | {"agrees": False, "reason": reason, "difference": stop["difference"]}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from random import Random
 
 import pytest
 
@@ -20,14 +21,20 @@ from network.elements.devices import KINDS, Devices
 from network.elements.simulator import MemoryRouter
 from network.errors import DeviceRefusedError, SwitchRefusedError
 from network.hardware import BalancedNetwork, Device, DevicePart
-from network.names import cable_bridge
+from network.names import cable_bridge, cable_ports
+from network.probe import DeviceTrace
+from network.reachability.values import Place
 from network.types import Forwarding, NetworkView, NicView, Opening, Peer, StaticNat, Traffic
 from tests.unit.network import netscaler_lab, srx_lab
+from tests.unit.network.ears import Ears
 from tests.unit.network.lab import PREFIX, Lab, inside, ping, reaches, sh
 from tests.unit.network.routers import OUTSIDE, router
 from tests.unit.network.sites import PUBLIC
+from tests.unit.network.test_router_reach import BEYOND, CASES, cases, judged
 from tests.unit.network.test_router_rules import FIRST, SECOND, WEB, connected, serving, source_seen
 from tests.unit.network.views import network, nic
+from tests.unit.network.worlds import World, groups, policy
+from tests.unit.network.worlds import router as random_rules
 
 SRX, NETSCALER = f"{PREFIX}-srx", f"{PREFIX}-ns"
 VLANS = {"a": 100, "b": 200}
@@ -44,6 +51,10 @@ class Site:
     macs: dict[str, str]
     guests: dict[str, str] = field(default_factory=dict)
     generation: int = 0
+    views: dict[str, NetworkView] = field(default_factory=dict)
+    policies: dict[str, object] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What guests are held to, and by NIC the security groups that they are in."""
 
     def apply(self, tenant: str, *parts: DevicePart) -> None:
         """As the manager does: the view goes to all hosts, the parts to the one that has the devices."""
@@ -51,7 +62,7 @@ class Site:
         view = replace(self._view(tenant, parts), generation=self.generation)
         with inside(self.agent_ns):
             self.agent.hold((ApplyNetwork(view, devices=parts),))
-        self.views = {**getattr(self, "views", {}), tenant: view}
+        self.views[tenant] = view
         for host in self.lab.hosts[:2]:
             with inside(host.ns):
                 host.switch.apply(list(self.views.values()))
@@ -61,7 +72,8 @@ class Site:
         return self.lab.hosts[2].ns
 
     def _view(self, tenant: str, parts: tuple[DevicePart, ...]) -> NetworkView:
-        nics = [nic(tenant, "1", "host-1"), nic(tenant, "2", "host-2")]
+        nics = [nic(tenant, number, f"host-{number}") for number in ("1", "2")]
+        nics = [replace(one, groups=self.groups.get(one.id, ())) for one in nics]
         own = [
             NicView(
                 part.nic_id, self.macs[part.device.id], "10.1.1.1" if part.router else "10.1.1.2", "host-3", "router"
@@ -69,7 +81,7 @@ class Site:
             for part in parts
         ]
         peers = tuple(Peer(host.id, host.address) for host in self.lab.hosts)
-        return replace(network(tenant, 1000 + VLANS[tenant], [*nics, *own]), peers=peers)
+        return replace(network(tenant, 1000 + VLANS[tenant], [*nics, *own]), peers=peers, **self.policies)
 
     def firewall(self, tenant: str, **rules) -> DevicePart:
         spec = router(tenant, [nic(tenant, "1", "host-1")], vlan=VLANS[tenant], **rules)
@@ -185,6 +197,67 @@ def test_port_forwarding_and_static_nat_reach_guests(site):
     site.apply("a", site.firewall("a"))
     with serving(site.guests["a2"], 8080) as forwarded:
         assert source_seen(forwarded, PUBLIC, FIRST, 80) == ""
+
+
+def test_real_packets_pass_the_device_as_the_model_says(site):
+    """PILEUS_REAL_CASES is how many questions are put."""
+    chance, asked, passed = Random(21), 0, 0
+    names = {f"nic-{guest}": ns for guest, ns in site.guests.items()}
+    with Ears(names | {BEYOND: PUBLIC}, {BEYOND: "public"}) as ears:
+        while asked < CASES // 2:
+            one_round = cases(chance, World([furnished(chance, site, tenant) for tenant in VLANS]), 10000 + asked)
+            passed += judged(ears, one_round)
+            asked += len(one_round)
+    assert asked / 10 < passed < asked
+    site.policies, site.groups = {}, {}
+    for tenant in VLANS:
+        site.apply(tenant, site.firewall(tenant))
+
+
+def furnished(chance: Random, site: Site, tenant: str) -> Place:
+    """The tenant's network with random rules, on the device."""
+    guests = [nic(tenant, number, f"host-{number}") for number in ("1", "2")]
+    there = site.firewall(tenant)
+    site.policies = policy(chance)
+    site.groups |= {one.id: groups(chance, site.policies) for one in guests}
+    rules = random_rules(chance, tenant, there.router.legs[0].nic, guests, is_open=chance.random() < 0.6)
+    own = replace(there.router.legs[0].nic, id=there.nic_id, mac=site.macs["srx"])
+    leg = replace(there.router.legs[0], nic=own, egress=rules.legs[0].egress, egress_open=rules.legs[0].egress_open)
+    (link,) = json.loads(sh("ip", "-n", SRX, "-json", "link", "show", "ge-0-0-0.0"))
+    more = {name: getattr(rules, name) for name in ("addresses", "openings", "forwardings", "static_nats")}
+    public = replace(there.router.public, mac=link["address"])
+    part = replace(there, router=replace(there.router, legs=(leg,), public=public, **more))
+    site.apply(tenant, part)
+    return Place(site.views[tenant], None, (part,))
+
+
+def test_a_device_that_is_not_as_it_should_be_is_told(site):
+    """By whom it was changed: an operator, or one who pulled the cable."""
+    part = site.firewall("a")
+    site.apply("a", part)
+    database = f"--db=unix:{site.lab.hosts[2].dir}/db.sock"
+    _, outer = cable_ports(part.nic_id)
+    with inside(site.agent_ns):
+        assert site.agent.devices.trace(part) == DeviceTrace()
+        opened = replace(part.router, static_nats=(StaticNat(FIRST, "10.1.1.11"),), addresses=(FIRST,))
+        assert "It lacks security nat source pool pl-" in site.agent.devices.trace(replace(part, router=opened)).device
+        KINDS["srx"].driver(part.device).apply(opened)
+        assert "otherwise than wanted" in site.agent.devices.trace(part).device
+        KINDS["srx"].driver(part.device).apply(part.router)
+        assert site.agent.devices.trace(part) == DeviceTrace()
+        silent = replace(part, device=replace(part.device, password="x"))
+        assert "refuses the login" in site.agent.devices.trace(silent).silent
+        for wrong, right, said in (
+            (("set", "port", outer, "tag=7"), ("set", "port", outer, "tag=100"), "has the VLAN 7; 100 is wanted"),
+            (("del-port", "cable-srx"), ("add-port", cable_bridge("cable-srx"), "cable-srx"), "no port cable-srx"),
+        ):
+            sh("ovs-vsctl", database, *wrong)
+            try:
+                assert said in site.agent.devices.trace(part).cable
+            finally:
+                sh("ovs-vsctl", database, *right)
+        assert site.agent.devices.trace(part) == DeviceTrace()
+    assert reaches(site.guests["a1"], OUTSIDE, within=20)
 
 
 def test_switch_and_device_come_back_as_they_were(site):

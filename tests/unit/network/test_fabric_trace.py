@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from dataclasses import replace
 from ipaddress import IPv4Address
 from random import Random
@@ -18,15 +17,16 @@ from network.flow_trace.connections import Connections
 from network.flow_trace.fabric import Site, packet_of
 from network.probe import Frame
 from network.reachability.values import Leg
-from tests.unit.network.fabric import frames_of
-from tests.unit.network.lab import Wire, inside, reaches
+from tests.unit.network.ears import Asked, Ears, mark_of
+from tests.unit.network.lab import inside, reaches
 from tests.unit.network.packets import wire_form
 from tests.unit.network.test_reachability import ask
 from tests.unit.network.worlds import World, guest, leg, place
 
-CASES = int(os.environ.get("PILEUS_REAL_CASES", "40"))
-TOGETHER = 20
+CASES = int(os.environ.get("PILEUS_REAL_CASES", "160"))
+TOGETHER = 40
 """Questions that are put to one set of rules."""
+TRACED = 40
 ROW = re.compile(r"^\s*(\d+)\. (?:.*, )?priority (\d+), cookie 0x([0-9a-f]+)", re.MULTILINE)
 """With a cookie, as all flows of ours have: those of the bridge that a tunnel's packets leave by have none."""
 MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03", "02:00:00:00:00:ff", "02:00:00:00:00:77"]
@@ -87,7 +87,7 @@ def told(site: Site, met: list[tuple[int, int, int]]) -> list[tuple[int, int, li
 def test_open_vswitch_traces_as_the_interpreter_does(lab, cast):
     found, _ = cast
     chance, compared = Random(11), 0
-    for _ in range(max(1, CASES // TOGETHER)):
+    for _ in range(2):
         cloud = cloud_of(chance, found)
         lab.apply(cloud.views)
         for host in lab.hosts:
@@ -97,7 +97,7 @@ def test_open_vswitch_traces_as_the_interpreter_does(lab, cast):
             assert {row[:4] for row in site.bridge.rows.values()} == {
                 row[:4] for row in Site.of(wanted, numbers).bridge.rows.values()
             }
-            for _ in range(TOGETHER // 2):
+            for _ in range(TRACED // 4):
                 packet = packet_of(random_frame(chance))
                 port = chance.choice([*site.nics, *site.tunnels])
                 packet |= {"in_port": port}
@@ -107,26 +107,22 @@ def test_open_vswitch_traces_as_the_interpreter_does(lab, cast):
                 mine = [(row.table, row.priority, row.cookie) for row in site.enter(packet, port).rows]
                 assert told(site, mine) == told(site, matched(host, packet)), packet
                 compared += 1
-    assert compared >= CASES
+    assert compared >= TRACED
 
 
 def test_real_packets_go_where_the_model_says(lab, cast):
     found, guests = cast
     chance, checked, passed = Random(12), 0, 0
-    wires = {name: Wire(ns) for name, ns in guests.items()}
-    try:
+    with Ears(guests) as ears:
         while checked < CASES:
             cloud = cloud_of(chance, found)
             lab.apply(cloud.views)
             legs = [one for _ in range(TOGETHER) for one in ask(chance, cloud).trail.legs if is_told_apart(one)]
-            heard = delivered(wires, [fresh(one, checked + number) for number, one in enumerate(legs)])
-            for one, hearers in zip(legs, heard, strict=True):
-                assert hearers == ({one.receiver.id} if one.allowed else set()), one
+            asked = [asked_of(one, checked + number) for number, one in enumerate(legs)]
+            for one, question, hearers in zip(legs, asked, ears.put(asked), strict=True):
+                assert hearers - speakers(one) == question.wanted, one
             checked += len(legs)
             passed += sum(one.allowed for one in legs)
-    finally:
-        for wire in wires.values():
-            wire.close()
     assert CASES / 10 < passed < checked
 
 
@@ -135,30 +131,12 @@ def is_told_apart(one: Leg) -> bool:
     return one.frame.protocol in (1, 6, 17)
 
 
-def fresh(one: Leg, number: int) -> Leg:
-    """The same question as a connection of its own, so that no other one's answers belong to it."""
-    return replace(one, frame=replace(one.frame, source_port=10000 + number % 50000))
-
-
-def delivered(wires: dict[str, Wire], legs: list[Leg]) -> list[set[str]]:
-    """Which NICs hear each frame, besides who sent it and whose source it bears: answers bring them what it said.
-
-    They are sent slowly, since a raw socket's buffer holds few.
-    """
-    for wire in wires.values():
-        frames_of(wire, b"", 0.02)
-    heard: dict[str, list[bytes]] = {name: [] for name in wires}
-    for number, one in enumerate(legs):
-        wires[one.sender.id].send(wire_form(one.frame, b"question %06d end" % number))
-        time.sleep(0.005)
-    for name, wire in wires.items():
-        heard[name] = frames_of(wire, b"", 0.3)
-    marks = [b"question %06d end" % number for number in range(len(legs))]
-    return [
-        {name for name, frames in heard.items() if any(mark in frame for frame in frames)} - speakers(one)
-        for one, mark in zip(legs, marks, strict=True)
-    ]
+def asked_of(one: Leg, number: int) -> Asked:
+    """As a connection of its own, so that no other one's answers belong to it."""
+    frame = replace(one.frame, source_port=10000 + number % 50000)
+    return Asked(one.sender.id, wire_form(frame, mark_of(number)), {one.receiver.id} if one.allowed else set())
 
 
 def speakers(one: Leg) -> set[str]:
+    """Who sent it and whose source it bears: answers bring them what it said."""
     return {one.sender.id, *(nic.id for nic in one.view.nics if nic.address == one.frame.source)}

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from network.flow_preview import stand_in
 from network.flow_trace.bridge import Bridge, row_of
 from network.flow_trace.connections import Connections
 from network.flow_trace.fabric import answer_to, packet_of
@@ -17,6 +18,7 @@ from network.flow_trace.words import UnknownFlowError
 from network.flows import FlowSet, desired
 from network.probe import Frame
 from tests.unit.network.test_flows import CASES, flows_of
+from tests.unit.network.test_pair_flows import _view as pair_view
 from tests.unit.network.test_reachability import ask, clouds
 from tests.unit.network.views import MACS, network, nic, numbers
 from tests.unit.network.worlds import HOSTS
@@ -135,3 +137,40 @@ def test_a_planted_wrong_flow_is_found_every_time():
             assert compare(wanted, found, own, view, leg.frame, leg.sender.id).difference != "", wrong
             tried += 1
     assert tried > 200
+
+
+def test_a_planted_wrong_flow_of_redundant_routers_or_of_a_device_is_found_every_time():
+    """On the way to the gateway and from it, on all hosts, and on the line between the two routers."""
+    tried, chance = 0, Random(77)
+    for seen in ({host: pair_view(host) for host in HOSTS}, {host: cabled_view() for host in HOSTS}):
+        one = seen["host-2"]
+        gateway = next(nic for nic in one.nics if nic.role == "router")
+        guests = [nic for nic in one.nics if nic.role == "guest"]
+        ways = [way for guest in guests for way in ((guest, gateway, 6), (gateway, guest, 6))]
+        ways += [(*one.pair, 112), (*one.pair[::-1], 112)] if one.pair else []
+        for sender, receiver, protocol in ways:
+            away = "203.0.113.9" if receiver is gateway else receiver.address
+            source = "203.0.113.9" if sender is gateway else sender.address
+            frame = Frame(sender.mac, receiver.mac, source, away, protocol, 50000, 22)
+            for host in {sender.host_id, receiver.host_id}:
+                view = seen[host]
+                view = replace(view, nics=tuple(replace(nic, host_id=sender.host_id) if nic.id == sender.id else nic
+                                                for nic in view.nics))  # fmt: skip
+                own = stand_in(host, [seen[host]])
+                wanted = desired(host, [seen[host]], own)
+                right = compare(wanted, wanted, own, view, frame, sender.id)
+                assert right.difference == ""
+                arrives = right.nic_ids if host == receiver.host_id else right.host_ids
+                assert (receiver.id if host == receiver.host_id else receiver.host_id) in arrives
+                for wrong in (step.line for step in right.steps):
+                    for _ in range(3):
+                        found = replace(wanted, flows=planted(chance, wanted.flows, wrong))
+                        assert compare(wanted, found, own, view, frame, sender.id).difference != "", wrong
+                        tried += 1
+    assert tried > 150
+
+
+def cabled_view():
+    """A gateway by a hardware device at host 2, as its cable's port is."""
+    device = replace(nic("a", "router", "host-2", "router"), id="nic-device", mac="02:00:00:00:01:01")
+    return network("a", 1001, [nic("a", "1", "host-1"), nic("a", "2", "host-2"), nic("a", "3", "host-3"), device])

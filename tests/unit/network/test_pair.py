@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from random import Random
 
 import pytest
 
 from network.names import router_namespace
+from network.reachability.values import Place
+from network.types import Peer
+from tests.unit.network.ears import Ears
 from tests.unit.network.lab import Wire, end, ethernet, inside, ipv4, ping, reaches, sh, udp
-from tests.unit.network.pairs import ENDS, IDS, OWN, PUBLIC, PairSite, build
+from tests.unit.network.pairs import ENDS, HOSTS, IDS, OWN, PUBLIC, PairSite, build
 from tests.unit.network.routers import OUTSIDE
 from tests.unit.network.streams import Stream
+from tests.unit.network.test_router_reach import BEYOND, CASES, as_there, cases, judged
 from tests.unit.network.views import MACS
+from tests.unit.network.worlds import World, place
 
 LONGEST_GAP = 3.0
 
@@ -151,3 +158,40 @@ def test_a_dead_keepalived_is_told_and_started_again(both):
     assert [check.name for check in failed] == ["redundancy"]
     both.apply("second")
     assert both.become("PRIMARY", "BACKUP")
+
+
+def test_the_one_that_forwards_does_what_the_model_says(both):
+    """A quarter of PILEUS_REAL_CASES questions."""
+    plain, chance, asked, passed = dict(both.specs), Random(41), 0, 0
+    with Ears({f"nic-{name}": ns for name, ns in both.guests.items()} | {BEYOND: PUBLIC}) as ears:
+        while asked < CASES // 4:
+            cloud = pair_of(chance, both)
+            assert both.become("PRIMARY", "BACKUP", within=25)
+            one_round = cases(chance, cloud, 10000 + asked)
+            passed += judged(ears, one_round)
+            asked += len(one_round)
+    assert asked / 10 < passed < asked
+    both.specs.update(plain)
+
+
+def pair_of(chance: Random, site: PairSite) -> World:
+    """Random rules, which both routers and all hosts are told; the first router forwards."""
+    found = place(chance, "a", list(site.others), site.gateway)
+    while found.view.gateway_outside:
+        found = place(chance, "a", list(site.others), site.gateway)
+    for half, there in site.specs.items():
+        leg = replace(as_there(found.router, there).legs[0], nic=there.legs[0].nic)
+        site.specs[half] = replace(as_there(found.router, there), legs=(leg,), pair=there.pair)
+        site.apply(half)
+    own = {one.id: one.groups for one in found.view.nics}
+    policies = {name: getattr(found.view, name) for name in ("acl", "has_groups", "groups", "egress_open")}
+    seen = {}
+    for host in site.lab.hosts:
+        view = replace(site.view(host.id), **policies)
+        view = replace(view, nics=tuple(replace(one, groups=own.get(one.id, ())) for one in view.nics))
+        seen[host.id] = view
+        with inside(host.ns):
+            host.switch.apply([view])
+    every = tuple(Peer(host.id, host.address) for host in site.lab.hosts)
+    whole = replace(seen[HOSTS["first"]], peers=every)
+    return World([Place(whole, site.specs["first"], turn="The first router forwards.")])

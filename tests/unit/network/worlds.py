@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from ipaddress import IPv4Network
 from random import Random
 
 from network.balancing import Balancer, Member
@@ -225,10 +226,12 @@ def probe(chance: Random, source: str, target: str) -> Probe:
 
 def targets(places: list[Place]) -> list[str]:
     """Addresses of guests, of the router, of nobody, public ones and others outside."""
-    public = [a for p in places if p.router and p.router.public for a in (*p.router.addresses, p.router.public.address)]
+    specs = [one.gateway for one in places if one.gateway and one.gateway.public]
+    public = [address for spec in specs for address in (*spec.addresses, spec.public.address)]
+    routed = [str(IPv4Network(route.cidr)[5]) for spec in specs for route in spec.routes]
     inside = ["10.1.1.1", *(f"10.1.1.{last}" for last in (11, 12, 13, 14, 50, 77, 200))]
     tiers = [nic.address for p in places if p.router and p.router.vpc_id for nic in p.view.nics]
-    return [*inside, *inside, *tiers, *public, *OUTSIDE, "169.254.169.254", "169.254.1.1"]
+    return [*inside, *inside, *tiers, *routed, *public, *OUTSIDE, "169.254.169.254", "169.254.1.1"]
 
 
 def replaced(fabric: Fabric, views: list[NetworkView], edit) -> None:
