@@ -23,24 +23,28 @@ def run(arguments: list[str], stdin: str = "", *, check: bool = True) -> str:
     return done.stdout
 
 
-def show(*words: str) -> list[dict[str, Any]]:
-    """What `ip` tells."""
-    found: list[dict[str, Any]] = json.loads(run(["ip", "-json", *words]) or "[]")
+def show(*words: str, inside: str = "") -> list[dict[str, Any]]:
+    """What `ip` tells, of the network namespace whose file is `inside`, or of the own one."""
+    found: list[dict[str, Any]] = json.loads(run([*_enter(inside), "ip", "-json", *words]) or "[]")
     return [entry for entry in found if entry]
 
 
-def batch(lines: Iterable[str], *, force: bool = False) -> None:
-    """Change by `ip`; with `force` what cannot be done is passed over."""
+def batch(lines: Iterable[str], *, force: bool = False, inside: str = "") -> None:
+    """Change by `ip`, there; with `force` what cannot be done is passed over."""
     text = "".join(f"{line}\n" for line in lines)
     if text:
-        run(["ip", *(["-force"] if force else []), "-batch", "-"], text, check=not force)
+        run([*_enter(inside), "ip", *(["-force"] if force else []), "-batch", "-"], text, check=not force)
 
 
-def addresses(starts: tuple[str, ...]) -> dict[str, set[str]]:
+def _enter(namespace: str) -> list[str]:
+    return ["nsenter", f"--net={namespace}"] if namespace else []
+
+
+def addresses(starts: tuple[str, ...], *, inside: str = "") -> dict[str, set[str]]:
     """IPv4 addresses with prefix lengths by device, of those whose names start so."""
     return {
         found["ifname"]: {f"{one['local']}/{one['prefixlen']}" for one in found["addr_info"] if one["family"] == "inet"}
-        for found in show("address", "show")
+        for found in show("address", "show", inside=inside)
         if found.get("ifname", "").startswith(starts)
     }
 

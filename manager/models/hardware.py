@@ -54,7 +54,7 @@ class SrxFirewall(HardwareDevice):
 
 
 class NetscalerLoadBalancer(HardwareDevice):
-    """A NetScaler, which knows each address once: ranges of networks on it do not overlap."""
+    """A NetScaler. Each network on it is a traffic domain of its own."""
 
     __mapper_args__ = {"polymorphic_identity": NETSCALER}  # noqa: RUF012 - as above
 

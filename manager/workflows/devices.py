@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import Any, NamedTuple
 
 from sqlalchemy import case, delete, or_, select, update
@@ -10,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import DeviceNetwork, HardwareDevice, Host, Network, Nic, ServiceProvider
-from manager.models.hardware import NETSCALER
 from manager.placement.address import add_nic
 from manager.workflows.engine import StepFailed
 from network import catalog
@@ -81,8 +79,7 @@ def _claimed(session: Session, network: Network, provider: str) -> HardwareDevic
     for device in devices:
         if _claim(session, device, network):
             return device
-    apart = ", or each that has serves a range which overlaps with its own" if kind == NETSCALER else ""
-    found = f"none of {len(devices)} devices has room{apart}" if devices else "no device is there whose host is Up"
+    found = f"none of {len(devices)} devices has room" if devices else "no device is there whose host is Up"
     raise StepFailed(f"Network {network.name} can have no service by {provider}: {found}.", 533)
 
 
@@ -99,7 +96,7 @@ def _claim(session: Session, device: HardwareDevice, network: Network) -> bool:
     if not write(session, claimed.values(used=HardwareDevice.used + 1, dedicated_to=holder)):
         return False
     vlan = _free_vlan(session, device)
-    if vlan is None or not _fits(session, device, network):
+    if vlan is None:
         _release(session, device.id)
         return False
     session.add(DeviceNetwork(network_id=network.id, kind=device.kind, device_id=device.id, vlan=vlan))
@@ -110,15 +107,6 @@ def _claim(session: Session, device: HardwareDevice, network: Network) -> bool:
 def _free_vlan(session: Session, device: HardwareDevice) -> int | None:
     taken = set(session.scalars(select(DeviceNetwork.vlan).filter_by(device_id=device.id)))
     return next((vlan for vlan in range(device.first_vlan, device.last_vlan + 1) if vlan not in taken), None)
-
-
-def _fits(session: Session, device: HardwareDevice, network: Network) -> bool:
-    """Whether the device can tell the network's addresses from those that it knows."""
-    if device.kind != NETSCALER:
-        return True
-    query = select(Network.cidr).join(DeviceNetwork, DeviceNetwork.network_id == Network.id)
-    own = IPv4Network(network.cidr)
-    return not any(own.overlaps(IPv4Network(cidr)) for cidr in session.scalars(query.filter_by(device_id=device.id)))
 
 
 def _release(session: Session, device_id: str) -> None:

@@ -8,7 +8,6 @@ the opposite one, and put back when the device refuses one. Who is ended half wa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network
 from typing import Any
 
 from network.elements.netscaler_config import FOLDER, KINDS, PREFIX, Content, Resources, name_of, server_of, wanted
@@ -20,7 +19,7 @@ from network.hardware import BalancedNetwork, DeviceFacts
 class Netscaler:
     """Balances connections to public addresses over the guests of networks that the device has a leg in.
 
-    Guest networks on one device must not overlap: it knows each address once.
+    Guest networks may have the same addresses: each is a traffic domain of the device.
     """
 
     def __init__(self, settings: NetscalerSettings) -> None:
@@ -34,17 +33,17 @@ class Netscaler:
         resources = wanted(network, self._settings.interface)
         with conversation(self._settings) as nitro:
             _check_neighbours(nitro, network)
-            before = _held(nitro, network.id, network.address)
+            before = _held(nitro, network.id)
             if _differences(before, resources):
                 nitro.act("nsfeature", "enable", {"feature": ["LB", "SSL"]})
-                _make_or_put_back(nitro, before, resources, (network.id, network.address))
+                _make_or_put_back(nitro, before, resources, network.id)
                 nitro.act("nsconfig", "save", {})
 
     def remove(self, network_id: str) -> None:
         with conversation(self._settings) as nitro:
             before = _held(nitro, network_id)
             if before:
-                _make_or_put_back(nitro, before, {}, (network_id, ""))
+                _make_or_put_back(nitro, before, {}, network_id)
                 nitro.act("nsconfig", "save", {})
 
     def list(self) -> list[str]:
@@ -95,25 +94,16 @@ def _is_ours(vlan: dict[str, Any]) -> bool:
 
 
 def _check_neighbours(nitro: Nitro, network: BalancedNetwork) -> None:
-    """:raises InvalidViewError: its VLAN, or an address of it, is another network's already"""
+    """:raises InvalidViewError: its VLAN, or the traffic domain of the same number, is another network's already"""
     own = name_of(network.id)
-    taken = {str(one["id"]): one.get("aliasname", "") for one in nitro.every("vlan")}
-    if taken.get(str(network.vlan), own) != own:
-        raise InvalidViewError(f"VLAN {network.vlan} of network {network.id} is already used on the device.")
-    bound = {str(one["ipaddress"]): taken.get(str(one["id"])) for one in nitro.every("vlan_nsip_binding")}
-    for one in nitro.every("nsip"):
-        other = IPv4Network(f"{one['ipaddress']}/{one['netmask']}", strict=False)
-        # Our address in no VLAN yet is what a driver left that was ended half way.
-        owner = bound.get(one["ipaddress"], own if one["ipaddress"] == network.address else "")
-        if owner != own and other.overlaps(IPv4Network(network.cidr)):
-            raise InvalidViewError(f"The network {network.cidr} overlaps {other}, which the device already has.")
+    for kind, key, told in (("vlan", "id", "VLAN"), ("nstrafficdomain", "td", "The traffic domain")):
+        taken = {str(one[key]): one.get("aliasname", "") for one in nitro.every(kind)}
+        if taken.get(str(network.vlan), own) != own:
+            raise InvalidViewError(f"{told} {network.vlan} of network {network.id} is already used on the device.")
 
 
-def _held(nitro: Nitro, network_id: str, address: str = "") -> Resources:
-    """What the device has for the network; files without what is in them, which their names stand for.
-
-    `address` is the network's own also while it is in no VLAN.
-    """
+def _held(nitro: Nitro, network_id: str) -> Resources:
+    """What the device has for the network; files without what is in them, which their names stand for."""
     name = name_of(network_id)
     there = {
         kind.name: nitro.every(kind.name)
@@ -122,17 +112,26 @@ def _held(nitro: Nitro, network_id: str, address: str = "") -> Resources:
         for kind in KINDS
     }
     vlans = {str(one["id"]) for one in there["vlan"] if one.get("aliasname") == name}
-    bound = {str(one["ipaddress"]): str(one["id"]) for one in there["vlan_nsip_binding"]}
-    addresses = {one for one, vlan in bound.items() if vlan in vlans} | ({address} - bound.keys())
-    chosen = {"vlan": vlans, "nsip": addresses, "vlan_interface_binding": vlans, "vlan_nsip_binding": vlans}
+    domains = {str(one["td"]) for one in there["nstrafficdomain"] if one.get("aliasname") == name}
+    bound = {_key(one, ("ipaddress", "td")) for one in there["vlan_nsip_binding"] if str(one["id"]) in vlans}
     found: dict[tuple[str, tuple[str, ...]], Content] = {}
     for kind in KINDS:
-        own = chosen.get(kind.name)
         for one in there[kind.name]:
-            key = tuple(str(one[field]) for field in kind.keys)
-            if key[0] in own if own is not None else key[0].startswith(f"{name}-"):
+            key = _key(one, kind.keys)
+            if kind.name == "nsip":
+                is_own = key in bound or key[1] in domains
+            elif kind.name.startswith("nstrafficdomain"):
+                is_own = key[0] in domains
+            else:
+                is_own = key[0] in vlans if kind.name.startswith("vlan") else key[0].startswith(f"{name}-")
+            if is_own:
                 found[kind.name, key] = one
     return found
+
+
+def _key(one: Content, fields: tuple[str, ...]) -> tuple[str, ...]:
+    """What is in no traffic domain that somebody made is in domain 0."""
+    return tuple(str(one.get(field, 0) if field == "td" else one[field]) for field in fields)
 
 
 def _differences(held: Resources, resources: Resources) -> bool:
@@ -158,14 +157,13 @@ LAST = ("sslcertkey", "systemfile")
 """What a device does not tell the content of: removed when nothing can make it needed again."""
 
 
-def _make_or_put_back(nitro: Nitro, before: Resources, resources: Resources, whose: tuple[str, str]) -> None:
-    """`whose` is the network, and its address on the device."""
+def _make_or_put_back(nitro: Nitro, before: Resources, resources: Resources, network_id: str) -> None:
     kept = {key: content for key, content in before.items() if key[0] in LAST}
     try:
         _make(nitro, before, {**kept, **resources})
     except NetworkError as error:
         if not error.retryable:
-            _make(nitro, _held(nitro, *whose), before)
+            _make(nitro, _held(nitro, network_id), before)
         raise
     _delete(nitro, kept.keys() - resources.keys())
 
@@ -178,9 +176,11 @@ def _make(nitro: Nitro, held: Resources, resources: Resources) -> None:
             for key in held
             if key[0] == kind.name and key in resources and set(_changed(held, resources, key)) & set(kind.fixed)
         }
-    # Bindings end with the resource that they are made on.
-    ended = {(kind.name, key[0]) for owner, key in gone for kind in KINDS if kind.owner == owner}
-    gone |= {key for key in held if (key[0], key[1][0]) in ended}
+    # Bindings end with either of what they bind.
+    names = {(kind, key[0]) for kind, key in gone}
+    for kind in (kind for kind in KINDS if kind.is_binding):
+        bound = (key for key in held if key[0] == kind.name)
+        gone |= {key for key in bound if {(kind.owner, key[1][0]), (kind.other, key[1][1])} & names}
     _delete(nitro, gone)
     for kind in KINDS:
         for key in (key for key in resources if key[0] == kind.name):

@@ -1,7 +1,8 @@
 """The resources of a NetScaler that serve one tenant network: a pure function of the wanted state.
 
-All carry the network's name in front. Servers and services are per network, as the device has each address and port
-once; virtual servers, monitors and certificates are per balancer.
+All carry the network's name in front. Servers and services are per network, in a traffic domain that is the network's
+own and has the number of its VLAN, so that networks may have the same addresses. Virtual servers are in the domain of
+the public network, 0, and are bound to services of the other; they, monitors and certificates are per balancer.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Resources = Mapping[tuple[str, tuple[str, ...]], Content]
 class Kind:
     """`keys` name a resource, `changing` arguments can be updated, a change of `fixed` ones needs a new resource.
 
-    A binding, which has two keys, ends with its `owner`.
+    A binding is made on its `owner`, which the first key names, and ends with it; the second key names an `other`.
     """
 
     name: str
@@ -43,26 +44,29 @@ class Kind:
     fixed: tuple[str, ...] = ()
     changing: tuple[str, ...] = ()
     owner: str = ""
+    other: str = ""
 
     @property
     def is_binding(self) -> bool:
-        return len(self.keys) > 1
+        return bool(self.owner)
 
 
 KINDS = (
     Kind("vlan", ("id",), changing=("aliasname",)),
-    Kind("nsip", ("ipaddress",), ("netmask", "type")),
     Kind("vlan_interface_binding", ("id", "ifnum"), ("tagged",), owner="vlan"),
-    Kind("vlan_nsip_binding", ("id", "ipaddress"), ("netmask",), owner="vlan"),
-    Kind("server", ("name",), changing=("ipaddress",)),
+    Kind("nstrafficdomain", ("td",), ("aliasname",)),
+    Kind("nstrafficdomain_vlan_binding", ("td", "vlan"), owner="nstrafficdomain", other="vlan"),
+    Kind("nsip", ("ipaddress", "td"), ("netmask", "type")),
+    Kind("vlan_nsip_binding", ("id", "ipaddress", "td"), ("netmask",), owner="vlan", other="nsip"),
+    Kind("server", ("name",), ("td",), ("ipaddress",)),
     Kind(
         "lbmonitor",
         ("monitorname",),
         ("type",),
         ("httprequest", "respcode", "interval", "resptimeout", "retries", "successretries"),
     ),
-    Kind("service", ("name",), ("servername", "servicetype", "port")),
-    Kind("service_lbmonitor_binding", ("name", "monitor_name"), owner="service"),
+    Kind("service", ("name",), ("servername", "servicetype", "port", "td")),
+    Kind("service_lbmonitor_binding", ("name", "monitor_name"), owner="service", other="lbmonitor"),
     Kind("systemfile", ("filename",), ("filelocation", "filecontent", "fileencoding")),
     Kind("sslcertkey", ("certkey",), ("cert", "key", "bundle")),
     Kind(
@@ -71,8 +75,8 @@ KINDS = (
         ("servicetype", "port"),
         ("ipv46", "lbmethod", "listenpolicy", "persistencetype", "timeout", "cookiename", "rule", "resrule"),
     ),
-    Kind("lbvserver_service_binding", ("name", "servicename"), owner="lbvserver"),
-    Kind("sslvserver_sslcertkey_binding", ("vservername", "certkeyname"), owner="lbvserver"),
+    Kind("lbvserver_service_binding", ("name", "servicename"), owner="lbvserver", other="service"),
+    Kind("sslvserver_sslcertkey_binding", ("vservername", "certkeyname"), owner="lbvserver", other="sslcertkey"),
 )
 """In an order in which each stands behind what it needs."""
 
@@ -132,11 +136,14 @@ def _check_balancer(one: Balancer) -> None:
 
 def _resources(network: BalancedNetwork, interface: str) -> Iterator[tuple[str, dict[str, Any]]]:
     name, vlan = name_of(network.id), str(network.vlan)
+    td = vlan
     netmask = str(IPv4Network(network.cidr).netmask)
     yield "vlan", {"id": vlan, "aliasname": name}
     yield "vlan_interface_binding", {"id": vlan, "ifnum": interface, "tagged": "true"}
-    yield "nsip", {"ipaddress": network.address, "netmask": netmask, "type": "SNIP"}
-    yield "vlan_nsip_binding", {"id": vlan, "ipaddress": network.address, "netmask": netmask}
+    yield "nstrafficdomain", {"td": td, "aliasname": name}
+    yield "nstrafficdomain_vlan_binding", {"td": td, "vlan": vlan}
+    yield "nsip", {"ipaddress": network.address, "netmask": netmask, "type": "SNIP", "td": td}
+    yield "vlan_nsip_binding", {"id": vlan, "ipaddress": network.address, "netmask": netmask, "td": td}
     for one in network.balancers:
         sources = _sources(one, network.openings)
         if one.listens and sources is not None:
@@ -160,15 +167,15 @@ def _sources(one: Balancer, openings: tuple[Opening, ...]) -> tuple[str, ...] | 
 def _balancer(
     network: BalancedNetwork, one: Balancer, sources: tuple[str, ...]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    name, inner = name_of(network.id), "HTTP" if _is_http(one) else "TCP"
+    name, inner, td = name_of(network.id), "HTTP" if _is_http(one) else "TCP", str(network.vlan)
     server = server_of(network.id, one.id)
     monitor = _monitor(name, one.check)
     yield "lbmonitor", monitor
     yield "lbvserver", _virtual_server(server, one, sources)
     for member in one.members:
         host, service = f"{name}-{member.address}", f"{name}-{member.address}-{one.member_port}-{inner}"
-        yield "server", {"name": host, "ipaddress": member.address}
-        yield "service", {"name": service, "servername": host, "servicetype": inner, "port": one.member_port}
+        yield "server", {"name": host, "ipaddress": member.address, "td": td}
+        yield "service", {"name": service, "servername": host, "servicetype": inner, "port": one.member_port, "td": td}
         yield "service_lbmonitor_binding", {"name": service, "monitor_name": monitor["monitorname"]}
         yield "lbvserver_service_binding", {"name": server, "servicename": service}
     if one.protocol == "ssl":

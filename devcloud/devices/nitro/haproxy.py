@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from devcloud.devices.linux import PlaneError
@@ -36,18 +36,24 @@ def short(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def text(configuration: Configuration, folder: str) -> str:
-    """All but the global part; certificates lie in `folder`.
+def text(configuration: Configuration, folder: str, place: Callable[[int], str]) -> str:
+    """All but the global part; certificates lie in `folder`, `place` is the file of a traffic domain's namespace.
 
     :raises PlaneError: an expression is none that this device evaluates
     """
     services = {entry["name"]: entry for entry in configuration["service"].values()}
     used = {entry["servicename"] for entry in configuration["lbvserver_service_binding"].values()}
-    lines = [line for name in sorted(used) for line in _watched(configuration, services[name])]
+    lines = [line for name in sorted(used) for line in _watched(configuration, services[name], place)]
     for entry in configuration["lbvserver"].values():
-        lines += _front(configuration, entry, folder)
-        lines += _back(configuration, entry, services)
+        lines += _front(configuration, entry, folder, place)
+        lines += _back(configuration, entry, services, place)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _within(entry: Entry, place: Callable[[int], str]) -> str:
+    """HAProxy looks for names of namespaces in /run/netns, from where a path leads to any."""
+    found = place(int(entry["td"]))
+    return f" namespace ../..{found}" if found else ""
 
 
 def address_of(configuration: Configuration, service: Entry) -> str:
@@ -56,7 +62,7 @@ def address_of(configuration: Configuration, service: Entry) -> str:
     return str(configuration["server"][service["servername"],]["ipaddress"])
 
 
-def _watched(configuration: Configuration, service: Entry) -> Iterator[str]:
+def _watched(configuration: Configuration, service: Entry, place: Callable[[int], str]) -> Iterator[str]:
     """Each service is watched once, whatever virtual servers it is bound to."""
     names = [key[1] for key in configuration["service_lbmonitor_binding"] if key[0] == service["name"]]
     monitors = [configuration["lbmonitor"][name,] for name in names] or [DEFAULT_MONITOR]
@@ -71,10 +77,11 @@ def _watched(configuration: Configuration, service: Entry) -> Iterator[str]:
         yield f"  http-check send meth {method} uri {path} ver HTTP/1.1 hdr Host {address_of(configuration, service)}"
         yield f"  http-check expect status {','.join(monitor.get('respcode', ['200']))}"
     counts = f"inter {monitor['interval']}s fall {monitor['retries']} rise {monitor['successretries']}"
-    yield f"  server s {address_of(configuration, service)}:{service['port']} check {counts}"
+    where = f"{address_of(configuration, service)}:{service['port']}{_within(service, place)}"
+    yield f"  server s {where} check {counts}"
 
 
-def _front(configuration: Configuration, entry: Entry, folder: str) -> Iterator[str]:
+def _front(configuration: Configuration, entry: Entry, folder: str, place: Callable[[int], str]) -> Iterator[str]:
     if "ipv46" not in entry or entry.get("state") == "DISABLED":
         return
     certificates = [key[1] for key in configuration["sslvserver_sslcertkey_binding"] if key[0] == entry["name"]]
@@ -83,7 +90,7 @@ def _front(configuration: Configuration, entry: Entry, folder: str) -> Iterator[
     tls = "".join(f" ssl crt {folder}/{short(name)}.pem" for name in certificates[:1])
     yield f"frontend v_{short(entry['name'])}"
     yield f"  mode {_mode(entry)}"
-    yield f"  bind {entry['ipv46']}:{entry['port']}{tls}"
+    yield f"  bind {entry['ipv46']}:{entry['port']}{_within(entry, place)}{tls}"
     if entry.get("listenpolicy", "NONE") != "NONE":
         yield f"  tcp-request connection reject unless {{ src {' '.join(_subnets(entry['listenpolicy']))} }}"
     yield f"  default_backend b_{short(entry['name'])}"
@@ -101,7 +108,9 @@ def _mode(entry: Entry) -> str:
     return "http" if entry["servicetype"] in HTTP else "tcp"
 
 
-def _back(configuration: Configuration, entry: Entry, services: dict[str, Entry]) -> Iterator[str]:
+def _back(
+    configuration: Configuration, entry: Entry, services: dict[str, Entry], place: Callable[[int], str]
+) -> Iterator[str]:
     yield f"backend b_{short(entry['name'])}"
     yield f"  mode {_mode(entry)}"
     yield f"  balance {METHODS[entry.get('lbmethod', 'LEASTCONNECTION')]}"
@@ -111,7 +120,7 @@ def _back(configuration: Configuration, entry: Entry, services: dict[str, Entry]
         if key[0] == entry["name"]:
             service = services[key[1]]
             own = short(service["name"])
-            where = f"{address_of(configuration, service)}:{service['port']}"
+            where = f"{address_of(configuration, service)}:{service['port']}{_within(service, place)}"
             more = f" weight {binding.get('weight', 1)}" + (f" cookie {own}" if is_by_cookie else "")
             yield f"  server {own} {where} track s_{own}/s{more}{_switched(configuration, service)}"
 

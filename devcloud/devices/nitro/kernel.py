@@ -2,6 +2,7 @@
 
 What is in no VLAN is the device `public`, the interface 1/1; interface 1/2 is the device 1-2. VLAN n is the device
 vlan<n>. Whoever cables the device makes them; VLANs are made here when the interface that they are bound to is there.
+A VLAN of a traffic domain is in the network namespace of that domain.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
 from devcloud.devices.linux import PlaneError, address_lines, addresses, batch, run, show
+from devcloud.devices.nitro import domains
 from devcloud.devices.nitro.haproxy import GLOBAL, short, text
+from devcloud.devices.nitro.namespaces import Namespaces
 from devcloud.devices.nitro.store import Configuration, is_tagged
 from devcloud.devices.trunk import Trunks
 
-PUBLIC, VLAN = "public", "vlan"
+PUBLIC, VLAN, DOMAIN_HOME = "public", "vlan", "lo"
+LOOPBACK = "127.0.0.1/8"
 PUBLIC_INTERFACE = "1/1"
 INTERFACE = re.compile(r"(\d+)-(\d+)")
 READY_SECONDS = 10.0
@@ -40,20 +45,25 @@ class Kernel:
         self._home, self._text, self._number = home, "", 0
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving: list[subprocess.Popen[bytes]] = []
-        self._trunks = Trunks()
+        self._trunks, self._domains = Trunks(), Namespaces()
         (home / "ssl").mkdir(mode=0o700, exist_ok=True)
         self._end_leftover()
         for setting in ("rp_filter", "send_redirects"):
             Path(f"/proc/sys/net/ipv4/conf/all/{setting}").write_text("0")
 
     def apply(self, configuration: Configuration) -> None:
-        wanted = text(configuration, str(self._home / "ssl"))
+        present = {int(entry["td"]) for entry in configuration["nstrafficdomain"].values()}
+        self._domains.ensure(present)
+        wanted = text(configuration, str(self._home / "ssl"), self._domains.path)
         self._trunks.serve(_trunks(configuration))
-        _address(configuration)
+        self._domains.place({f"{VLAN}{vlan}": td for vlan, td in domains.of_vlans(configuration).items()})
+        for domain in (0, *sorted(present)):
+            _address(configuration, domain, self._domains.path(domain))
         self._write_certificates(configuration)
         if wanted != self._text or self._process is None:
             self._serve(wanted)
             self._text = wanted
+        self._domains.keep(present)
 
     def stop(self) -> None:
         """End what serves connections, which would outlive the process."""
@@ -138,25 +148,44 @@ def _trunks(configuration: Configuration) -> dict[str, dict[str, int]]:
     return found
 
 
-def _address(configuration: Configuration) -> None:
-    there = addresses((PUBLIC, VLAN))
-    vlans = {key[1]: f"{VLAN}{key[0]}" for key in configuration["vlan_nsip_binding"]}
-    wanted: dict[str, dict[str, str]] = {device: {} for device in there}
-    for entry in configuration["nsip"].values():
-        prefix = IPv4Interface(f"{entry['ipaddress']}/{entry['netmask']}")
-        device = vlans.get(entry["ipaddress"], PUBLIC)
-        if device in wanted:
-            wanted[device][str(prefix)] = ""
-    held = {address.partition("/")[0] for own in wanted.values() for address in own}
-    for entry in configuration["lbvserver"].values():
-        if PUBLIC in wanted and entry.get("ipv46", "0.0.0.0") not in {*held, "0.0.0.0"}:  # noqa: S104 - none
-            wanted[PUBLIC][f"{entry['ipv46']}/32"] = ""
-    batch([*(f"link set dev {device} addrgenmode none up" for device in there), *address_lines(there, wanted)])
+def _address(configuration: Configuration, domain: int, inside: str) -> None:
+    """Addresses and routes of a traffic domain, in the namespace whose file is `inside`."""
+    # What is in no VLAN of another domain than 0 has no device of its own.
+    home = DOMAIN_HOME if domain else PUBLIC
+    there = addresses((home, VLAN), inside=inside)
+    there = {device: held - {LOOPBACK} for device, held in there.items()}
+    wanted = _addresses_of(configuration, domain, home, there)
+    batch(
+        [*(f"link set dev {device} addrgenmode none up" for device in there), *address_lines(there, wanted)],
+        inside=inside,
+    )
     routes = {
         f"{IPv4Interface(entry['network'] + '/' + entry['netmask'])} via {entry['gateway']}"
         for entry in configuration["route"].values()
+        if entry["td"] == domain
     }
-    ours = [one for one in show("-4", "route", "show") if str(one.get("protocol")) == PROTOCOL]
+    ours = [one for one in show("-4", "route", "show", inside=inside) if str(one.get("protocol")) == PROTOCOL]
     held_routes = {f"{one['dst'].replace('default', '0.0.0.0/0')} via {one['gateway']}" for one in ours}
-    batch(f"route add {line} protocol {PROTOCOL}" for line in sorted(routes - held_routes))
-    batch(f"route del {line} protocol {PROTOCOL}" for line in sorted(held_routes - routes))
+    batch((f"route add {line} protocol {PROTOCOL}" for line in sorted(routes - held_routes)), inside=inside)
+    batch((f"route del {line} protocol {PROTOCOL}" for line in sorted(held_routes - routes)), inside=inside)
+
+
+def _addresses_of(
+    configuration: Configuration, domain: int, home: str, devices: Iterable[str]
+) -> dict[str, dict[str, str]]:
+    """What `linux.address_lines` wants, for the devices of a traffic domain."""
+    vlans = {
+        key[1]: f"{VLAN}{key[0]}" for key, entry in configuration["vlan_nsip_binding"].items() if entry["td"] == domain
+    }
+    wanted: dict[str, dict[str, str]] = {device: {} for device in devices}
+    for entry in configuration["nsip"].values():
+        prefix = IPv4Interface(f"{entry['ipaddress']}/{entry['netmask']}")
+        device = vlans.get(entry["ipaddress"], home)
+        if device in wanted and entry["td"] == domain:
+            wanted[device][str(prefix)] = ""
+    held = {address.partition("/")[0] for own in wanted.values() for address in own}
+    servers = [entry for entry in configuration["lbvserver"].values() if entry["td"] == domain]
+    for entry in servers:
+        if home in wanted and entry.get("ipv46", "0.0.0.0") not in {*held, "0.0.0.0"}:  # noqa: S104 - none
+            wanted[home][f"{entry['ipv46']}/32"] = ""
+    return wanted

@@ -26,6 +26,7 @@ INTERNAL = 1
 STATUS = {BAD_LOGIN: 401, NO_RESOURCE: 404, NO_SERVICE: 404, EXISTS: 409, UNKNOWN_ARGUMENT: 400, MISSING_ARGUMENT: 400}
 OTHER_STATUS = 599
 LARGEST_PORT = 65535
+DOMAIN = "nstrafficdomain"
 
 
 @dataclass
@@ -43,7 +44,8 @@ class NitroError(Exception):
 class Resource:
     """`needs` is what must be given to add one; the first of it is the key. `fixed` cannot be changed by an update.
 
-    `refers` are arguments that name another resource. A binding is kept by all of its `needs` together.
+    `refers` are arguments that name another resource. A binding is kept by all of its `needs` together. What is
+    `scoped` has its key once in each traffic domain, and is told apart by the argument `td`.
     """
 
     name: str
@@ -52,11 +54,14 @@ class Resource:
     fixed: tuple[str, ...] = ()
     refers: Mapping[str, str] | None = None
     is_binding: bool = False
+    scoped: bool = False
 
 
-def _resource(name: str, arguments: str, needs: str, fixed: str = "", /, **refers: str) -> Resource:
+def _resource(
+    name: str, arguments: str, needs: str, fixed: str = "", /, *, scoped: bool = False, **refers: str
+) -> Resource:
     kinds = dict(word.split(":", 1) for word in arguments.split())
-    return Resource(name, kinds, tuple(needs.split()), tuple(fixed.split()), refers)
+    return Resource(name, kinds, tuple(needs.split()), tuple(fixed.split()), refers, scoped=scoped)
 
 
 def _binding(name: str, arguments: str, needs: str, /, **refers: str) -> Resource:
@@ -68,24 +73,48 @@ RESOURCES: Final = {
     one.name: one
     for one in (
         _resource("vlan", "id:1..4094 aliasname:name", "id"),
-        _resource("nsip", "ipaddress:ip netmask:ip type:SNIP|VIP", "ipaddress netmask", "netmask type"),
-        _resource("route", "network:ip netmask:ip gateway:ip", "network netmask gateway", "netmask gateway"),
-        _resource("server", "name:name ipaddress:ip state:ENABLED|DISABLED", "name ipaddress"),
+        _resource("nstrafficdomain", "td:1..4094 aliasname:alias vmac:DISABLED", "td", "aliasname vmac"),
+        _resource(
+            "nsip",
+            "ipaddress:ip netmask:ip type:SNIP|VIP td:0..4094",
+            "ipaddress netmask",
+            "netmask type",
+            scoped=True,
+            td=DOMAIN,
+        ),
+        _resource(
+            "route",
+            "network:ip netmask:ip gateway:ip td:0..4094",
+            "network netmask gateway",
+            "netmask gateway",
+            scoped=True,
+            td=DOMAIN,
+        ),
+        _resource(
+            "server",
+            "name:name ipaddress:ip state:ENABLED|DISABLED td:0..4094",
+            "name ipaddress",
+            "td",
+            td=DOMAIN,
+        ),
         _resource(
             "service",
-            "name:name servername:name ip:ip servicetype:HTTP|TCP|UDP|SSL_BRIDGE port:port state:ENABLED|DISABLED",
+            "name:name servername:name ip:ip servicetype:HTTP|TCP|UDP|SSL_BRIDGE port:port state:ENABLED|DISABLED"
+            " td:0..4094",
             "name servicetype port",
-            "servername ip servicetype port",
+            "servername ip servicetype port td",
             servername="server",
+            td=DOMAIN,
         ),
         _resource(
             "lbvserver",
             "name:name servicetype:HTTP|TCP|UDP|SSL|SSL_BRIDGE ipv46:ip port:port state:ENABLED|DISABLED"
             " lbmethod:ROUNDROBIN|LEASTCONNECTION|SOURCEIPHASH"
             " persistencetype:NONE|SOURCEIP|COOKIEINSERT|RULE timeout:0..1440 cookiename:token"
-            " rule:expression resrule:expression listenpolicy:expression comment:text",
+            " rule:expression resrule:expression listenpolicy:expression comment:text td:0..4094",
             "name servicetype",
-            "servicetype port",
+            "servicetype port td",
+            td=DOMAIN,
         ),
         _resource(
             "lbmonitor",
@@ -106,8 +135,14 @@ RESOURCES: Final = {
             "certkey cert key",
             "cert key bundle",
         ),
+        _binding("nstrafficdomain_vlan_binding", "td:1..4094 vlan:1..4094", "td vlan", td=DOMAIN, vlan="vlan"),
         _binding(
-            "vlan_nsip_binding", "id:1..4094 ipaddress:ip netmask:ip", "id ipaddress", id="vlan", ipaddress="nsip"
+            "vlan_nsip_binding",
+            "id:1..4094 ipaddress:ip netmask:ip td:0..4094",
+            "id ipaddress",
+            id="vlan",
+            ipaddress="nsip",
+            td=DOMAIN,
         ),
         _binding("vlan_interface_binding", "id:1..4094 ifnum:interface tagged:flag", "id ifnum", id="vlan"),
         _binding(
@@ -150,7 +185,8 @@ def check(resource: Resource, given: Mapping[str, Any], *, is_update: bool = Fal
     for name in needed:
         if name not in found:
             raise NitroError(MISSING_ARGUMENT, f"Required argument missing [{name}]")
-    return found
+    # What is given no traffic domain is in the one that is always there.
+    return found if is_update or "td" not in resource.arguments else {"td": 0, **found}
 
 
 def _value(name: str, kind: str, value: Any) -> Any:
@@ -184,6 +220,7 @@ def _matches(pattern: str) -> Callable[[str], object]:
 PATTERNS: Final[Mapping[str, Callable[[str], object]]] = {
     "ip": _is_address,
     "name": _matches(r"[A-Za-z0-9_][A-Za-z0-9_.:#@=-]{0,126}"),
+    "alias": _matches(r"[A-Za-z0-9_][A-Za-z0-9_.:#@=-]{0,30}"),
     "token": _matches(r"[A-Za-z0-9_.-]{1,64}"),
     "file": _matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"),
     "folder": _matches(r"/nsconfig/ssl/?"),

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Flask, Response, jsonify, request
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from devcloud.devices.nitro import schema
 from devcloud.devices.nitro.kernel import Kernel
@@ -30,6 +30,13 @@ VERSION = "NetScaler NS13.1: Build 53.17.nc, Date: Aug 06 2024, 10:17:15   (64-b
 SECONDS = 1800
 CREATED = 201
 HIDDEN = ("filecontent", "passplain")
+
+
+class Handler(WSGIRequestHandler):
+    """Connections stay open from call to call, and answers do not wait for one another."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
 
 class Idle:
@@ -242,7 +249,9 @@ def main() -> None:
     context.load_cert_chain(path)
     login = arguments.user, arguments.password_file.read_text().strip()
     app = application(Nitro(store, login))
-    server = make_server(arguments.listen, arguments.port, app, threaded=True, ssl_context=context)
+    server = make_server(
+        arguments.listen, arguments.port, app, threaded=True, ssl_context=context, request_handler=Handler
+    )
     print(f"NITRO on {arguments.listen} port {server.port} {fingerprint}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from devcloud.devices.linux import PlaneError
-from devcloud.devices.nitro import schema
+from devcloud.devices.nitro import domains, schema
 from devcloud.devices.nitro.schema import RESOURCES, NitroError, Resource
 
 Key = tuple[str, ...]
@@ -24,6 +24,7 @@ BINDINGS_WITH = {
     "vlan": ("vlan_nsip_binding", "vlan_interface_binding"),
     "lbvserver": ("lbvserver_service_binding", "sslvserver_sslcertkey_binding"),
     "service": ("service_lbmonitor_binding",),
+    "nstrafficdomain": ("nstrafficdomain_vlan_binding",),
 }
 """Bindings that end with the resource that they are made on; others keep what they name."""
 
@@ -49,7 +50,8 @@ class Store:
             held = json.loads(self._saved.read_text())
             self.features = set(held["features"])
             for kind, entries in held["resources"].items():
-                self.running[kind] = {tuple(key): entry for key, entry in entries}
+                checked = [schema.check(RESOURCES[kind], entry) for _, entry in entries]
+                self.running[kind] = {key_of(RESOURCES[kind], entry): entry for entry in checked}
         plane.apply(self.in_force)
 
     @property
@@ -87,6 +89,7 @@ class Store:
             if key in self.running[kind]:
                 raise NitroError(schema.EXISTS, f"Resource already exists [{resource.needs[0]}, {key[0]}]")
             self._check_references(resource, entry)
+            domains.check(self.running, kind, entry)
             self._check_unique(kind, entry)
             changed = copy.deepcopy(self.running)
             changed[kind][key] = entry
@@ -112,11 +115,12 @@ class Store:
     def delete(self, kind: str, name: str, arguments: Mapping[str, str]) -> None:
         resource = RESOURCES[kind]
         with self._lock:
-            gone = self._named(resource, name, arguments)
+            gone = self._named(resource, name, {"td": "0", **arguments} if resource.scoped else arguments)
             changed = copy.deepcopy(self.running)
             for key in gone:
                 self._check_unused(resource, key)
                 del changed[kind][key]
+            self._check_domains(kind, name, gone)
             for binding in BINDINGS_WITH.get(kind, ()):
                 changed[binding] = {key: entry for key, entry in changed[binding].items() if key[0] != name}
             self._force(changed)
@@ -144,7 +148,9 @@ class Store:
 
     def _check_references(self, resource: Resource, entry: Mapping[str, Any]) -> None:
         for field, kind in (resource.refers or {}).items():
-            if field in entry and not any(key[0] == str(entry[field]) for key in self.running[kind]):
+            if field not in entry or domains.is_default(field, entry[field]):
+                continue
+            if not any(key[0] == str(entry[field]) for key in self.running[kind]):
                 code = schema.NO_SERVICE if kind == "service" else schema.NO_RESOURCE
                 raise NitroError(
                     code, f"No such {'service' if kind == 'service' else 'resource'} [{field}, {entry[field]}]"
@@ -172,9 +178,9 @@ class Store:
     def _spot(self, kind: str, entry: Mapping[str, Any]) -> tuple[Any, ...] | None:
         if kind == "service":
             address = entry.get("ip") or self.one("server", entry["servername"])["ipaddress"]
-            return address, entry["port"], entry["servicetype"]
+            return address, entry["port"], entry["servicetype"], entry["td"]
         if kind == "lbvserver" and "ipv46" in entry:
-            return entry["ipv46"], entry.get("port")
+            return entry["ipv46"], entry.get("port"), entry["td"]
         return None
 
     def _check_unused(self, resource: Resource, key: Key) -> None:
@@ -182,10 +188,23 @@ class Store:
             for field, kind in (other.refers or {}).items():
                 if kind != resource.name or other.name in BINDINGS_WITH.get(resource.name, ()):
                     continue
-                if any(str(entry.get(field)) == key[0] for entry in self.running[other.name].values()):
+                users = list(self.running[other.name].values())
+                if resource.scoped:
+                    users = [entry for entry in users if str(entry["td"]) == key[1]]
+                if any(str(entry.get(field)) == key[0] for entry in users):
                     raise NitroError(
                         schema.NOT_PERMITTED, f"Operation not permitted: {key[0]} is in use by a {other.name}"
                     )
+
+    def _check_domains(self, kind: str, name: str, gone: list[Key]) -> None:
+        """A VLAN leaves its traffic domain, itself or with the domain, only when it has no address there."""
+        if kind == domains.BINDING:
+            left = [key[1] for key in gone]
+        else:
+            left = [vlan for vlan, td in domains.of_vlans(self.running).items() if kind == "nstrafficdomain"
+                    and str(td) == name]  # fmt: skip
+        for vlan in left:
+            domains.check_empty(self.running, vlan)
 
     def _force(self, changed: Configuration) -> None:
         before, self.running = self.running, changed
@@ -197,7 +216,7 @@ class Store:
 
 
 def key_of(resource: Resource, entry: Mapping[str, Any]) -> Key:
-    names = resource.needs if resource.is_binding else resource.needs[:1]
+    names = resource.needs if resource.is_binding else resource.needs[:1] + ("td",) * resource.scoped
     return tuple(str(entry[name]) for name in names)
 
 

@@ -24,7 +24,11 @@ CERTIFICATE = Certificate("c-1", "CERTIFICATE", "KEY", "CHAIN")
 SECURE = Balancer("lb-tls", VIP, 443, 8080, protocol="ssl", members=MEMBERS, certificate=CERTIFICATE)
 ALL = (Opening(VIP, Traffic("tcp", 1, 65535)),)
 NETWORK = BalancedNetwork("net-a", 100, "10.1.1.2", "10.1.1.0/24", (WEB, SECURE), ALL)
-OTHER = BalancedNetwork("net-b", 200, "10.2.2.2", "10.2.2.0/24")
+OTHER = BalancedNetwork("net-b", 200, "10.1.1.2", "10.1.1.0/24")
+
+SAME = replace(NETWORK, id="net-c", vlan=300, balancers=tuple(
+    replace(one, id=f"{one.id}-c", address="198.51.100.32") for one in (WEB, SECURE)
+), openings=(Opening("198.51.100.32", Traffic("tcp", 1, 65535)),))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +40,25 @@ def running():
 @pytest.fixture
 def device(running):
     yield running
-    for network in (NETWORK, OTHER):
+    for network in (NETWORK, OTHER, SAME):
         running.element.remove(network.id)
 
 
 def resources(device) -> dict[str, list]:
     """All that the device has, whoever made it."""
-    kinds = ("vlan", "nsip", "server", "service", "lbmonitor", "lbvserver", "sslcertkey", "systemfile")
+    kinds = (
+        "vlan",
+        "nsip",
+        "nstrafficdomain",
+        "nstrafficdomain_vlan_binding",
+        "vlan_nsip_binding",
+        "server",
+        "service",
+        "lbmonitor",
+        "lbvserver",
+        "sslcertkey",
+        "systemfile",
+    )
     kinds += ("lbvserver_service_binding", "service_lbmonitor_binding", "sslvserver_sslcertkey_binding")
     with conversation(device.settings) as nitro:
         return {kind: sorted(json.dumps(one, sort_keys=True) for one in nitro.every(kind)) for kind in kinds}
@@ -78,13 +94,15 @@ def test_a_network_is_made_changed_and_removed(device):
     before = resources(device)
     device.element.apply(NETWORK)
     assert counts(device) == {
-        "vlan": 1, "nsip": 1, "server": 2, "service": 4, "lbmonitor": 1, "lbvserver": 2, "sslcertkey": 1,
+        "vlan": 1, "nsip": 1, "nstrafficdomain": 1, "nstrafficdomain_vlan_binding": 1, "vlan_nsip_binding": 1,
+        "server": 2, "service": 4, "lbmonitor": 1, "lbvserver": 2, "sslcertkey": 1,
         "systemfile": 2,
         "lbvserver_service_binding": 4, "service_lbmonitor_binding": 4, "sslvserver_sslcertkey_binding": 1,
     }  # fmt: skip
     device.element.apply(replace(NETWORK, balancers=(replace(WEB, members=MEMBERS[:1]),)))
     assert counts(device) == {
-        "vlan": 1, "nsip": 1, "server": 1, "service": 1, "lbmonitor": 1, "lbvserver": 1,
+        "vlan": 1, "nsip": 1, "nstrafficdomain": 1, "nstrafficdomain_vlan_binding": 1, "vlan_nsip_binding": 1,
+        "server": 1, "service": 1, "lbmonitor": 1, "lbvserver": 1,
         "lbvserver_service_binding": 1, "service_lbmonitor_binding": 1,
     }  # fmt: skip
     device.element.remove(NETWORK.id)
@@ -142,7 +160,7 @@ def test_a_refused_change_of_a_certificate_keeps_the_old_one(device, recorded):
     assert resources(device) == before
 
 
-@pytest.mark.parametrize("kinds", [2, 5, 12])
+@pytest.mark.parametrize("kinds", [3, 5, 7, 14])
 def test_what_a_killed_driver_left_is_completed(device, monkeypatch, kinds):
     whole, reached = netscaler._make, {kind.name for kind in KINDS[:kinds]}
 
@@ -158,15 +176,89 @@ def test_what_a_killed_driver_left_is_completed(device, monkeypatch, kinds):
     assert counts(device)["lbvserver_service_binding"] == 4
 
 
-def test_neighbours_are_spared_and_overlaps_refused(device):
-    device.element.apply(OTHER)
+def test_neighbours_with_the_same_addresses_are_spared(device):
+    before = resources(device)
     device.element.apply(NETWORK)
+    alone = resources(device)
+    device.element.apply(SAME)
+    assert counts(device)["service"] == 8
+    assert len(device.element.list()) == 2
+    device.element.remove(SAME.id)
+    assert resources(device) == alone
+    device.element.apply(OTHER)
     device.element.remove(NETWORK.id)
     assert len(device.element.list()) == 1
-    with pytest.raises(InvalidViewError, match="overlaps"):
-        device.element.apply(replace(NETWORK, cidr="10.2.0.0/16", address="10.2.9.9", balancers=()))
     with pytest.raises(InvalidViewError, match="VLAN 200"):
         device.element.apply(replace(NETWORK, vlan=200))
+    device.element.remove(OTHER.id)
+    assert resources(device) == before
+
+
+def test_a_traffic_domain_of_somebody_else_is_not_taken(device):
+    with conversation(device.settings) as nitro:
+        nitro.add("nstrafficdomain", {"td": 100, "aliasname": "operator"})
+        before = resources(device)
+        with pytest.raises(InvalidViewError, match="The traffic domain 100 of network net-a is already used"):
+            device.element.apply(NETWORK)
+        assert resources(device) == before
+        nitro.delete("nstrafficdomain", "100")
+
+
+def test_a_network_without_a_traffic_domain_is_brought_into_its_own(device):
+    """As a device holds it that was configured before networks were traffic domains."""
+    device.element.apply(NETWORK)
+    whole = resources(device)
+    device.element.remove(NETWORK.id)
+    with conversation(device.settings) as nitro:
+        for (kind, _), content in wanted(NETWORK, "1/2").items():
+            if not kind.startswith("nstrafficdomain"):
+                nitro.add(kind, {name: value for name, value in content.items() if name != "td"})
+    assert {json.loads(one)["td"] for kind in ("nsip", "server", "service") for one in resources(device)[kind]} == {0}
+    device.element.apply(NETWORK)
+    assert resources(device) == whole
+
+
+def test_the_device_keeps_traffic_domains_apart(device):
+    with conversation(device.settings) as nitro:
+
+        def refused(kind: str, content: dict, code: int) -> None:
+            with pytest.raises(NitroRefusedError) as caught:
+                nitro.add(kind, content) if content else nitro.delete(*kind.split())
+            assert caught.value.code == code
+
+        nitro.add("vlan", {"id": 300})
+        refused("nstrafficdomain_vlan_binding", {"td": 3, "vlan": 300}, 258)
+        for td in (3, 4):
+            nitro.add("nstrafficdomain", {"td": td})
+        nitro.add("nstrafficdomain_vlan_binding", {"td": 3, "vlan": 300})
+        refused("nstrafficdomain_vlan_binding", {"td": 4, "vlan": 300}, 257)
+        leg = {"ipaddress": "10.1.1.2", "netmask": "255.255.255.0"}
+        for td in (3, 4):
+            nitro.add("nsip", {**leg, "td": td})
+        refused("nsip", {**leg, "td": 5}, 258)
+        refused("vlan_nsip_binding", {**leg, "id": 300, "td": 4}, 257)
+        refused("vlan_nsip_binding", {**leg, "id": 300}, 258)
+        nitro.add("vlan_nsip_binding", {**leg, "id": 300, "td": 3})
+        refused("nstrafficdomain 3", {}, 257)
+        nitro.add("server", {"name": "s", "ipaddress": "10.1.1.11", "td": 3})
+        refused("service", {"name": "v", "servername": "s", "servicetype": "TCP", "port": 80}, 257)
+        for td in (3, 4):
+            nitro.add("service", {"name": f"v{td}", "ip": "10.1.1.11", "servicetype": "TCP", "port": 80, "td": td})
+        nitro.add("lbvserver", {"name": "l", "servicetype": "TCP", "ipv46": VIP, "port": 80})
+        nitro.add("lbvserver_service_binding", {"name": "l", "servicename": "v3"})
+        refused("lbvserver_service_binding", {"name": "l", "servicename": "v4"}, 257)
+        for kind, name in (("lbvserver", "l"), ("service", "v3"), ("service", "v4"), ("server", "s")):
+            nitro.delete(kind, name)
+        nitro.delete("nsip", "10.1.1.2")
+        assert sorted(one["td"] for one in nitro.every("nsip")) == [3, 4]
+        nitro.delete("nsip", "10.1.1.2", {"td": "4"})
+        with pytest.raises(NitroRefusedError):
+            nitro.delete("nsip", "10.1.1.2", {"td": "3"})
+        nitro.delete("vlan_nsip_binding", "300", {"ipaddress": "10.1.1.2", "td": "3"})
+        nitro.delete("nsip", "10.1.1.2", {"td": "3"})
+        for td in ("3", "4"):
+            nitro.delete("nstrafficdomain", td)
+        nitro.delete("vlan", "300")
 
 
 @pytest.mark.parametrize(

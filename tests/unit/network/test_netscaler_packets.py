@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -27,18 +28,22 @@ from tests.unit.network.test_srx_packets import wire
 from tests.unit.network.views import MACS
 
 DEVICE, WIRES = f"{PREFIX}-ns", f"{PREFIX}-nswires"
-OUTSIDE, OTHER, VIP = "198.51.100.1", "198.51.100.200", "198.51.100.31"
+OUTSIDE, OTHER, VIP, NEIGHBOURS = "198.51.100.1", "198.51.100.200", "198.51.100.31", "198.51.100.32"
 GUESTS = {"1": "10.1.1.11", "2": "10.1.1.12"}
 ALL = (Opening(VIP, Traffic("tcp", 1, 65535)),)
 FAST = HealthCheck("/alive", interval=1, timeout=1, unhealthy=2, healthy=1)
 WEB = Balancer("lb-web", VIP, 80, 8080, members=tuple(Member(n, a) for n, a in GUESTS.items()), check=FAST)
 NETWORK = BalancedNetwork("net-a", 100, "10.1.1.2", "10.1.1.0/24", (WEB,), ALL)
+NEIGHBOUR = replace(NETWORK, id="net-b", vlan=200, balancers=(replace(WEB, id="lb-b", address=NEIGHBOURS),),
+                    openings=(replace(ALL[0], address=NEIGHBOURS),))  # fmt: skip
+VLANS = {"": 100, "b": 200}
+"""By what the names of the tenant's guests begin with: two tenants have guests of the same addresses."""
 
 
 @pytest.fixture(scope="module")
 def device():
     sweep()
-    guests = {name: f"{PREFIX}-ns{name}" for name in GUESTS}
+    guests = {f"{tenant}{name}": f"{PREFIX}-ns{tenant}{name}" for tenant in VLANS for name in GUESTS}
     try:
         for ns in (DEVICE, WIRES, PUBLIC, *guests.values()):
             sh("ip", "netns", "add", ns)
@@ -46,14 +51,15 @@ def device():
         wire(DEVICE, "public", PUBLIC, "eth0")
         for address in (OUTSIDE, OTHER):
             sh("ip", "-n", PUBLIC, "address", "add", f"{address}/24", "dev", "eth0")
-        sh("ip", "-n", WIRES, "link", "add", "vlan", "type", "bridge")
-        sh("ip", "-n", WIRES, "link", "set", "vlan", "up")
-        wire(DEVICE, "vlan100", WIRES, "ns")
-        sh("ip", "-n", WIRES, "link", "set", "ns", "master", "vlan")
+        for vlan in VLANS.values():
+            sh("ip", "-n", WIRES, "link", "add", f"br{vlan}", "type", "bridge")
+            sh("ip", "-n", WIRES, "link", "set", f"br{vlan}", "up")
+            wire(DEVICE, f"vlan{vlan}", WIRES, f"ns{vlan}")
+            sh("ip", "-n", WIRES, "link", "set", f"ns{vlan}", "master", f"br{vlan}")
         for name, ns in guests.items():
-            wire(ns, "eth0", WIRES, f"g{name}", MACS[name])
-            sh("ip", "-n", WIRES, "link", "set", f"g{name}", "master", "vlan")
-            sh("ip", "-n", ns, "address", "add", f"{GUESTS[name]}/24", "dev", "eth0")
+            wire(ns, "eth0", WIRES, f"g{name}", MACS[name[-1]])
+            sh("ip", "-n", WIRES, "link", "set", f"g{name}", "master", f"br{VLANS[name[:-1]]}")
+            sh("ip", "-n", ns, "address", "add", f"{GUESTS[name[-1]]}/24", "dev", "eth0")
         with emulated(DEVICE) as built:
             # The device's own leg on the public network.
             with inside(DEVICE), built.conversation() as nitro:
@@ -105,8 +111,9 @@ class Webs:
 @pytest.fixture(scope="module")
 def guests(device):
     webs = Webs()
-    for name in GUESTS:
-        webs.start(name)
+    for tenant in VLANS:
+        for name in GUESTS:
+            webs.start(f"{tenant}{name}")
     yield webs
     for name in list(webs.running):
         webs.stop(name)
@@ -234,6 +241,31 @@ def test_tls_ends_at_the_balancer_with_the_certificate_of_the_moment(device, gue
         secure = replace(WEB, id="lb-tls", port=443, protocol="ssl", certificate=certificate)
         apply(device, replace(NETWORK, balancers=(secure,)))
         assert soon(lambda: spread("https://shop.test/", *ports) == {"1": 3, "2": 3})
+
+
+def test_equal_addresses_of_two_tenants_do_not_meet(device, guests):
+    apply(device, NETWORK)
+    apply(device, NEIGHBOUR)
+    try:
+        for address, own in ((VIP, {"1", "2"}), (NEIGHBOURS, {"b1", "b2"})):
+            assert soon(lambda own=own, address=address: set(spread(f"http://{address}/", count=4)) == own)
+        # What is amiss at one tenant's member is nothing to the other's of the same address.
+        guests.stop("b2")
+        assert soon(lambda: set(spread(f"http://{NEIGHBOURS}/")) == {"b1"})
+        assert set(spread(f"http://{VIP}/")) == {"1", "2"}
+        guests.start("b2")
+        shown = [json.loads(sh("ip", "-n", DEVICE, "-json", "address"))]
+        assert not [one for link in shown[0] for one in link["addr_info"] if one["local"] == NETWORK.address]
+        with inside(DEVICE):
+            device.element.remove(NETWORK.id)
+        assert fetch(f"http://{VIP}/") == ""
+        assert soon(lambda: set(spread(f"http://{NEIGHBOURS}/", count=4)) == {"b1", "b2"})
+    finally:
+        with inside(DEVICE):
+            device.element.remove(NEIGHBOUR.id)
+    assert fetch(f"http://{NEIGHBOURS}/") == ""
+    links = {link["ifname"] for link in json.loads(sh("ip", "-n", DEVICE, "-json", "link"))}
+    assert {"vlan100", "vlan200"} <= links
 
 
 def test_nothing_answers_after_removal(device, guests):

@@ -151,23 +151,22 @@ def test_a_network_that_stays_is_on_its_devices(quick, monkeypatch, position, af
     assert nothing_left(cloud)
 
 
-def test_a_load_balancer_knows_each_address_once(quick):
+def test_networks_with_the_same_addresses_share_devices(quick):
     cloud = quick
     add_devices(cloud)
-    first = to_platinum(cloud, cloud.network_id)
-    second = to_platinum(cloud, cloud.add_network("net2"))
-    vm_id = cloud.deploy("one", first)
-    cloud.settle()
-    cloud.deploy("two", second)
-    cloud.settle()
-    assert "Netscaler: none of 1 devices has room, or each that has serves a range which overlaps" in error_of(
-        cloud, second, "network.implement"
-    )
+    networks = [to_platinum(cloud, cloud.network_id), to_platinum(cloud, cloud.add_network("net2"))]
+    vms = [cloud.deploy(f"vm{number}", network_id) for number, network_id in enumerate(networks)]
+    cloud.settle(times=2)
+    assert {kind: count for kind, (count, _) in used(cloud).items()} == {"srx": 2, "netscaler": 2}
+    parts = [parts_of(cloud, network_id) for network_id in networks]
+    balanced = [part["netscaler"].balanced for part in parts]
+    assert {one.cidr for one in balanced} == {"10.1.1.0/24"}
+    assert {one.vlan for one in balanced} == {100, 101}
+    clear(cloud, vms[0], networks[0])
+    assert set(parts_of(cloud, networks[1])) == {"srx", "netscaler"}
     assert {kind: count for kind, (count, _) in used(cloud).items()} == {"srx": 1, "netscaler": 1}
-    clear(cloud, vm_id, first)
-    cloud.deploy("three", second)
-    cloud.settle()
-    assert set(parts_of(cloud, second)) == {"srx", "netscaler"}
+    clear(cloud, vms[1], networks[1])
+    assert nothing_left(cloud)
 
 
 @pytest.mark.parametrize(
