@@ -39,7 +39,9 @@ SRX_CONFIGURATION = f"""
   <routing-options><static><route>
     <name>0.0.0.0/0</name><next-hop>{underlay.PUBLIC_GATEWAY}</next-hop></route></static></routing-options>
   <security>
-    <zones><security-zone><name>untrust</name><interfaces><name>ge-0/0/0.0</name></interfaces></security-zone></zones>
+    <zones><security-zone><name>untrust</name><interfaces><name>ge-0/0/0.0</name>
+      <host-inbound-traffic><system-services><name>ike</name></system-services></host-inbound-traffic>
+    </interfaces></security-zone></zones>
     <nat><destination><rule-set><name>pileus</name><from><zone>untrust</zone></from></rule-set></destination></nat>
   </security>
 </configuration>

@@ -12,7 +12,7 @@ from lxml import etree
 
 from network.elements import driver, netscaler_config, srx_config
 from network.elements.nitro import NetscalerSettings
-from network.elements.srx_config import SrxSettings
+from network.elements.srx_names import SrxSettings
 from network.errors import InvalidViewError
 from network.hardware import BalancedNetwork, Device, DeviceFacts, DeviceKind, DevicePart
 from network.types import RouterSpec

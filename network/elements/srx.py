@@ -7,10 +7,14 @@ and a commit that nobody confirms is taken back by the device.
 
 from __future__ import annotations
 
+from lxml import etree
+
+from network.elements import srx_vpn
 from network.elements.base import RouterState
 from network.elements.junos_tree import change, first_difference
-from network.elements.srx_config import SrxSettings, check_vlan, held, lacking, name_of, places, routers, wanted
-from network.elements.srx_session import conversation
+from network.elements.srx_config import check_vlan, held, lacking, places, routers, wanted
+from network.elements.srx_names import SrxSettings, name_of
+from network.elements.srx_session import SrxSession, conversation
 from network.errors import DeviceRefusedError
 from network.hardware import DeviceFacts
 from network.types import RouterSpec
@@ -26,26 +30,38 @@ class Srx:
         self._settings = settings
 
     def apply(self, spec: RouterSpec) -> None:
-        """As RouterElement; also raises the errors of `conversation`."""
+        """As RouterElement; also raises the errors of `conversation`.
+
+        :raises DeviceRefusedError: also where the device takes no VPN that the network has
+        """
         entries = wanted(spec, self._settings)
+        proof = srx_vpn.certificate_of(spec)
         with conversation(self._settings) as session:
             session.open()
             configuration = session.configuration()
             check_vlan(configuration, spec, self._settings)
-            edit = change(held(configuration, spec.id, self._settings), entries)
-            if edit is not None:
-                session.load(edit)
-                session.commit(self._settings.confirm_minutes)
-                session.confirm()
+            if proof is not None and (missing := srx_vpn.lacking(configuration, self._settings)):
+                raise DeviceRefusedError(f"The device {self._settings.host} {missing}, so it can have no VPN.")
+            known = session.certificates(name_of(spec.id))
+            if proof is not None and proof[0] not in known:
+                session.load_certificate(*proof)
+            self._make_so(session, change(held(configuration, spec.id, self._settings), entries))
+            for name in sorted(known - ({proof[0]} if proof is not None else set())):
+                session.forget_certificate(name)
 
     def remove(self, router_id: str) -> None:
         with conversation(self._settings) as session:
             session.open()
-            edit = change(held(session.configuration(), router_id, self._settings), {})
-            if edit is not None:
-                session.load(edit)
-                session.commit(self._settings.confirm_minutes)
-                session.confirm()
+            known = session.certificates(name_of(router_id))
+            self._make_so(session, change(held(session.configuration(), router_id, self._settings), {}))
+            for name in sorted(known):
+                session.forget_certificate(name)
+
+    def _make_so(self, session: SrxSession, edit: etree._Element | None) -> None:
+        if edit is not None:
+            session.load(edit)
+            session.commit(self._settings.confirm_minutes)
+            session.confirm()
 
     def list(self) -> list[str]:
         with conversation(self._settings) as session:

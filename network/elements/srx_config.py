@@ -8,49 +8,25 @@ A static NAT is a translation of destinations and one of sources, for the same r
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from lxml import etree
 
+from network.elements import srx_vpn
 from network.elements.address_sets import canonical, common, is_everywhere
 from network.elements.junos_tree import Entries, Place, below, key_of, leaves, node, place, texts
 from network.elements.router_files import check_spec
+from network.elements.srx_names import MARK, PREFIX, RULE_SET, SrxSettings, digest_of, name_of, policy_of
 from network.errors import InvalidViewError
-from network.names import digits
 from network.traffic import span
 from network.types import Forwarding, Opening, RouterSpec, StaticNat, Traffic
 
-PREFIX = "pl-"
-MARK = "pileus "
-"""In front of the router's identifier in the description of its logical interface."""
-RULE_SET = "pileus"
 MOST_SHIFTED = 256
 LARGEST_VLAN = 4094
 LARGEST_PORT = 65535
 HAS_PORTS = ("tcp", "udp")
-
-
-@dataclass(frozen=True)
-class SrxSettings:
-    """`host_key` is the device's public SSH key in base64; '' believes any. `timeout` and `confirm` are in seconds.
-
-    The ports, the zone of the public one and the default route are the operator's own configuration. A change is
-    taken back by the device unless it is confirmed within `confirm_minutes`.
-    """
-
-    host: str
-    user: str
-    password: str = field(repr=False, metadata={"secret": True})
-    port: int = 830
-    public_interface: str = "ge-0/0/0.0"
-    public_zone: str = "untrust"
-    guest_port: str = "ge-0/0/1"
-    host_key: str = ""
-    timeout: int = 30
-    confirm_minutes: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,10 +37,6 @@ class _Way:
     guest: str
     traffic: Traffic
     guest_port: int | None = None
-
-
-def name_of(router_id: str) -> str:
-    return PREFIX + digits(router_id, 12)
 
 
 def places(settings: SrxSettings) -> dict[str, Place]:
@@ -83,26 +55,30 @@ def places(settings: SrxSettings) -> dict[str, Place]:
         "proxy-arp": place("security/nat/proxy-arp/interface", "address", interface=settings.public_interface),
         "application": place("applications", "application"),
         "policies": place("security/policies", "policy", "from-zone-name", "to-zone-name"),
+        **srx_vpn.places(settings),
     }
 
 
 def held(configuration: etree._Element, router_id: str, settings: SrxSettings) -> Entries:
-    """What the device has for the network. Its proxied addresses are those that its rules speak of."""
+    """What the device has for the network. Its proxied addresses are those that its rules speak of, and those of the
+    public interface those that its VPN ends at.
+    """
     name, found = name_of(router_id), {}
     for kind, where in places(settings).items():
         for element in below(configuration, where):
             key = key_of(element, where)
-            if kind == "unit":
+            if kind in ("unit", "tunnel"):
                 is_own = element.findtext("description") == MARK + router_id
             else:
                 is_own = any(part == name or part.startswith(f"{name}-") for part in key)
             if is_own:
                 found[where, key] = element
-    proxied = places(settings)["proxy-arp"]
-    spoken = set(_addresses_of(found.values()))
-    for element in below(configuration, proxied):
-        if element.findtext("name") in spoken:
-            found[proxied, key_of(element, proxied)] = element
+    spoken = {"proxy-arp": set(_addresses_of(found.values())), srx_vpn.ADDRESSES: srx_vpn.ends(found.values())}
+    for kind, names in spoken.items():
+        where = places(settings)[kind]
+        for element in below(configuration, where):
+            if element.findtext("name") in names:
+                found[where, key_of(element, where)] = element
     return found
 
 
@@ -136,7 +112,7 @@ def lacking(configuration: etree._Element, settings: SrxSettings) -> str:
     froms = {one.findtext("name"): texts(one, "from/zone") for one in rule_sets}
     if own.public_zone not in froms.get(RULE_SET, ()):
         return f"has no rule set {RULE_SET} in security nat destination from zone {own.public_zone}"
-    return ""
+    return srx_vpn.lacking(configuration, own)
 
 
 def _addresses_of(elements: Iterable[etree._Element]) -> Iterator[str]:
@@ -155,12 +131,14 @@ def wanted(spec: RouterSpec, settings: SrxSettings) -> Entries:
         builder.sources()
         builder.destinations()
         builder.egress()
+        srx_vpn.add(builder.found, spec, settings, places(settings))
         builder.proxies()
     return builder.found
 
 
 def _check(spec: RouterSpec) -> None:
     check_spec(spec)
+    srx_vpn.check(spec)
     if len(spec.legs) != 1:
         raise InvalidViewError(f"Router {spec.id} has {len(spec.legs)} networks; a device serves the router of one.")
     if not 0 < spec.legs[0].vlan <= LARGEST_VLAN:
@@ -212,8 +190,8 @@ class _Builder:
         spec, name = self._spec, self._name
         rules = []
         for nat in sorted(spec.static_nats, key=repr):
-            pool = self._source_pool(f"{name}-{_digest(nat.address)}", nat.address)
-            rules.append(_source_rule(f"{name}-{_digest(nat)}", f"{nat.guest}/32", pool))
+            pool = self._source_pool(f"{name}-{digest_of(nat.address)}", nat.address)
+            rules.append(_source_rule(f"{name}-{digest_of(nat)}", f"{nat.guest}/32", pool))
         public = spec.public.address if spec.public is not None else ""
         rules.append(_source_rule(f"{name}-all", self._leg.cidr, self._source_pool(name, public)))
         ends = (node("from", node("zone", name)), node("to", node("zone", self._settings.public_zone)))
@@ -223,8 +201,8 @@ class _Builder:
         """Where an opening meets what an address leads to, and a policy for just that."""
         policies: dict[str, etree._Element] = {}
         for way in _ways(self._spec):
-            name = f"{self._name}-{_digest(way)}"
-            pool = f"{self._name}-{_digest((way.guest, way.guest_port))}"
+            name = f"{self._name}-{digest_of(way)}"
+            pool = f"{self._name}-{digest_of((way.guest, way.guest_port))}"
             port = [node("port", str(way.guest_port))] if way.guest_port is not None else []
             instance = node("routing-instance", node("ri-name", self._name))
             self._add("pool", pool, instance, node("address", node("ipaddr", f"{way.guest}/32"), *port))
@@ -242,14 +220,16 @@ class _Builder:
         for traffic in sorted(set(leg.egress), key=repr):
             sources = self._guests(traffic.sources or (leg.cidr,))
             ends = sources, self._outside(traffic.destinations)
-            policies.append(_policy(f"{self._name}-{_digest(traffic)}", ends, self._application(traffic), verdict))
+            policies.append(policy_of(f"{self._name}-{digest_of(traffic)}", ends, self._application(traffic), verdict))
         if leg.egress_open:
-            policies.append(_policy(f"{self._name}-all", (self._guests((leg.cidr,)), ["any"]), "any", "permit"))
+            policies.append(policy_of(f"{self._name}-all", (self._guests((leg.cidr,)), ["any"]), "any", "permit"))
         if policies:
             self._context(self._name, public, policies)
 
     def proxies(self) -> None:
-        for address in sorted(set(_addresses_of(self.found.values()))):
+        """Of what the device must answer for, but for addresses of its own."""
+        entries = self.found.values()
+        for address in sorted(set(_addresses_of(entries)) - srx_vpn.ends(entries)):
             self._add("proxy-arp", address)
 
     def _inward(self, name: str, way: _Way) -> etree._Element:
@@ -257,7 +237,7 @@ class _Builder:
         if way.guest_port is not None:
             traffic = Traffic(traffic.protocol, way.guest_port, way.guest_port, sources=traffic.sources)
         ends = self._outside(traffic.sources), self._guests((f"{way.guest}/32",))
-        return _policy(name, ends, self._application(traffic), "permit")
+        return policy_of(name, ends, self._application(traffic), "permit")
 
     def _add(self, kind: str, name: str, *content: etree._Element) -> None:
         self.found[self._places[kind], (name,)] = node(self._places[kind].tag, node("name", name), *content)
@@ -305,7 +285,7 @@ class _Builder:
         if traffic.protocol == "icmp":
             pairs = ("icmp-type", traffic.icmp_type), ("icmp-code", traffic.icmp_code)
             parts += [node(tag, str(number)) for tag, number in pairs if number is not None]
-        name = f"{self._name}-{_digest([etree.tostring(part) for part in parts])}"
+        name = f"{self._name}-{digest_of([etree.tostring(part) for part in parts])}"
         self._add("application", name, *parts)
         return name
 
@@ -330,13 +310,6 @@ def _match(way: _Way) -> etree._Element:
         high = [node("to", node("high", str(last)))] if last != first else []
         found.append(node("destination-port", node("low", str(first)), *high))
     return found
-
-
-def _policy(name: str, ends: tuple[list[str], list[str]], application: str, verdict: str) -> etree._Element:
-    sources, targets = ends
-    match = node("match", *leaves("source-address", sources), *leaves("destination-address", targets))
-    match.append(node("application", application))
-    return node("policy", node("name", name), match, node("then", node(verdict), node("count")))
 
 
 def _ways(spec: RouterSpec) -> Iterator[_Way]:
@@ -378,8 +351,3 @@ def _ports(traffic: Traffic) -> tuple[int, int]:
     """Junos has no port 0."""
     first, last = traffic.first_port, traffic.last_port
     return max(first or 1, 1), LARGEST_PORT if last is None else last
-
-
-def _digest(value: object) -> str:
-    """Names a thing by what it says, so that it keeps its name as long as it stays the same."""
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:12]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from lxml import etree
@@ -13,8 +15,11 @@ from ncclient.operations.errors import OperationError
 from ncclient.transport.errors import AuthenticationError, TransportError
 
 from network.elements.junos_tree import node, without_namespaces
-from network.elements.srx_config import SrxSettings
+from network.elements.srx_names import SrxSettings
 from network.errors import DeviceBusyError, DeviceRefusedError, DeviceUnreachableError
+
+CERTIFICATES = "security pki local-certificate"
+FOLDER = "/var/tmp"  # noqa: S108 - of the device
 
 
 class SrxSession:
@@ -69,6 +74,38 @@ class SrxSession:
             )
             for one in answer.iter("counter")
         }
+
+    def certificates(self, network: str) -> set[str]:
+        """Identifiers of the device's own certificates that belong to a network's entries.
+
+        Source: Junos CLI reference, show security pki local-certificate.
+        """
+        found = re.findall(r"^ *Certificate identifier: *(\S+) *$", self._command(f"show {CERTIFICATES}"), re.MULTILINE)
+        return {name for name in found if name.startswith(f"{network}-")}
+
+    def load_certificate(self, name: str, certificate: str, private_key: str) -> None:
+        """Both are PEM; they lie in files of the device for as long as it takes."""
+        files = {f"{FOLDER}/{name}.crt": certificate, f"{FOLDER}/{name}.key": private_key}
+        try:
+            for path, text in files.items():
+                encoded = base64.b64encode(text.encode()).decode()
+                parts = node("encoding", "base64"), node("filename", path), node("permission", "0600")
+                self._ask(node("file-put", node("delete-if-exist"), *parts, node("file-contents", encoded)))
+            where = "filename {} key {}".format(*files)
+            self._command(f"request {CERTIFICATES} load certificate-id {name} {where}")
+        finally:
+            for path in files:
+                with suppress(RPCError):  # it was never made
+                    self._ask(node("file-delete", node("path", path)))
+
+    def forget_certificate(self, name: str) -> None:
+        self._command(f"clear {CERTIFICATES} certificate-id {name}")
+
+    def _command(self, line: str) -> str:
+        """What a command of the operational mode answers, as text."""
+        wanted = node("command", line)
+        wanted.set("format", "text")
+        return "".join(str(part) for part in self._ask(wanted).itertext())
 
     def _ask(self, rpc: etree._Element) -> etree._Element:
         reply = self._connection.rpc(rpc)

@@ -16,6 +16,7 @@ from lxml import etree
 
 from devcloud.devices.junos import load, references
 from devcloud.devices.junos.errors import RpcError
+from devcloud.devices.junos.pki import Pki
 from devcloud.devices.linux import PlaneError
 
 KEPT = 50
@@ -75,6 +76,7 @@ class Device:
     def __init__(self, home: Path, plane: Plane, minute: float = 60.0) -> None:
         self._home, self.plane, self._minute = home, plane, minute
         self._home.mkdir(parents=True, exist_ok=True)
+        self.pki = Pki(home / "pki")
         self.history = self._read()
         self._timer: asyncio.TimerHandle | None = None
         self._back: etree._Element | None = None
@@ -107,6 +109,7 @@ class Device:
         """
         wanted = candidate.tree if candidate.base is self.committed else candidate.upon(self.committed)
         references.check(wanted)
+        self.pki.check(wanted)
         return wanted
 
     def commit(self, candidate: Candidate, confirm_minutes: float = 0) -> None:

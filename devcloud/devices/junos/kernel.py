@@ -16,13 +16,16 @@ from typing import Any
 from lxml import etree
 
 from devcloud.devices.junos import load
+from devcloud.devices.junos.charon import Charons
 from devcloud.devices.junos.layout import Layout, Unit, device_of, layout_of, plain_address
 from devcloud.devices.junos.packets import counter_name, counters_of, nft
-from devcloud.devices.junos.references import texts
+from devcloud.devices.junos.pki import Pki
+from devcloud.devices.junos.remote_access import Gateway, gateways_of
+from devcloud.devices.junos.tree import texts
 from devcloud.devices.linux import address_lines, addresses, batch, run, show
 from devcloud.devices.trunk import Trunks
 
-PORTS = ("ge-", "xe-", "reth")
+PORTS = ("ge-", "xe-", "reth", "st0.")
 PORT = re.compile(r"(ge|xe)-(\d+)-(\d+)-(\d+)(\.0)?")
 SETTINGS = {
     "net/ipv4/ip_forward": "1",
@@ -39,6 +42,8 @@ INSTANCE_TABLES = 1000
 """Routing table of an instance: its number on top of this."""
 INSTANCE_RULES = 100
 LOCAL_RULE = 200
+LAST = 240
+"""Metric of routes that yield to those of who is connected."""
 PROTOCOL = 240
 """Marks our routes; a number that iproute2 gives to nobody."""
 
@@ -46,24 +51,27 @@ PROTOCOL = 240
 class Kernel:
     """The plane of `device.Device`."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
         for setting, value in SETTINGS.items():
             Path("/proc/sys", setting).write_text(value)
         batch([f"rule add pref {LOCAL_RULE} lookup local", "rule del pref 0"], force=True)
         self._configuration = load.empty()
         self._trunks = Trunks()
+        self._charons = Charons(home / "ipsec", Pki(home / "pki").pair)
 
     def apply(self, configuration: etree._Element) -> None:
         layout = layout_of(configuration)
-        rules = nft(configuration, layout, self.counters())
+        gateways = gateways_of(configuration, layout)
+        rules = nft(configuration, layout, self.counters(), gateways)
         self._trunks.serve(layout.trunks)
+        self._charons.serve(gateways)
         there = addresses(PORTS)
         for device in there:
             # A machine's own default may look for the sender in the default instance.
             Path(f"/proc/sys/net/ipv4/conf/{device}/rp_filter").write_text("0")
         batch(_address_lines(configuration, layout, there))
-        batch(_route_lines(configuration, layout, set(there)))
-        batch(_rule_lines(layout))
+        batch(_route_lines(configuration, layout, set(there), gateways))
+        batch(_rule_lines(layout, gateways))
         run(["nft", "-f", "-"], rules)
         self._configuration = configuration
 
@@ -96,7 +104,9 @@ def _address_lines(configuration: etree._Element, layout: Layout, there: dict[st
     return [*lines, *address_lines(there, wanted)]
 
 
-def _route_lines(configuration: etree._Element, layout: Layout, there: set[str]) -> Iterable[str]:
+def _route_lines(
+    configuration: etree._Element, layout: Layout, there: set[str], gateways: tuple[Gateway, ...] = ()
+) -> Iterable[str]:
     """Those that are there and not wanted go last."""
     wanted = {
         f"{route.findtext('name')} via {hop} table main"
@@ -108,12 +118,24 @@ def _route_lines(configuration: etree._Element, layout: Layout, there: set[str])
             wanted |= set(_instance_routes(unit))
     for instance in configuration.findall("routing-instances/instance"):
         table = INSTANCE_TABLES + layout.instances[instance.findtext("name") or ""]
-        # Without a way into the default instance the search ends here.
-        if not texts(instance, "routing-options/static/route/next-table"):
-            wanted.add(f"unreachable default table {table}")
+        wanted |= set(_static_routes(instance, table))
+    for gateway in gateways:
+        wanted.add(f"{gateway.address} dev {gateway.wire} table {gateway.mark}")
+        inner = INSTANCE_TABLES + gateway.instance if gateway.instance else "main"
+        wanted |= {f"{people} dev {gateway.tunnel} table {inner}" for people in gateway.people}
     held = {_spelled(route) for route in show("-4", "route", "show", "table", "all") if _is_ours(route)}
     yield from (f"route add {line} protocol {PROTOCOL}" for line in sorted(wanted - held))
     yield from (f"route del {line} protocol {PROTOCOL}" for line in sorted(held - wanted))
+
+
+def _static_routes(instance: etree._Element, table: int) -> Iterable[str]:
+    for route in instance.findall("routing-options/static/route"):
+        if route.find("discard") is not None:
+            name = (route.findtext("name") or "").removesuffix("/32")
+            yield f"blackhole {name} metric {LAST} table {table}"
+    # Without a way into the default instance the search ends here.
+    if not texts(instance, "routing-options/static/route/next-table"):
+        yield f"unreachable default table {table}"
 
 
 def _instance_routes(unit: Unit) -> Iterable[str]:
@@ -131,11 +153,12 @@ def _spelled(route: dict[str, Any]) -> str:
     kind = route.get("type", "unicast")
     start = route["dst"] if kind == "unicast" else f"{kind} {route['dst']}"
     start = start.replace("default", "0.0.0.0/0") if kind == "unicast" else start
-    way = f" via {route['gateway']}" if "gateway" in route else f" dev {route['dev']}"
+    way = f" via {route['gateway']}" if "gateway" in route else f" dev {route.get('dev')}"
+    way = f" metric {route['metric']}" if kind == "blackhole" else way
     return f"{start}{'' if kind == 'unreachable' else way} table {route.get('table', 'main')}"
 
 
-def _rule_lines(layout: Layout) -> Iterable[str]:
+def _rule_lines(layout: Layout, gateways: tuple[Gateway, ...] = ()) -> Iterable[str]:
     """Packets from an instance's interfaces, and marked ones to it, are routed by its table before any other."""
     wanted = {
         f"pref {INSTANCE_RULES} iif {unit.device} lookup {INSTANCE_TABLES + unit.instance}"
@@ -145,6 +168,7 @@ def _rule_lines(layout: Layout) -> Iterable[str]:
     wanted |= {
         f"pref {INSTANCE_RULES} fwmark {one:#x} lookup {INSTANCE_TABLES + one}" for one in layout.instances.values()
     }
+    wanted |= {f"pref {INSTANCE_RULES} fwmark {one.mark:#x} lookup {one.mark}" for one in gateways}
     held = set()
     for rule in show("-4", "rule", "show"):
         if rule["priority"] == INSTANCE_RULES:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Interface, IPv4Network
 
 from lxml import etree
 
-from devcloud.devices.junos.references import networks_of, texts, units
+from devcloud.devices.junos.tree import networks_of, texts, units
 from devcloud.devices.linux import PlaneError
 
 MOST_NUMBERS = 60000

@@ -6,7 +6,7 @@ import copy
 
 from lxml import etree
 
-from devcloud.devices.junos import schema
+from devcloud.devices.junos import encrypted, schema
 from devcloud.devices.junos.errors import RpcError
 from devcloud.devices.junos.schema import Statement
 
@@ -38,6 +38,7 @@ def load(candidate: etree._Element, wanted: etree._Element, action: str = "merge
     schema.check(change)
     result = empty() if action == "override" else copy.deepcopy(candidate)
     _merge(result, change, schema.ROOT, honours_replace=action == "replace")
+    encrypted.shown(result)
     prune(result)
     return result
 

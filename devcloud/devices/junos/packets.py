@@ -12,19 +12,21 @@ from ipaddress import IPv4Network, collapse_addresses
 from lxml import etree
 
 from devcloud.devices.junos.layout import Layout, plain_address
-from devcloud.devices.junos.references import texts
+from devcloud.devices.junos.remote_access import PORTS, ZONE, Gateway
+from devcloud.devices.junos.tree import texts
 
 MANAGEMENT = "fxp0"
 Counters = Mapping[tuple[str, str], tuple[int, int]]
 
 
-def nft(configuration: etree._Element, layout: Layout, counters: Counters) -> str:
+def nft(configuration: etree._Element, layout: Layout, counters: Counters, gateways: tuple[Gateway, ...] = ()) -> str:
     """`counters` are what has been counted until now."""
     return NFT.format(
         counters="".join(f"  {line}\n" for line in _counters(configuration, counters)),
         filters="".join(_filters(configuration)),
         policies="".join(_policy_chains(configuration)),
-        classify=_lines(_classify(layout)),
+        classify=_lines([*_to_gateways(gateways), *_classify(layout)]),
+        gateways=_lines(_at_gateways(configuration, gateways)),
         filter_in=_lines(f'iifname "{unit.device}" jump f_{unit.inputs}' for unit in layout.units if unit.inputs),
         filter_out=_lines(f'oifname "{unit.device}" jump f_{unit.outputs}' for unit in layout.units if unit.outputs),
         zones=_lines(_zones(layout)),
@@ -118,6 +120,28 @@ def _classify(layout: Layout) -> Iterator[str]:
     if outer:
         for address, instance in sorted(layout.owners.items()):
             yield f"iifname {_named(outer)} ip daddr {address} meta mark set {instance} ct zone set {instance}"
+
+
+def _to_gateways(gateways: tuple[Gateway, ...]) -> Iterator[str]:
+    ports = ", ".join(map(str, PORTS))
+    for one in gateways:
+        tracked = f"ct zone set {ZONE} accept"
+        where = f'iifname "{one.device}" ip daddr {one.address} udp dport {{ {ports} }}'
+        yield f"{where} meta mark set {one.mark} {tracked}"
+        yield f'iifname "{one.wire}" {tracked}'
+
+
+def _at_gateways(configuration: etree._Element, gateways: tuple[Gateway, ...]) -> Iterator[str]:
+    """What a gateway hears, judged anew for each packet: who may not come any more does not go on."""
+    for one in gateways:
+        yield f'iifname "{one.wire}" oifname "{one.device}" accept'
+        yield f'iifname "{one.wire}" drop'
+        for _, rule in _destination_rules(configuration) if one.is_open else ():
+            match = _rule_match(rule, "ip daddr", "th dport")
+            if f"ip daddr {one.address} " in match:
+                verdict = "drop" if rule.find("then/destination-nat/off") is None else "accept"
+                yield f'oifname "{one.wire}" {match}{verdict}'
+        yield f'oifname "{one.wire}" {"accept" if one.is_open else "drop"}'
 
 
 def _zones(layout: Layout) -> Iterator[str]:
@@ -305,7 +329,7 @@ table ip junos {{
     type filter hook forward priority filter; policy drop;
     ct state invalid drop
     ct state related accept
-    ct direction reply accept
+{gateways}    ct direction reply accept
 {zones}    ct status dnat jump translated
 {contexts}  }}
   chain arriving {{

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Network
 
 from lxml import etree
 
+from devcloud.devices.junos import vpn_references
 from devcloud.devices.junos.errors import RpcError
+from devcloud.devices.junos.tree import Complaint, texts, units
 
 ANY = ("any", "any-ipv4")
 SHIPPED_APPLICATIONS = ("any",)
@@ -16,23 +18,10 @@ HAS_PORTS = ("tcp", "udp")
 
 def check(configuration: etree._Element) -> None:
     """:raises RpcError: the first statement that refers to nothing, or says what cannot be"""
-    for looks in (_units, _zones, _instances, _source_nat, _static_nat, _destination_nat, _policies, _applications):
+    own = (_units, _zones, _instances, _source_nat, _static_nat, _destination_nat, _policies, _applications)
+    for looks in (*own, *vpn_references.LOOKS):
         for path, element, message in looks(configuration):
             raise RpcError(message, kind="application", path=f"[edit {path}]", element=element)
-
-
-Complaint = tuple[str, str, str]
-
-
-def texts(element: etree._Element, path: str) -> list[str]:
-    return [(found.text or "").strip() for found in element.findall(path)]
-
-
-def units(configuration: etree._Element) -> Iterator[tuple[str, etree._Element]]:
-    """Each logical interface by its name, such as ge-0/0/1.100."""
-    for interface in configuration.findall("interfaces/interface"):
-        for unit in interface.findall("unit"):
-            yield f"{interface.findtext('name')}.{unit.findtext('name')}", unit
 
 
 def _units(configuration: etree._Element) -> Iterator[Complaint]:
@@ -214,7 +203,3 @@ def _applications(configuration: etree._Element) -> Iterator[Complaint]:
             yield path, "destination-port", "Ports need protocol tcp or udp"
         if one.find("icmp-type") is not None and protocol != "icmp":
             yield path, "icmp-type", "ICMP types need protocol icmp"
-
-
-def networks_of(unit: etree._Element) -> list[IPv4Interface]:
-    return [IPv4Interface(text) for text in texts(unit, "family/inet/address/name")]

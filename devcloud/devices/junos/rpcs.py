@@ -2,11 +2,13 @@
 
 Sources: RFC 6241 (base:1.0, candidate, confirmed-commit, validate); Junos XML Management Protocol Developer Guide
 (open-configuration, load-configuration, commit-configuration, lock-configuration, get-configuration); Junos XML API
-Explorer (get-system-information, get-interface-information, get-firewall-filter-information).
+Explorer (get-system-information, get-interface-information, get-firewall-filter-information, file-delete); Junos OS
+Automation Scripting User Guide (file-put).
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable
 
@@ -17,7 +19,7 @@ from devcloud.devices.junos.errors import RpcError
 from devcloud.devices.junos.load import plain
 from devcloud.devices.junos.schema import tag
 
-MODEL, VERSION = "vsrx", "21.4R3.15"
+MODEL, VERSION = "vsrx", "25.4R1.12"
 DEFAULT_MINUTES = 10.0
 SECONDS = 60.0
 
@@ -37,6 +39,9 @@ CALLS = {
     "discard-changes": "_discard",
     "get-configuration": "_get_configuration",
     "get-config": "_get_config",
+    "command": "_command",
+    "file-delete": "_delete_file",
+    "file-put": "_put_file",
     "get-system-information": "_system",
     "get-interface-information": "_interfaces",
     "get-firewall-filter-information": "_filter_counters",
@@ -209,6 +214,26 @@ class Session:
             for field, text in (("counter-name", counter), ("packet-count", packets), ("byte-count", octets)):
                 etree.SubElement(one, field).text = str(text)
         return [found]
+
+    def _command(self, rpc: etree._Element) -> list[etree._Element]:
+        if rpc.get("format") != "text":
+            raise RpcError("commands are answered as text alone", "invalid-value", element="format")
+        output = etree.Element("output")
+        output.text = self._device.pki.command((rpc.text or "").strip())
+        return [output]
+
+    def _put_file(self, rpc: etree._Element) -> None:
+        if rpc.findtext("{*}encoding") != "base64":
+            raise RpcError("files are taken in base64 alone", "invalid-value", element="encoding")
+        name = _child(rpc, "filename").text or ""
+        if name in self._device.pki.files and rpc.find("{*}delete-if-exist") is None:
+            raise RpcError(f"file {name} already exists", kind="application")
+        self._device.pki.files[name] = base64.b64decode(_child(rpc, "file-contents").text or "")
+
+    def _delete_file(self, rpc: etree._Element) -> None:
+        name = _child(rpc, "path").text or ""
+        if self._device.pki.files.pop(name, None) is None:
+            raise RpcError(f"{name}: No such file or directory", kind="application")
 
     def _end_session(self, _: etree._Element) -> None:
         self.is_closed = True

@@ -1,8 +1,4 @@
-"""The configuration statements that the device knows. What is not here is a syntax error, as on a real one.
-
-Sources: Junos OS CLI reference, configuration statements (security zones, nat, policies, applications, firewall,
-routing-instances, interfaces).
-"""
+"""The configuration statements that the device knows. What is not here is a syntax error, as on a real one."""
 
 from __future__ import annotations
 
@@ -14,176 +10,9 @@ from typing import Final
 
 from lxml import etree
 
+from devcloud.devices.junos import encrypted
 from devcloud.devices.junos.errors import RpcError
-
-# A line is `name` for a container, `name*keys` for a list, `name:type` for a leaf, `name+type` for a leaf-list and
-# `name!` for a statement without a value; deeper lines belong to the one above.
-STATEMENTS: Final = """
-version:text
-system
-  host-name:word
-interfaces
-  interface*name
-    name:word
-    description:text
-    vlan-tagging!
-    unit*name
-      name:0..16385
-      description:text
-      vlan-id:1..4094
-      family
-        inet
-          filter
-            input
-              filter-name:word
-            output
-              filter-name:word
-          address*name
-            name:interface
-routing-options
-  static
-    route*name
-      name:prefix
-      next-hop+address
-routing-instances
-  instance*name
-    name:word
-    instance-type:virtual-router
-    description:text
-    interface*name
-      name:word
-    routing-options
-      static
-        route*name
-          name:prefix
-          next-hop+address
-          next-table:word
-security
-  zones
-    security-zone*name
-      name:name31
-      description:text
-      interfaces*name
-        name:word
-        host-inbound-traffic
-          system-services*name
-            name:ping|ssh|all
-      address-book
-        address*name
-          name:word
-          ip-prefix:prefix
-  nat
-    source
-      pool*name
-        name:name31
-        address*name
-          name:prefix
-      rule-set*name
-        name:name31
-        from
-          zone+word
-        to
-          zone+word
-        rule*name
-          name:name31
-          src-nat-rule-match
-            source-address+prefix
-            destination-address+prefix
-          then
-            source-nat
-              off!
-              interface!
-              pool
-                pool-name:word
-    static
-      rule-set*name
-        name:name31
-        from
-          zone+word
-        rule*name
-          name:name31
-          static-nat-rule-match
-            destination-address
-              dst-addr:prefix
-          then
-            static-nat
-              prefix
-                addr-prefix:prefix
-                routing-instance:word
-    destination
-      pool*name
-        name:name31
-        routing-instance
-          ri-name:word
-        address
-          ipaddr:prefix
-          port:1..65535
-      rule-set*name
-        name:name31
-        from
-          zone+word
-        rule*name
-          name:name31
-          dest-nat-rule-match
-            source-address+prefix
-            destination-address
-              dst-addr:prefix
-            protocol+protocol
-            destination-port*low
-              low:1..65535
-              to
-                high:1..65535
-          then
-            destination-nat
-              off!
-              pool
-                pool-name:word
-    proxy-arp
-      interface*name
-        name:word
-        address*name
-          name:prefix
-  policies
-    policy*from-zone-name,to-zone-name
-      from-zone-name:word
-      to-zone-name:word
-      policy*name
-        name:name63
-        match
-          source-address+word
-          destination-address+word
-          application+word
-        then
-          permit
-          deny!
-          reject!
-          count
-applications
-  application*name
-    name:name63
-    protocol:protocol
-    destination-port:ports
-    icmp-type:0..255
-    icmp-code:0..255
-firewall
-  filter*name
-    name:name63
-    term*name
-      name:name63
-      from
-        source-address*name
-          name:prefix
-        destination-address*name
-          name:prefix
-        protocol+protocol
-        destination-port+ports
-        icmp-type+0..255
-        icmp-code+0..255
-      then
-        count:word
-        accept!
-        discard
-"""
+from devcloud.devices.junos.statements import STATEMENTS
 
 CONTAINER, LIST, LEAF, LEAF_LIST, EMPTY = "container", "list", "leaf", "leaf-list", "empty"
 KINDS: Final = {"*": LIST, ":": LEAF, "+": LEAF_LIST, "!": EMPTY, "": CONTAINER}
@@ -277,8 +106,11 @@ def _is_network(value: str) -> bool:
 
 CHECKS: Final[Mapping[str, Callable[[str], object]]] = {
     "text": lambda value: 0 < len(value) <= 900 and value.isprintable(),  # noqa: PLR2004 - Junos' longest description
+    "secret": lambda value: encrypted.plain(value) if value.startswith(encrypted.MAGIC) else value.isprintable(),
     "word": lambda value: re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,254}", value),
     "name31": lambda value: re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}", value),
+    "name32": lambda value: re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}", value),
+    "login": lambda value: re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9@_.-]{0,126}", value),
     "name63": lambda value: re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", value),
     "address": lambda value: IPv4Address(value) is not None,
     "prefix": _is_network,

@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--minute", type=float, default=60.0, help="seconds in a minute of commit confirmed")
     parser.add_argument("--without-packets", action="store_true", help="the configuration alone")
     arguments = parser.parse_args()
-    plane: Plane = Idle() if arguments.without_packets else Kernel()
+    plane: Plane = Idle() if arguments.without_packets else Kernel(arguments.state)
     device = Device(arguments.state, plane, arguments.minute)
     asyncio.run(serve(device, arguments, arguments.password_file.read_text().strip()))
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.network.fabric import Fabric
 from tests.unit.network.lab import Lab, reaches, sh
 from tests.unit.network.sites import Site, build
 from tests.unit.network.views import network, nic
+from tests.unit.network.vpn_sites import Ear, Person
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +56,33 @@ def addressed(site):
         sh("ip", "-n", ns, "route", "replace", "default", "via", "10.1.1.1")
     assert reaches(site.guests["a1"], "10.1.1.1")
     return site.guests
+
+
+@pytest.fixture(scope="module")
+def person(pair) -> Person:
+    """Of the module's `pair`, which has a site's `lab`, `host`, `specs` and `apply`."""
+    one = Person(pair.lab, pair.host.ns)
+    yield one
+    one.daemon.end()
+
+
+@pytest.fixture
+def give(pair):
+    """A function that gives a tenant's router a VPN, which it has until the end of the test."""
+    given = set()
+
+    def apply(tenant, vpn, **options):
+        given.add(tenant)
+        pair.apply(replace(pair.specs[tenant], vpn=vpn, **options))
+
+    yield apply
+    for tenant in given:
+        pair.apply(pair.specs[tenant])
+
+
+@pytest.fixture
+def ear(pair):
+    """Hears the public network from the beginning of the test."""
+    one = Ear(pair.host.ns, "br-public")
+    yield one
+    one.close()

@@ -27,7 +27,9 @@ BASE = """
   </interfaces>
   <routing-options><static><route><name>0.0.0.0/0</name><next-hop>198.51.100.1</next-hop></route></static></routing-options>
   <security>
-    <zones><security-zone><name>untrust</name><interfaces><name>ge-0/0/0.0</name></interfaces></security-zone></zones>
+    <zones><security-zone><name>untrust</name><interfaces><name>ge-0/0/0.0</name>
+      <host-inbound-traffic><system-services><name>ike</name></system-services></host-inbound-traffic>
+    </interfaces></security-zone></zones>
     <nat><destination><rule-set><name>pileus</name><from><zone>untrust</zone></from></rule-set></destination>
       <proxy-arp><interface><name>ge-0/0/0.0</name><address><name>198.51.100.3/32</name></address></interface></proxy-arp></nat>
   </security>

@@ -211,7 +211,7 @@ def test_a_pinned_host_key_is_the_only_one_believed(running):
 
 def test_a_device_is_inspected_with_what_its_operator_configured(running):
     facts = running.element.inspect()
-    assert facts == DeviceFacts("4c:96:14:00:00:01", "srx-1", "vsrx", "21.4R3.15")
+    assert facts == DeviceFacts("4c:96:14:00:00:01", "srx-1", "vsrx", "25.4R1.12")
     for wrong, said in (
         ({"guest_port": "ge-0/0/0"}, "has no interface ge-0/0/0 with vlan-tagging"),
         ({"public_zone": "dmz"}, "has no security zone dmz"),

@@ -18,8 +18,6 @@ from tests.unit.network.vpn_sites import (
     CLIENT,
     CLIENT_ADDRESS,
     END_A,
-    Ear,
-    Person,
     becomes,
     remote_access,
     second_site,
@@ -38,35 +36,6 @@ def pair(site) -> Site:
     assert reaches(site.guests["a1"], "10.1.1.1")
     assert reaches(site.guests["b1"], "10.2.2.1")
     return site
-
-
-@pytest.fixture(scope="module")
-def person(pair) -> Person:
-    one = Person(pair.lab, pair.host.ns)
-    yield one
-    one.daemon.end()
-
-
-@pytest.fixture
-def give(pair):
-    """A function that gives a tenant's router a VPN, which it has until the end of the test."""
-    given = set()
-
-    def apply(tenant, vpn, **options):
-        given.add(tenant)
-        pair.apply(replace(pair.specs[tenant], vpn=vpn, **options))
-
-    yield apply
-    for tenant in given:
-        pair.apply(pair.specs[tenant])
-
-
-@pytest.fixture
-def ear(pair):
-    """Hears the public network from the beginning of the test."""
-    one = Ear(pair.host.ns, "br-public")
-    yield one
-    one.close()
 
 
 def state_of(pair, tenant) -> str:
@@ -119,7 +88,7 @@ def test_a_removed_user_is_cut_off_and_others_are_not(pair, person, give):
 def test_a_closed_vpn_takes_whom_openings_let_in(pair, person, give):
     give("a", remote_access("ann", open_to_all=False))
     with pytest.raises(CommandException):
-        person.connect("ann", "ann-secret")
+        person.connect("ann", "ann-secret", patience=3)
     ports = [Traffic("udp", port, port, sources=(f"{CLIENT_ADDRESS}/32", "198.51.100.48/29")) for port in (500, 4500)]
     openings = tuple(Opening(END_A, traffic) for traffic in ports)
     give("a", remote_access("ann", open_to_all=False), openings=openings)

@@ -7,11 +7,12 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import vici
+from vici.exception import CommandException
 
 from manager.vpn_certificate import der_of, prove
 from network.elements.daemons import Daemon
@@ -73,26 +74,29 @@ def tunnel(tenant: str, **options) -> Vpn:
 
 
 class Person:
-    """Somebody's computer on the public network, with strongSwan."""
+    """Somebody's computer on the public network, with strongSwan, who comes to the gateway at `end`."""
 
-    def __init__(self, lab: Lab, host: str) -> None:
-        lab.add_namespace(CLIENT)
-        sh("ip", "-n", host, "link", "add", "person", "type", "veth", "peer", "name", "eth0", "netns", CLIENT)
-        sh("ip", "-n", host, "link", "set", "person", "master", "br-public", "up")
-        sh("ip", "-n", CLIENT, "link", "set", "eth0", "up")
-        sh("ip", "-n", CLIENT, "address", "add", f"{CLIENT_ADDRESS}/24", "dev", "eth0")
-        self.folder = lab.dir / "person"
+    def __init__(
+        self, lab: Lab, host: str, name: str = "person", address: str = CLIENT_ADDRESS, end: str = END_A
+    ) -> None:
+        self.ns, self.end = CLIENT if name == "person" else f"{PREFIX}-{name}", end
+        lab.add_namespace(self.ns)
+        sh("ip", "-n", host, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", self.ns)
+        sh("ip", "-n", host, "link", "set", name, "master", "br-public", "up")
+        sh("ip", "-n", self.ns, "link", "set", "eth0", "up")
+        sh("ip", "-n", self.ns, "address", "add", f"{address}/24", "dev", "eth0")
+        self.folder = lab.dir / name
         self.folder.mkdir(mode=0o700)
         conf = self.folder / "strongswan.conf"
         plugins = PLUGINS.replace("kernel-netlink", "kernel-libipsec kernel-netlink")
         conf.write_text(CONF.format(plugins=plugins, home=self.folder))
         self.daemon = Daemon(
-            CLIENT, "charon-systemd", ("charon-systemd",), self.folder / "log", (("udp", 500), ("udp", 4500)),
+            self.ns, "charon-systemd", ("charon-systemd",), self.folder / "log", (("udp", 500), ("udp", 4500)),
             {"STRONGSWAN_CONF": str(conf)},
         )  # fmt: skip
         self.daemon.restart()
 
-    def connect(self, name: str, password: str, authority: str = PROOF.authority) -> str:
+    def connect(self, name: str, password: str, authority: str = PROOF.authority, patience: float = 8.0) -> str:
         """The address that the router gives. :raises vici.exception.CommandException: it refuses, or is refused"""
         self.disconnect()
         with self._session() as session:
@@ -101,19 +105,24 @@ class Person:
             session.load_shared({"type": "EAP", "data": password, "owners": [name]})
             children = {"inside": {"remote_ts": [INNER_A], "esp_proposals": ["aes256gcm16"]}}
             local = {"auth": "eap-mschapv2", "id": name, "eap_id": name}
-            remote = {"auth": "pubkey", "id": END_A}
+            remote = {"auth": "pubkey", "id": self.end}
             session.load_conn({"home": {
-                "version": "2", "remote_addrs": [END_A], "vips": [ANY], "proposals": ["aes256-sha256-modp2048"],
+                "version": "2", "remote_addrs": [self.end], "vips": [ANY], "proposals": ["aes256-sha256-modp2048"],
                 "local": local, "remote": remote, "children": children,
             }})  # fmt: skip
-            list(session.initiate({"ike": "home", "child": "inside", "timeout": "8000"}))
+            list(session.initiate({"ike": "home", "child": "inside", "timeout": f"{int(patience * 1000)}"}))
             (sa,) = self._associations(session)
             return sa["local-vips"][0].decode()
 
     def disconnect(self) -> None:
+        assert becomes(self._is_rid, True, 30)
+
+    def _is_rid(self) -> bool:
         with self._session() as session:
             for sa in self._associations(session):
-                list(session.terminate({"ike-id": sa["uniqueid"], "force": "yes", "timeout": "1000"}))
+                with suppress(CommandException):  # it has ended meanwhile, or nobody answers
+                    list(session.terminate({"ike-id": sa["uniqueid"], "force": "yes", "timeout": "1000"}))
+            return not self._associations(session)
 
     def is_connected(self) -> bool:
         with self._session() as session:
