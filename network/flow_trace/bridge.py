@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from network.flow_trace.connections import Connections
-from network.flow_trace.words import Action, Match, UnknownFlowError, actions_of, matches_of, number, split
+from network.flow_trace.words import TAGGED, Action, Match, UnknownFlowError, actions_of, matches_of, number, split
 from network.flows import FlowSet
 
 DEEPEST = 64
 HEAD = frozenset({"cookie", "table", "priority"})
-UNTOUCHED = frozenset({"drop", "meter", "set", "move", "commit"})
+UNTOUCHED = frozenset({"drop", "meter", "set", "move", "commit", "push_vlan", "pop_vlan"})
 """Actions after which a packet that has no other is gone."""
 
 Packet = dict[str, int]
@@ -173,6 +173,8 @@ class _Visit:
             match action.verb:
                 case "set" | "move":
                     _change(action, packet)
+                case "push_vlan" | "pop_vlan":
+                    packet["vlan_tci"] = TAGGED if action.verb == "push_vlan" else 0
                 case "goto" | "resubmit":
                     self.table(action.number, packet, depth + 1)
                 case "track":
