@@ -114,11 +114,7 @@ def check_view(view: NetworkView) -> None:
 
     :raises InvalidViewError: names the network and the value
     """
-    most = OVERLAYS[view.overlay].largest_key
-    if view.overlay == VLAN and not view.trunk:
-        raise InvalidViewError(f"Network {view.id} is a VLAN, and no bridge is said to lead to it.")
-    if not (1 <= view.key <= most or (view.is_flat and view.key == 0)):
-        raise InvalidViewError(f"Network {view.id} has the {view.overlay} key {view.key}, which is not in 1 to {most}.")
+    _check_key(view)
     try:
         if not view.bare and IPv4Address(view.gateway) not in IPv4Network(view.cidr):
             raise InvalidViewError(f"Gateway {view.gateway} of network {view.id} is not inside {view.cidr}.")
@@ -141,6 +137,14 @@ def check_view(view: NetworkView) -> None:
         if len(set(values)) != len(values):
             raise InvalidViewError(f"Two NICs of network {view.id} have the same {field}.")
     check_policies(view)
+
+
+def _check_key(view: NetworkView) -> None:
+    most = OVERLAYS[view.overlay].largest_key
+    if view.overlay == VLAN and not view.trunk:
+        raise InvalidViewError(f"Network {view.id} is a VLAN, and no bridge is said to lead to it.")
+    if not (1 <= view.key <= most or (view.is_flat and view.key == 0)):
+        raise InvalidViewError(f"Network {view.id} has the {view.overlay} key {view.key}, which is not in 1 to {most}.")
 
 
 def _check_behind(view: NetworkView) -> None:

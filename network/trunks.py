@@ -87,7 +87,5 @@ def announcements(
             body = f"{ALL}{own}{REVERSE_ARP}0001080006040003{own}{'00' * 4}{own}{'00' * 4}"
             tag = f"push_vlan:0x8100,set_field:{TAGGED | view.key}->vlan_vid," if view.key else ""
             port = numbers[trunk_id(view.trunk)]
-            found.append(
-                f"in_port=controller packet={body.ljust(2 * LEAST_FRAME, '0')} actions={tag}output:{port}"
-            )
+            found.append(f"in_port=controller packet={body.ljust(2 * LEAST_FRAME, '0')} actions={tag}output:{port}")
     return found

@@ -298,3 +298,16 @@ class TunnelKey(Base):
     zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), primary_key=True)
     key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     network_id: Mapped[str] = mapped_column(ID, unique=True)
+
+
+class VlanKey(Base):
+    """A VLAN of a physical network that a network is; `vlan` 0 is that of frames without a tag.
+
+    The row goes with the network: there are only 4094, and by then no host has a part of it.
+    """
+
+    __tablename__ = "vlan_keys"
+
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"), primary_key=True)
+    vlan: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    network_id: Mapped[str] = mapped_column(ID, unique=True)

@@ -32,6 +32,7 @@ from manager.placement.address import NoAddress, add_nic, free_public_addresses,
 from manager.placement.dedication import kept
 from manager.placement.host import tags_in
 from manager.placement.portable import free_addresses
+from manager.placement.tunnel_key import free_vlan
 from manager.workflows import router_pair
 from manager.workflows.devices import (
     cabled_hosts,
@@ -411,6 +412,7 @@ def mark_deleted(run: Run) -> Outcome:
         network.removed = utcnow()
         network.live = None
         write(run.session, delete(NetworkShare).where(NetworkShare.network_id == network.id))
+        free_vlan(run.session, network.id)
         limits.release(run.session, network.account_id, networks=1)
     return None
 

@@ -91,4 +91,3 @@ def _inward(place: Place, nic: NicView) -> int:
     if place.view.bare:
         return OUTPUT
     return INGRESS_PEER if place.view.has_groups and nic.role != ROUTER else INGRESS
-

@@ -116,8 +116,8 @@ class LocalNic:
 class LocalNumbers:
     """Numbers that mean something on one host only.
 
-    `nics` by NIC id, `tunnels` gives the port by `tunnel_id` or `trunk_id`, `networks` a number by network id of which the group
-    numbers are made, `classes` one by the name of a policy class.
+    `nics` by NIC id, `tunnels` gives the port by `tunnel_id` or `trunk_id`, `networks` a number by network id of
+    which the group numbers are made, `classes` one by the name of a policy class.
     """
 
     nics: Mapping[str, LocalNic]

@@ -171,10 +171,8 @@ class _Visit:
             self.walk.drops.append(row)
         for action in actions:
             match action.verb:
-                case "set" | "move":
+                case "set" | "move" | "push_vlan" | "pop_vlan":
                     _change(action, packet)
-                case "push_vlan" | "pop_vlan":
-                    packet["vlan_tci"] = TAGGED if action.verb == "push_vlan" else 0
                 case "goto" | "resubmit":
                     self.table(action.number, packet, depth + 1)
                 case "track":
@@ -210,7 +208,9 @@ class _Visit:
 
 
 def _change(action: Action, packet: Packet) -> None:
-    if action.verb == "move":
+    if action.verb in ("push_vlan", "pop_vlan"):
+        packet["vlan_tci"] = TAGGED if action.verb == "push_vlan" else 0
+    elif action.verb == "move":
         packet[action.field] = action.source.of(packet)
     else:
         kept = packet.get(action.field, 0) & ~action.mask

@@ -13,13 +13,14 @@ from manager.api.commands import ipv4
 from manager.api.errors import Denied, Invalid
 from manager.identity_seed import SYSTEM_NUMBER
 from manager.models import Account, NetworkOffering, Zone
-from manager.models.network import L2, SHARED
+from manager.models.network import ISOLATED, L2, SHARED
 from manager.workflows.guards import has_groups
-from network.overlays import Overlay
+from network.overlays import OVERLAYS, VLAN, Overlay
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 """RFC 1918 and RFC 6598."""
 LONGEST_PREFIX, SHORTEST_PREFIX = 29, 16
+UNTAGGED = "untagged"
 ADDRESSING = ("gateway", "netmask", "startip", "endip", "routerip")
 
 
@@ -114,7 +115,7 @@ def check_private(subnet: IPv4Network) -> None:
 
 
 def wanted_key(call: Call, text: str | None, offering: NetworkOffering, overlay: Overlay) -> int | None:
-    """The tunnel key of parameter vlan.
+    """The tunnel key, or the VLAN, of parameter vlan; 0 for a VLAN of frames without a tag.
 
     :raises Denied: networks whose key is chosen are root administrators'
     :raises Invalid: the offering has no choice, or it is none
@@ -129,6 +130,8 @@ def wanted_key(call: Call, text: str | None, offering: NetworkOffering, overlay:
         raise Invalid(f"Networks of the offering {offering.name} take their tunnel keys from the zone; it has no "
                       "specifyvlan, so vlan is not for them.")  # fmt: skip
     plain = text.rpartition("://")[2]
+    if overlay is OVERLAYS[VLAN] and plain.lower() == UNTAGGED and offering.guest_ip_type != ISOLATED:
+        return 0
     if not (plain.isdecimal() and plain.isascii() and 1 <= int(plain) <= overlay.largest_key):
         raise Invalid(f"The vlan {text} is no {overlay.name} key: a number from 1 to {overlay.largest_key}.")
     return int(plain)

@@ -46,7 +46,7 @@ class PhysicalNetworkResponse(Response):
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     state = Str("Enabled or Disabled")
-    isolationmethods = Str("how tenant networks on it are kept apart: GRE or VXLAN")
+    isolationmethods = Str("how tenant networks on it are kept apart: GRE, VXLAN or VLAN")
     broadcastdomainrange = Str("how far a broadcast reaches: ZONE or POD")
     vlan = Str("the keys of tenant networks on it, as first-last")
     tags = Str("its tags, separated by commas")
@@ -73,9 +73,10 @@ class PhysicalNetworkResponse(Response):
 class CreatePhysicalNetwork(Request):
     zoneid = Ref(Zone, "the zone", required=True)
     name = Text("its name, new in the zone", required=True)
-    isolationmethods = ListOf(Text("a method"), "how tenant networks are kept apart: GRE, the default, or VXLAN")
+    isolationmethods = ListOf(Text("a method"), "how tenant networks are kept apart: GRE, the default, VXLAN or VLAN")
     vlan = Text(
-        "the keys of tenant networks on it, as first-last; all that GRE (32 bits) or VXLAN (24) has when absent"
+        "the keys of tenant networks on it, as first-last; all that GRE (32 bits), VXLAN (24) or VLAN (1-4094) has "
+        "when absent"
     )
     broadcastdomainrange = Choice("how far a broadcast reaches: ZONE, which it is when absent, or POD", ["ZONE", "POD"])
     tags = ListOf(Text("a tag"), "its tags")
