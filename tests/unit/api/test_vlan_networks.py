@@ -41,7 +41,7 @@ def test_a_network_is_a_vlan_while_it_lives(api, cloud, user, factory, place, wa
         assert (view.overlay, view.key, view.trunk, view.is_flat) == ("vlan", int(vlan), "br-guest", False)
     with db.transaction(factory.engine) as session:
         assert [one for one in drift(session) if one.type == "key"] == []
-    run(api, cloud, user, "destroyVirtualMachine", id=vm["id"], expunge=True)
+    run(api, cloud, None, "destroyVirtualMachine", id=vm["id"], expunge=True)
     run(api, cloud, user, "deleteNetwork", id=made[0]["id"])
     again = api("createNetwork", user, name="c", **place("gold"))["network"]
     assert [row.vlan for row in rows(factory, VlanKey, network_id=again["id"])] == [int(vlan)]
