@@ -25,8 +25,15 @@ class Region(Base):
         return int(text if len(text) < 10 else "")  # noqa: PLR2004 - digits of the largest integer
 
 
+BASIC = "Basic"
+
+
 class Zone(Entity, Base):
-    """With `security_groups` all networks that are made in it have them."""
+    """With `security_groups` all networks that are made in it have them.
+
+    A `network_type` of Basic is a flat zone: it has one network for all its guests, which is a segment of its physical
+    network, and security groups.
+    """
 
     __tablename__ = "zones"
 
@@ -42,6 +49,10 @@ class Zone(Entity, Base):
     network_domain: Mapped[str | None]
     local_storage: Mapped[bool] = mapped_column(default=True)
     security_groups: Mapped[bool] = mapped_column(default=False)
+
+    @property
+    def is_flat(self) -> bool:
+        return self.network_type == BASIC
 
 
 class Pod(Entity, Base):
@@ -180,7 +191,11 @@ class ImageStore(Entity, Base):
 
 
 class VlanIpRange(Entity, Base):
-    """A range of public addresses of a zone; with `portable_range_id` it is there for portable ones alone."""
+    """A range of public addresses of a zone; with `portable_range_id` it is there for portable ones alone.
+
+    With `network_id` it is no public one: guests of that network, the one of a Basic zone, have its addresses. They are
+    those of the pod `pod_id`, and any host of the zone may have them.
+    """
 
     __tablename__ = "vlan_ip_ranges"
 
@@ -192,6 +207,8 @@ class VlanIpRange(Entity, Base):
     start_ip: Mapped[str]
     end_ip: Mapped[str]
     portable_range_id: Mapped[str | None] = mapped_column(ForeignKey("portable_ranges.id"), index=True)
+    network_id: Mapped[str | None] = mapped_column(ForeignKey("networks.id"), index=True)
+    pod_id: Mapped[str | None] = mapped_column(ForeignKey("pods.id"), index=True)
 
 
 class PortableRange(Entity, Base):

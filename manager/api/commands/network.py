@@ -110,7 +110,7 @@ def create_network(call: Call, given: Given) -> Network:
     domain = vpc.network_domain if vpc else network_domain(given.networkdomain) or default_domain(call, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid, offering)
     overlay = str(overlay_named(physical.isolation_methods))
-    key = wanted_key(call, given.vlan, offering, OVERLAYS[overlay])
+    key = wanted_key(call, zone, given.vlan, offering, OVERLAYS[overlay])
     traits: dict[str, Any] = {
         **audience_columns,
         **_addresses(call, given, offering, zone),
@@ -135,7 +135,8 @@ def create_network(call: Call, given: Given) -> Network:
             key=_key(call, physical, network_id, owner, key),
             network_domain=domain,
             **traits,
-        )
+        ),
+        taken=f"The zone {zone.name} is Basic and has its one network already.",
     )
     take_source_nat(call, made, offering, given.sourcenatipaddress)
     if offering.persistent:

@@ -32,6 +32,9 @@ def check_open(call: Call, zone: Zone, offering: NetworkOffering) -> None:
         raise Denied(f"The zone {zone.name} is disabled.")
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    if zone.is_flat and offering.guest_ip_type != SHARED:
+        raise Invalid(f"The zone {zone.name} is Basic: its one network is Shared, and those of the offering "
+                      f"{offering.name} are {offering.guest_ip_type}.")  # fmt: skip
     if zone.security_groups and not has_groups(offering.services):
         raise Invalid(f"The zone {zone.name} has security groups: its networks need an offering with the service "
                       f"SecurityGroup, which {offering.name} lacks.")  # fmt: skip
@@ -77,6 +80,12 @@ def addressing(call: Call, given: Given, offering: NetworkOffering) -> dict[str,
         if wrong:
             raise Invalid(f"The network is of layer 2 alone and has no addresses: {wrong[0]} is not for it.")
         return {"cidr": "", "gateway": "", "netmask": ""}
+    if given.zoneid.is_flat:
+        wrong = [name for name in ADDRESSING if getattr(given, name)]
+        if wrong:
+            raise Invalid(f"The zone {given.zoneid.name} is Basic: createVlanIpRange gives its network addresses, and "
+                          f"{wrong[0]} is not for it.")  # fmt: skip
+        return {"cidr": "", "gateway": "", "netmask": "", "live": f"{given.zoneid.id}/basic"}
     return _shared(call, given, offering)
 
 
@@ -114,8 +123,9 @@ def check_private(subnet: IPv4Network) -> None:
         raise Invalid(f"The range {subnet} is not a private one; it must lie in {', '.join(map(str, PRIVATE))}.")
 
 
-def wanted_key(call: Call, text: str | None, offering: NetworkOffering, overlay: Overlay) -> int | None:
-    """The tunnel key, or the VLAN, of parameter vlan; 0 for a VLAN of frames without a tag.
+def wanted_key(call: Call, zone: Zone, text: str | None, offering: NetworkOffering, overlay: Overlay) -> int | None:
+    """The tunnel key, or the VLAN, of parameter vlan; 0 for frames without a tag, as in Basic zones
+    without it.
 
     :raises Denied: networks whose key is chosen are root administrators'
     :raises Invalid: the offering has no choice, or it is none
@@ -125,7 +135,7 @@ def wanted_key(call: Call, text: str | None, offering: NetworkOffering, overlay:
             f"Networks of the offering {offering.name} are made by root administrators, who choose their vlan."
         )
     if not text:
-        return None
+        return 0 if zone.is_flat else None
     if not offering.specify_vlan:
         raise Invalid(f"Networks of the offering {offering.name} take their tunnel keys from the zone; it has no "
                       "specifyvlan, so vlan is not for them.")  # fmt: skip

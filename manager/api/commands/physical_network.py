@@ -120,7 +120,9 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     """Make a physical network in a zone. It carries nothing until it is enabled."""
     zone: Zone = given.zoneid
     hold(call, zone)
-    overlay = _overlay(given.isolationmethods or [])
+    if zone.is_flat:
+        _demand_flat(call, zone, given)
+    overlay = _overlay(given.isolationmethods or ["VLAN"] * zone.is_flat)
     first, last = keys_of(given.vlan, overlay)
     name = named("physical network", given.name)
     network = PhysicalNetwork(
@@ -139,6 +141,19 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
         if provider not in catalog.OF_DEVICES:
             add_provider(call, network, provider)
     return call.job_done(network)
+
+
+def _demand_flat(call: Call, zone: Zone, given: Given) -> None:
+    """:raises Invalid: the zone has a physical network already, or there is no use for a parameter"""
+    others = select(PhysicalNetwork.name).where(PhysicalNetwork.zone_id == zone.id, PhysicalNetwork.removed.is_(None))
+    other = call.session.scalar(others.limit(1))
+    if other is not None:
+        raise Invalid(f"The zone {zone.name} is Basic; it has one physical network, which is {other}.")
+    if given.vlan:
+        raise Invalid(f"The zone {zone.name} is Basic; its one network has its vlan by createNetwork.")
+    strange = [method for method in given.isolationmethods or [] if method.upper() != "VLAN"]
+    if strange:
+        raise Invalid(f"The zone {zone.name} is Basic, without an overlay; {strange[0]} is not possible, VLAN alone.")
 
 
 def _overlay(methods: list[str]) -> Overlay:
