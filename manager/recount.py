@@ -31,6 +31,7 @@ from manager.models import (
     Template,
     TunnelKey,
     UsageSpan,
+    VlanKey,
     Vm,
     Volume,
     Vpc,
@@ -129,10 +130,12 @@ def _accounts(session: Session) -> Iterator[Finding]:
 
 
 def _keys(session: Session) -> Iterator[Finding]:
+    held_key = func.coalesce(TunnelKey.key, VlanKey.vlan)
     query = (
-        select(Network.id, Network.name, Network.zone_id, Network.key, TunnelKey.key.label("held"))
+        select(Network.id, Network.name, Network.zone_id, Network.key, held_key.label("held"))
         .outerjoin(TunnelKey, (TunnelKey.network_id == Network.id) & (TunnelKey.zone_id == Network.zone_id))
-        .where(Network.removed.is_(None), or_(TunnelKey.key.is_(None), TunnelKey.key != Network.key))
+        .outerjoin(VlanKey, VlanKey.network_id == Network.id)
+        .where(Network.removed.is_(None), or_(held_key.is_(None), held_key != Network.key))
     )
     for row in session.execute(query):
         held = "none" if row.held is None else str(row.held)

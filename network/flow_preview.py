@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from network.flow_tables.classes import class_names
-from network.flow_tables.layout import tunnel_id
+from network.flow_tables.layout import VLAN_KEYS, ways_of
 from network.flows import FlowSet, LocalNic, LocalNumbers, desired
 from network.switch_record import NIC_PORTS, PEER_PORTS
 from network.types import NetworkView
@@ -15,11 +15,15 @@ def stand_in(host_id: str, views: Sequence[NetworkView]) -> LocalNumbers:
     """Numbers for the NICs, tunnels, networks and classes of the views, alike in every call with the same views."""
     local = {nic.id for view in views for nic in (*view.nics, *view.pair) if nic.host_id == host_id}
     nics = {nic_id: LocalNic(NIC_PORTS + number, number) for number, nic_id in enumerate(sorted(local), 1)}
-    ends = {tunnel_id(peer.host_id, v.overlay) for v in views for peer in v.peers if peer.host_id != host_id}
+    ends = {way for view in views for way in ways_of(host_id, view)}
     tunnels = {end: PEER_PORTS + number for number, end in enumerate(sorted(ends), 1)}
     names = dict.fromkeys(name for view in views for name in class_names(view))
     classes = {name: number for number, name in enumerate(names, 1)}
-    return LocalNumbers(nics, tunnels, {view.id: view.key for view in views}, classes)
+    networks = {
+        view.id: VLAN_KEYS + number if view.trunk else view.key
+        for number, view in enumerate(sorted(views, key=lambda view: view.id))
+    }
+    return LocalNumbers(nics, tunnels, networks, classes)
 
 
 def flow_changes(host_id: str, before: NetworkView, after: NetworkView) -> tuple[list[str], list[str]]:

@@ -29,7 +29,8 @@ from network.flow_tables.layout import (
 from network.flow_tables.meters import meter_lines
 from network.flow_tables.pair import pair_flows
 from network.flow_tables.policy import network_flows, policy_flows
-from network.overlays import OVERLAYS
+from network.flow_tables.trunk import trunk_flows
+from network.overlays import OVERLAYS, VLAN
 from network.policy_check import check_policies
 from network.types import NetworkView
 
@@ -105,6 +106,7 @@ def _flows(places: list[Place]) -> Iterator[Flow]:
         yield from network_flows(place)
         yield from forward_flows(place)
         yield from pair_flows(place)
+        yield from trunk_flows(place)
 
 
 def check_view(view: NetworkView) -> None:
@@ -112,9 +114,7 @@ def check_view(view: NetworkView) -> None:
 
     :raises InvalidViewError: names the network and the value
     """
-    most = OVERLAYS[view.overlay].largest_key
-    if not 1 <= view.key <= most:
-        raise InvalidViewError(f"Network {view.id} has the {view.overlay} key {view.key}, which is not in 1 to {most}.")
+    _check_key(view)
     try:
         if not view.bare and IPv4Address(view.gateway) not in IPv4Network(view.cidr):
             raise InvalidViewError(f"Gateway {view.gateway} of network {view.id} is not inside {view.cidr}.")
@@ -139,6 +139,14 @@ def check_view(view: NetworkView) -> None:
     check_policies(view)
 
 
+def _check_key(view: NetworkView) -> None:
+    most = OVERLAYS[view.overlay].largest_key
+    if view.overlay == VLAN and not view.trunk:
+        raise InvalidViewError(f"Network {view.id} is a VLAN, and no bridge is said to lead to it.")
+    if not (1 <= view.key <= most or (view.is_flat and view.key == 0)):
+        raise InvalidViewError(f"Network {view.id} has the {view.overlay} key {view.key}, which is not in 1 to {most}.")
+
+
 def _check_behind(view: NetworkView) -> None:
     if any(IPv4Network(one).overlaps(IPv4Network(view.cidr)) for nic in view.nics for one in nic.behind):
         raise InvalidViewError(f"A NIC of network {view.id} leads to a part of {view.cidr} itself.")
@@ -160,7 +168,8 @@ def _addresses(view: NetworkView) -> list[str]:
 
 
 def _check_keys(views: list[NetworkView]) -> None:
-    for values, name in (([view.key for view in views], "GRE key"), ([view.id for view in views], "id")):
+    keys = [(view.trunk, view.key) for view in views]
+    for values, name in ((keys, "key"), ([view.id for view in views], "id")):
         if len(set(values)) != len(values):
             raise InvalidViewError(f"Two networks have the same {name}: {sorted(values, key=str)}.")
     nics = [nic.id for view in views for nic in view.nics]

@@ -15,6 +15,8 @@ TUNNEL_PREFIX = "pg-"
 CABLE_PREFIX = "pc-"
 CABLE_NIC_PREFIX = "pd-"
 CABLE_VLAN_PREFIX = "pv-"
+TRUNK_PREFIX = "pk-"
+TRUNK_END_PREFIX = "pl-"
 NAMESPACE_PREFIX = "vr-"
 
 
@@ -48,6 +50,11 @@ def cable_bridge(cable: str) -> str:
 def cable_ports(nic_id: str) -> tuple[str, str]:
     """The two ends of the wire between the switch and a cable's bridge, for the NIC of a hardware device."""
     return CABLE_NIC_PREFIX + digits(nic_id, 12), CABLE_VLAN_PREFIX + digits(nic_id, 12)
+
+
+def trunk_ports(bridge: str) -> tuple[str, str]:
+    """The two ends of the wire between the switch and a bridge of the underlay that leads to VLANs."""
+    return TRUNK_PREFIX + digits(bridge, 12), TRUNK_END_PREFIX + digits(bridge, 12)
 
 
 def router_namespace(router_id: str) -> str:

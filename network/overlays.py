@@ -1,10 +1,12 @@
-"""The overlays that can carry tenant networks between hosts, all over IPv4 underlays."""
+"""What can carry tenant networks between hosts: overlays over IPv4 underlays, and VLANs of the underlay itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+VLAN: Final = "vlan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,10 @@ OVERLAYS: Final[Mapping[str, Overlay]] = {
     "gre": Overlay("GRE", "Gre", 2**32 - 1, 42),
     # 14, 20, 8 of UDP, 8 of VXLAN (RFC 7348, whose network identifiers have 24 bits).
     "vxlan": Overlay("VXLAN", "Vxlan", 2**24 - 1, 50),
+    # The tag (IEEE 802.1Q) is beside what an Ethernet MTU counts.
+    VLAN: Overlay("VLAN", "Vlan", 4094, 0),
 }
-"""By the type of Open vSwitch's interfaces for it (types.OverlayName); the one to take by default first."""
+"""By types.OverlayName, which of tunnels is the type of Open vSwitch's interfaces; the one to take by default first."""
 
 
 def overlay_named(method: str) -> str | None:
@@ -34,4 +38,5 @@ def overlay_named(method: str) -> str | None:
 
 
 def uri(name: str, key: int) -> str:
-    return f"{OVERLAYS[name].domain_type.lower()}://{key}"
+    """Key 0 is the VLAN of frames without a tag."""
+    return f"{OVERLAYS[name].domain_type.lower()}://{key or 'untagged'}"

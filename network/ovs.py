@@ -23,6 +23,7 @@ from network.ovsdb import rows
 from network.process import run
 from network.rule_counters import RULE_FLOWS, hits
 from network.switch_record import DEFAULT_MTU, Record, RecordStore
+from network.trunks import Trunks, announcements
 from network.tunnels import Tunnel
 from network.types import NetworkView
 
@@ -79,6 +80,7 @@ class Switch:
         self._store = RecordStore(settings.state_dir)
         own = settings.integration_bridge, settings.datapath_type, settings.underlay_device
         self.cables = Cables(self._vsctl, *own)
+        self.trunks = Trunks(self._vsctl, settings.integration_bridge)
 
     def ensure_bridges(self) -> None:
         """Bridges, underlay and host rules, as after a restart of the host; guests' traffic is not disturbed."""
@@ -118,10 +120,14 @@ class Switch:
             wanted = desired(host_id, held, numbers)
             ways = tunnels.wanted_by(held, numbers.tunnels, self.settings.underlay_address)
             self._add_tunnels(ways)
+            self.trunks.ensure(numbers.tunnels)
             if self._install(wanted, whole=whole):
                 self._greet(ways.values())
             self._remove_tunnels(ways)
+            self.trunks.remove_all_but(numbers.tunnels)
             before = record.mtus
+            for packet in announcements(host_id, held, numbers.tunnels, before):
+                self._ofctl("packet-out", packet)
             record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
             links.resize_taps(before, record.mtus)
             record.peers.give_back_all_but(numbers.tunnels)
@@ -287,7 +293,7 @@ class Switch:
         self._remove_ports(tunnels.in_the_way(there, fresh, wanted))
         if fresh:
             bridge = self.settings.integration_bridge
-            self._vsctl(*_joined([tunnels.to_add(bridge, host, tunnel) for host, tunnel in fresh.items()]))
+            self._vsctl(*tunnels.joined([tunnels.to_add(bridge, host, tunnel) for host, tunnel in fresh.items()]))
             self._forget_cached()
             self._greet(fresh.values())
 
@@ -297,7 +303,7 @@ class Switch:
     def _remove_ports(self, names: Sequence[str]) -> None:
         bridge = self.settings.integration_bridge
         if names:
-            self._vsctl(*_joined([["--if-exists", "del-port", bridge, name] for name in names]))
+            self._vsctl(*tunnels.joined([["--if-exists", "del-port", bridge, name] for name in names]))
 
     def _tunnels(self) -> dict[str, Tunnel]:
         return tunnels.among(self._interfaces())
@@ -393,8 +399,3 @@ class Switch:
             if SILENT.search(str(error)):
                 raise SwitchUnreachableError(f"Open vSwitch does not answer: {error}") from error
             raise SwitchRefusedError(f"Open vSwitch refused a change: {error}") from error
-
-
-def _joined(commands: list[list[str]]) -> list[str]:
-    """Several commands of ovs-vsctl as one transaction."""
-    return [word for command in commands for word in ("--", *command)]

@@ -14,7 +14,7 @@ from typing import Any
 
 from network.errors import NumbersExhaustedError
 from network.flow_tables.classes import class_names
-from network.flow_tables.layout import tunnel_id
+from network.flow_tables.layout import ways_of
 from network.flows import FlowSet, LocalNic, LocalNumbers
 from network.types import NetworkView
 
@@ -70,8 +70,7 @@ class Record:
         for view in views:
             networks[view.id] = self.networks.take(view.id)
             nics.update({nic.id: self.nic(nic.id) for nic in (*view.nics, *view.pair) if nic.host_id == host_id})
-            others = (tunnel_id(peer.host_id, view.overlay) for peer in view.peers if peer.host_id != host_id)
-            tunnels.update({other: PEER_PORTS + self.peers.take(other) for other in others})
+            tunnels.update({way: PEER_PORTS + self.peers.take(way) for way in ways_of(host_id, view)})
             classes.update({name: self.classes.take(name) for name in class_names(view)})
         return LocalNumbers(nics, tunnels, networks, classes)
 

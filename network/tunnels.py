@@ -33,7 +33,11 @@ def wanted_by(views: Sequence[NetworkView], numbers: Mapping[str, int], local: s
         for view in views
         for peer in view.peers
     }
-    return {one: Tunnel(ends[one][0], tunnel_name(one), port, ends[one][1], local) for one, port in numbers.items()}
+    return {
+        one: Tunnel(ends[one][0], tunnel_name(one), port, ends[one][1], local)
+        for one, port in numbers.items()
+        if one in ends
+    }
 
 
 def among(interfaces: Iterable[Mapping[str, Any]]) -> dict[str, Tunnel]:
@@ -66,6 +70,11 @@ def to_add(bridge: str, host: str, tunnel: Tunnel) -> list[str]:
         *("--may-exist", "add-port", bridge, tunnel.name, "--"),
         *(*interface, f"ofport_request={tunnel.ofport}", f"external_ids:{HOST_ID}={host}"),
     ]
+
+
+def joined(commands: list[list[str]]) -> list[str]:
+    """Several commands of ovs-vsctl as one transaction."""
+    return [word for command in commands for word in ("--", *command)]
 
 
 def greet(addresses: Iterable[str], device: str) -> None:

@@ -11,7 +11,7 @@ from network.vpn import Vpn
 
 GUEST: Final = "guest"
 ROUTER: Final = "router"
-OverlayName = Literal["gre", "vxlan"]
+OverlayName = Literal["gre", "vxlan", "vlan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,11 @@ class NetworkView:
     `bare` network is of layer 2 alone: its NICs have no addresses, and what they send is held against their MAC alone.
 
     `pair` are the NICs by which two redundant routers hear each other: nobody else reaches them, nor they anybody else.
+
+    With the overlay "vlan", `key` is a VLAN of the underlay (IEEE 802.1Q), 0 that of frames without a tag, and `trunk`
+    the bridge of every host that leads to it. It takes in what bears the MAC of one of its NICs, and no other frame.
+    With `is_flat` it is one segment with the things outside that are in the VLAN, such as its gateway: its policy alone
+    says what passes between them and its guests.
     """
 
     id: str
@@ -125,6 +130,8 @@ class NetworkView:
     gateway_outside: bool = False
     bare: bool = False
     pair: tuple[NicView, ...] = ()
+    trunk: str = ""
+    is_flat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

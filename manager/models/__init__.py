@@ -76,6 +76,7 @@ from manager.models.topology import (
     TrafficType,
     TunnelKey,
     VlanIpRange,
+    VlanKey,
     Zone,
 )
 from manager.models.usage import NetworkTraffic, UsageJob, UsageRecord, UsageSpan, UsageTraffic
@@ -112,7 +113,7 @@ __all__ = [
     "ScopedSetting", "SecondFactor", "SecurityGroup", "SecurityGroupRule", "SecurityMember", "ServiceOffering",
     "ServiceProvider", "SrxFirewall", "SshKeyPair", "SslCert", "StaticNatRule", "StaticRoute", "StickinessPolicy",
     "StoragePool", "Tag", "Template", "TemplateShare", "TrafficType", "TunnelKey", "UsageJob", "UsageRecord",
-    "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "Vm", "VmFigures", "Volume",
-    "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser", "Webhook", "WebhookDelivery",
-    "WorkflowRow", "Zone", "new_id", "utcnow",
+    "UsageSpan", "UsageTraffic", "User", "UserData", "VirtualRouterElement", "VlanIpRange", "VlanKey", "Vm",
+    "VmFigures", "Volume", "Vpc", "VpcOffering", "VpnConnection", "VpnCustomerGateway", "VpnGateway", "VpnUser",
+    "Webhook", "WebhookDelivery", "WorkflowRow", "Zone", "new_id", "utcnow",
 ]  # fmt: skip

@@ -25,8 +25,15 @@ class Region(Base):
         return int(text if len(text) < 10 else "")  # noqa: PLR2004 - digits of the largest integer
 
 
+BASIC = "Basic"
+
+
 class Zone(Entity, Base):
-    """With `security_groups` all networks that are made in it have them."""
+    """With `security_groups` all networks that are made in it have them.
+
+    A `network_type` of Basic is a flat zone: it has one network for all its guests, which is a segment of its physical
+    network, and security groups.
+    """
 
     __tablename__ = "zones"
 
@@ -42,6 +49,10 @@ class Zone(Entity, Base):
     network_domain: Mapped[str | None]
     local_storage: Mapped[bool] = mapped_column(default=True)
     security_groups: Mapped[bool] = mapped_column(default=False)
+
+    @property
+    def is_flat(self) -> bool:
+        return self.network_type == BASIC
 
 
 class Pod(Entity, Base):
@@ -180,7 +191,11 @@ class ImageStore(Entity, Base):
 
 
 class VlanIpRange(Entity, Base):
-    """A range of public addresses of a zone; with `portable_range_id` it is there for portable ones alone."""
+    """A range of public addresses of a zone; with `portable_range_id` it is there for portable ones alone.
+
+    With `network_id` it is no public one: guests of that network, the one of a Basic zone, have its addresses. They are
+    those of the pod `pod_id`, and any host of the zone may have them.
+    """
 
     __tablename__ = "vlan_ip_ranges"
 
@@ -192,6 +207,8 @@ class VlanIpRange(Entity, Base):
     start_ip: Mapped[str]
     end_ip: Mapped[str]
     portable_range_id: Mapped[str | None] = mapped_column(ForeignKey("portable_ranges.id"), index=True)
+    network_id: Mapped[str | None] = mapped_column(ForeignKey("networks.id"), index=True)
+    pod_id: Mapped[str | None] = mapped_column(ForeignKey("pods.id"), index=True)
 
 
 class PortableRange(Entity, Base):
@@ -297,4 +314,17 @@ class TunnelKey(Base):
 
     zone_id: Mapped[str] = mapped_column(ForeignKey("zones.id"), primary_key=True)
     key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    network_id: Mapped[str] = mapped_column(ID, unique=True)
+
+
+class VlanKey(Base):
+    """A VLAN of a physical network that a network is; `vlan` 0 is that of frames without a tag.
+
+    The row goes with the network: there are only 4094, and by then no host has a part of it.
+    """
+
+    __tablename__ = "vlan_keys"
+
+    physical_network_id: Mapped[str] = mapped_column(ForeignKey("physical_networks.id"), primary_key=True)
+    vlan: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     network_id: Mapped[str] = mapped_column(ID, unique=True)

@@ -26,8 +26,10 @@ from manager.models import (
     new_id,
     utcnow,
 )
+from manager.models.network import L2
 from manager.placement import limits, quarantine
 from manager.placement.dedication import kept
+from manager.placement.guest_range import gaps_of
 
 TRIES = 12
 SOME = 32
@@ -83,8 +85,10 @@ def add_nic(session: Session, network: Network, *, wanted: str | None = None, **
         span = hosts_of(network.cidr)
     else:
         taken |= _of_network(network)
+    gaps = gaps_of(session, network)
+    taken |= gaps
     if wanted is not None:
-        _check_wanted(network, span, wanted)
+        _check_wanted(network, span, wanted, gaps)
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
         raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
     for _ in range(TRIES):
@@ -106,7 +110,9 @@ def _of_network(network: Network) -> set[ipaddress.IPv4Address]:
 
 
 def _add_bare_nic(session: Session, network: Network, wanted: str | None, owner: dict[str, Any]) -> str:
-    """:raises NoAddress: an address is wanted in a network of layer 2 alone, which has none"""
+    """:raises NoAddress: an address is wanted in a network of layer 2 alone, which has none, or it is to have some"""
+    if network.guest_type != L2:
+        raise NoAddress(f"Network {network.name} has no addresses yet; createVlanIpRange gives it some.")
     if wanted is not None:
         raise NoAddress(f"Network {network.name} is of layer 2 alone: its NICs have no addresses of the cloud's.")
     nic = Nic(network_id=network.id, mac=owner.pop("mac", None) or new_mac(), **owner)
@@ -141,16 +147,17 @@ def free_address(session: Session, network: Network, wanted: str | None) -> str:
     if not network.cidr:
         raise NoAddress(f"Network {network.name} is of layer 2 alone: its NICs have no addresses of the cloud's.")
     taken, span = lock_addresses(session, network)
+    gaps = gaps_of(session, network)
     if wanted is not None:
-        _check_wanted(network, span, wanted)
-    taken |= _of_network(network)
+        _check_wanted(network, span, wanted, gaps)
+    taken |= _of_network(network) | gaps
     taken |= set(map(ipaddress.IPv4Address, session.scalars(select(Nic.address).filter_by(network_id=network.id))))
     if wanted is not None and ipaddress.IPv4Address(wanted) in taken:
         raise NoAddress(f"Address {wanted} of network {network.name} is taken.")
     return wanted or _free_address(network, span, taken)
 
 
-def _check_wanted(network: Network, span: Span, wanted: str) -> None:
+def _check_wanted(network: Network, span: Span, wanted: str, gaps: set[ipaddress.IPv4Address]) -> None:
     try:
         address = ipaddress.IPv4Address(wanted)
     except ValueError as error:
@@ -158,6 +165,8 @@ def _check_wanted(network: Network, span: Span, wanted: str) -> None:
     hosts = hosts_of(network.cidr)
     if not hosts.first <= address <= hosts.last:
         raise NoAddress(f"Address {wanted} is not a host address of {network.cidr}, the range of {network.name}.")
+    if address in gaps:
+        raise NoAddress(f"Address {wanted} is in none of the ranges of network {network.name}.")
     if not span.first <= address <= span.last:
         raise NoAddress(f"Address {wanted} is not for virtual machines; those of network {network.name} have addresses "
                         f"from {span.first} to {span.last}.")  # fmt: skip

@@ -30,8 +30,10 @@ from manager.models.states import NETWORK_MOVES, ROUTER_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, add_nic, free_public_addresses, source_nat_of, take_public_address
 from manager.placement.dedication import kept
+from manager.placement.guest_range import forget_ranges
 from manager.placement.host import tags_in
 from manager.placement.portable import free_addresses
+from manager.placement.tunnel_key import free_vlan
 from manager.workflows import router_pair
 from manager.workflows.devices import (
     cabled_hosts,
@@ -411,6 +413,8 @@ def mark_deleted(run: Run) -> Outcome:
         network.removed = utcnow()
         network.live = None
         write(run.session, delete(NetworkShare).where(NetworkShare.network_id == network.id))
+        free_vlan(run.session, network.id)
+        forget_ranges(run.session, network.id)
         limits.release(run.session, network.account_id, networks=1)
     return None
 

@@ -10,6 +10,7 @@ from manager.models import Network, Nic, PublicAddress, VlanIpRange, Vpc, Zone
 from network.types import GuestLeg, Lease, NicView, PublicLeg
 
 PUBLIC_BRIDGE = "br-public"
+TRUNK_BRIDGE = "br-phy"
 PREFIX = 54
 """With a hyphen and 8 characters of an id it makes a label of 63 (RFC 1035)."""
 

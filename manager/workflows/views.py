@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import Executable, bindparam, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from agents.contract import ApplyNetwork
 from manager.db import write
@@ -24,7 +24,7 @@ from manager.models import (
     VlanIpRange,
     Zone,
 )
-from manager.models.network import L2
+from manager.models.network import L2, SHARED
 from manager.workflows.acl_rows import policy_of
 from manager.workflows.device_parts import Parts, by_router, parts_of
 from manager.workflows.devices import Serving, is_gateway_by_device, serving
@@ -32,10 +32,13 @@ from manager.workflows.engine import Ask
 from manager.workflows.guards import guard_of
 from manager.workflows.published import published
 from manager.workflows.router_pair import Line, is_of_line, line_of
-from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
+from manager.workflows.router_spec import TRUNK_BRIDGE, guest_leg, public_leg, resolvers_of
 from manager.workflows.vpc_view import nics_query, vpc_router
 from manager.workflows.vpc_ways import behind_guests
+from network.overlays import VLAN
 from network.types import GUEST, ROUTER, NetworkView, NicView, OverlayName, Peer, Policy, RouterSpec
+
+GUEST_TRAFFIC = aliased(TrafficType)
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,8 @@ def _facts(session: Session, network_id: str) -> Any:
 def _facts_query() -> Executable:
     return (
         select(Network, Zone, NetworkOffering.broadcast, NetworkOffering.egress_default,
-               NetworkOffering.network_rate, NetworkOffering.services, Router, PublicAddress,
-               VlanIpRange, TrafficType.kvm_label)
+               NetworkOffering.network_rate, NetworkOffering.services, NetworkOffering.specify_vlan, Router,
+               PublicAddress, VlanIpRange, TrafficType.kvm_label, GUEST_TRAFFIC.kvm_label.label("guest_label"))
         .join(Zone, Zone.id == Network.zone_id)
         .join(NetworkOffering, NetworkOffering.id == Network.offering_id)
         .outerjoin(Router, (Router.network_id == Network.id) & Router.removed.is_(None) & ~Router.standby)
@@ -188,6 +191,8 @@ def _facts_query() -> Executable:
         .outerjoin(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)
         .outerjoin(TrafficType, (TrafficType.physical_network_id == VlanIpRange.physical_network_id)
                    & (TrafficType.traffic_type == "Public") & TrafficType.removed.is_(None))
+        .outerjoin(GUEST_TRAFFIC, (GUEST_TRAFFIC.physical_network_id == Network.physical_network_id)
+                   & (GUEST_TRAFFIC.traffic_type == "Guest") & GUEST_TRAFFIC.removed.is_(None))
         .where(Network.id == bindparam("network_id"))
         .execution_options(populate_existing=True)
     )  # fmt: skip
@@ -224,7 +229,19 @@ def _view(facts: Any, nics: tuple[NicView, ...], peers: tuple[Peer, ...], acl: P
         acl=acl,
         gateway_outside=_is_outside(network, nics),
         bare=network.guest_type == L2,
+        **_segment(facts),
     )
+
+
+def _segment(facts: Any) -> dict[str, Any]:
+    """Where a VLAN is, and whether things outside are in it as well: those of shared networks are, and those that
+    administrators choose for layer 2 alone.
+    """
+    network = facts.Network
+    if network.overlay != VLAN:
+        return {}
+    is_chosen = network.guest_type == L2 and facts.specify_vlan
+    return {"trunk": facts.guest_label or TRUNK_BRIDGE, "is_flat": network.guest_type == SHARED or is_chosen}
 
 
 def _is_outside(network: Network, nics: tuple[NicView, ...]) -> bool:

@@ -27,10 +27,10 @@ def arp_flows(place: Place) -> Iterator[Flow]:
         owners.setdefault(place.view.gateway, (place.router.mac, place.router.id))
     for address, (mac, nic_id) in owners.items():
         match = f"arp,metadata={place.key},arp_op=1,arp_tpa={address}"
-        yield Flow(ARP_ANSWER, 100, match, _reply(mac, address), cookie(ARP_KIND, nic_id))
+        yield Flow(ARP_ANSWER, 100, match, answer(mac, address), cookie(ARP_KIND, nic_id))
 
 
-def _reply(mac: str, address: str) -> str:
+def answer(mac: str, address: str) -> str:
     return (
         "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],"
         f"set_field:{mac}->eth_src,set_field:2->arp_op,"

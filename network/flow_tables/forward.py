@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from network.flow_tables.classes import class_number
 from network.flow_tables.layout import (
@@ -42,10 +42,10 @@ def forward_flows(place: Place) -> Iterator[Flow]:
         if nic.host_id == place.host_id:
             actions = f"{_toward(place, nic)},goto_table:{_inward(place, nic)}"
             yield Flow(FORWARD, 100, match, actions, cookie(NIC_KIND, nic.id))
-            if away := _away(place, nic.also_on):
+            if away := place.way(nic.also_on, onward=True):
                 yield Flow(FORWARD, 110, f"reg0=0,{match}", f"{away},{actions}", cookie(NIC_KIND, nic.id))
-        elif away := _away(place, (nic.host_id, *nic.also_on)):
-            # reg0=0: what came from a tunnel never enters another one.
+        elif away := place.way((nic.host_id, *nic.also_on)):
+            # reg0=0: what came from another host never leaves for one.
             yield Flow(FORWARD, 90, f"reg0=0,{match}", away, cookie(NIC_KIND, nic.id))
     yield from _broadcast_flows(place)
 
@@ -55,7 +55,9 @@ def group_lines(place: Place) -> Iterator[str]:
     if not _has_broadcast(place):
         return
     here = [f"bucket=actions={_toward(place, nic)},resubmit(,{_inward(place, nic)})" for nic in place.local]
-    away = [f"bucket=actions={_through(place, host_id)}" for host_id in sorted(place.tunnels)]
+    away = [f"bucket=actions={place.way((host_id,))}" for host_id in sorted(place.tunnels)]
+    if place.trunk and (place.others or (place.view.bare and place.view.is_flat)):
+        away = [f"bucket=actions={place.by_trunk}"]
     yield ",".join([f"group_id={place.local_group},type=all", *here])
     yield ",".join([f"group_id={place.whole_group},type=all", *here, *away])
 
@@ -89,13 +91,3 @@ def _inward(place: Place, nic: NicView) -> int:
     if place.view.bare:
         return OUTPUT
     return INGRESS_PEER if place.view.has_groups and nic.role != ROUTER else INGRESS
-
-
-def _away(place: Place, host_ids: Iterable[str]) -> str:
-    """A copy to each of the hosts that has a tunnel."""
-    ports = [f"output:{place.tunnels[host_id]}" for host_id in host_ids if host_id in place.tunnels]
-    return ",".join([f"set_field:{place.key}->tun_id", *ports]) if ports else ""
-
-
-def _through(place: Place, host_id: str) -> str:
-    return f"set_field:{place.key}->tun_id,output:{place.tunnels[host_id]}"

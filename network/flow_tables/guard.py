@@ -39,8 +39,9 @@ def tunnel_flows(peers: dict[int, str]) -> Iterator[Flow]:
 
 def guard_flows(place: Place) -> Iterator[Flow]:
     """Tables CLASSIFY, TUNNEL_IN and SOURCE_GUARD of one network."""
-    known = f"set_field:{place.key}->metadata,goto_table:{FORWARD}"
-    yield Flow(TUNNEL_IN, 90, f"tun_id={place.key}", known, cookie(NETWORK_KIND, place.view.id))
+    if not place.trunk:
+        known = f"set_field:{place.key}->metadata,goto_table:{FORWARD}"
+        yield Flow(TUNNEL_IN, 90, f"tun_id={place.key}", known, cookie(NETWORK_KIND, place.view.id))
     for nic in place.local:
         number = place.numbers.nics[nic.id]
         actions = (

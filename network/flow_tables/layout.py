@@ -1,18 +1,20 @@
 """Table numbers, registers, cookies, and the values that the flow builders share.
 
-metadata = network key; reg0 = 1 when the packet came from a tunnel; reg1, reg3 = conntrack zone of the source and of
+metadata = network key; reg0 = 1 when the packet came from another host, 3 from something in the VLAN of a flat network
+that is no NIC of it; reg1, reg3 = conntrack zone of the source and of
 the destination NIC; reg2, reg4 = their policy classes; reg5 = class of the NIC that a guest sends to, reg6 = class of
 the NIC that a guest hears, where rules name security groups; reg7 = output port; ct_mark bit 0 = connection cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from network.names import digits
+from network.overlays import VLAN
 from network.types import ROUTER, NetworkView, NicView, OverlayName
 
 CLASSIFY = 0
@@ -56,6 +58,11 @@ POLICY_KIND = 0x0C
 DHCP_KIND = 0x0D
 COOKIE_ID_DIGITS = 14
 CLASS_NUMBERS = 16
+TRUNK = "trunk/"
+TAGGED = 0x1000
+"""The bit of vlan_vid that says that there is a tag."""
+VLAN_KEYS = 2**32
+"""VLANs have keys of their own on each host, above those of tunnels: two trunks may have a VLAN of one number."""
 """Numbers of policy classes up to this one are the same on all hosts."""
 
 DHCP_REPLY = "udp,tp_src=67,tp_dst=68"
@@ -85,6 +92,18 @@ def tunnel_id(host_id: str, overlay: OverlayName) -> str:
     return host_id if overlay == "gre" else f"{host_id}/{overlay}"
 
 
+def trunk_id(bridge: str) -> str:
+    """What stands for the port that leads to the VLANs of a bridge, beside the tunnels."""
+    return f"{TRUNK}{bridge}"
+
+
+def ways_of(host_id: str, view: NetworkView) -> list[str]:
+    """The tunnels, or the trunk, by which the network leaves the host."""
+    if view.overlay == VLAN:
+        return [trunk_id(view.trunk)]
+    return [tunnel_id(peer.host_id, view.overlay) for peer in view.peers if peer.host_id != host_id]
+
+
 @dataclass(frozen=True, slots=True)
 class LocalNic:
     """Port number on the integration bridge and conntrack zone (16 bits) of a NIC of this host."""
@@ -97,8 +116,8 @@ class LocalNic:
 class LocalNumbers:
     """Numbers that mean something on one host only.
 
-    `nics` by NIC id, `tunnels` gives the port by `tunnel_id`, `networks` a number by network id of which the group
-    numbers are made, `classes` one by the name of a policy class.
+    `nics` by NIC id, `tunnels` gives the port by `tunnel_id` or `trunk_id`, `networks` a number by network id of
+    which the group numbers are made, `classes` one by the name of a policy class.
     """
 
     nics: Mapping[str, LocalNic]
@@ -120,10 +139,39 @@ class Place:
         return tuple(nic for nic in self.view.nics if nic.host_id == self.host_id)
 
     @cached_property
+    def others(self) -> tuple[str, ...]:
+        """The other hosts that hold the network."""
+        return tuple(peer.host_id for peer in self.view.peers if peer.host_id != self.host_id)
+
+    @cached_property
     def tunnels(self) -> dict[str, int]:
         """Tunnel port by host id, of the other hosts that hold the network."""
-        others = (peer.host_id for peer in self.view.peers if peer.host_id != self.host_id)
-        return {host_id: self.numbers.tunnels[tunnel_id(host_id, self.view.overlay)] for host_id in others}
+        if self.trunk:
+            return {}
+        return {host_id: self.numbers.tunnels[tunnel_id(host_id, self.view.overlay)] for host_id in self.others}
+
+    @cached_property
+    def trunk(self) -> int:
+        """The port that leads to the network's VLAN; 0 for one of tunnels."""
+        return self.numbers.tunnels[trunk_id(self.view.trunk)] if self.view.overlay == VLAN else 0
+
+    @property
+    def by_trunk(self) -> str:
+        """Actions that send a copy into the network's VLAN."""
+        tag = f"push_vlan:0x8100,set_field:{TAGGED | self.view.key}->vlan_vid," if self.view.key else ""
+        return f"{tag}output:{self.trunk}"
+
+    def way(self, host_ids: Iterable[str], *, onward: bool = False) -> str:
+        """Actions that send a copy to each of these hosts that holds the network; "" when none does.
+
+        `onward`: the packet is needed as it was after that.
+        """
+        held = [host_id for host_id in host_ids if host_id in self.others]
+        if not held:
+            return ""
+        if self.trunk:
+            return f"{self.by_trunk},pop_vlan" if onward and self.view.key else self.by_trunk
+        return ",".join([f"set_field:{self.key}->tun_id", *(f"output:{self.tunnels[one]}" for one in held)])
 
     @cached_property
     def routers(self) -> tuple[NicView, ...]:
@@ -136,7 +184,7 @@ class Place:
 
     @property
     def key(self) -> str:
-        return f"{self.view.key:#x}"
+        return f"{VLAN_KEYS + self.numbers.networks[self.view.id] if self.trunk else self.view.key:#x}"
 
     @property
     def local_group(self) -> int:

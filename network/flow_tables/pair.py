@@ -16,8 +16,7 @@ def pair_flows(place: Place) -> Iterator[Flow]:
         mark = cookie(NIC_KIND, own.id)
         inward = f"metadata={place.key},dl_dst={own.mac},nw_src={peer.address},nw_dst={own.address}"
         if own.host_id != place.host_id:
-            if own.host_id in place.tunnels:
-                through = f"set_field:{place.key}->tun_id,output:{place.tunnels[own.host_id]}"
+            if through := place.way((own.host_id,)):
                 yield Flow(FORWARD, 90, f"ip,reg0=0,{inward}", through, mark)
             continue
         port = place.numbers.nics[own.id].ofport

@@ -89,6 +89,8 @@ def network_flows(place: Place) -> Iterator[Flow]:
     else:
         yield from _inside(place)
         mark = cookie(NETWORK_KIND, place.view.id)
+        if place.view.is_flat:
+            yield from _allow(INWARD, INSIDE - 1, "ip", f"metadata={place.key}", mark)
         for router in place.routers:
             yield from _allow(INWARD, INSIDE, "ip", f"metadata={place.key},dl_src={router.mac}", mark)
 

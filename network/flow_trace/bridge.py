@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from network.flow_trace.connections import Connections
-from network.flow_trace.words import Action, Match, UnknownFlowError, actions_of, matches_of, number, split
+from network.flow_trace.words import TAGGED, Action, Match, UnknownFlowError, actions_of, matches_of, number, split
 from network.flows import FlowSet
 
 DEEPEST = 64
 HEAD = frozenset({"cookie", "table", "priority"})
-UNTOUCHED = frozenset({"drop", "meter", "set", "move", "commit"})
+UNTOUCHED = frozenset({"drop", "meter", "set", "move", "commit", "push_vlan", "pop_vlan"})
 """Actions after which a packet that has no other is gone."""
 
 Packet = dict[str, int]
@@ -171,7 +171,7 @@ class _Visit:
             self.walk.drops.append(row)
         for action in actions:
             match action.verb:
-                case "set" | "move":
+                case "set" | "move" | "push_vlan" | "pop_vlan":
                     _change(action, packet)
                 case "goto" | "resubmit":
                     self.table(action.number, packet, depth + 1)
@@ -208,7 +208,9 @@ class _Visit:
 
 
 def _change(action: Action, packet: Packet) -> None:
-    if action.verb == "move":
+    if action.verb in ("push_vlan", "pop_vlan"):
+        packet["vlan_tci"] = TAGGED if action.verb == "push_vlan" else 0
+    elif action.verb == "move":
         packet[action.field] = action.source.of(packet)
     else:
         kept = packet.get(action.field, 0) & ~action.mask

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from network.flow_tables.layout import TRUNK
 from network.flow_trace.bridge import Bridge, Packet, Row, Walk
 from network.flow_trace.connections import REQUESTS, Connections
 from network.flow_trace.words import ICMP, IP_TYPE, TCP, UDP, UnknownFlowError, number
@@ -13,6 +14,8 @@ from network.probe import Frame
 from network.types import NetworkView
 
 MOST_TUNNELS = 8
+OF_WAYS = frozenset({"tun_id", "vlan_tci"})
+"""What a packet bears between hosts alone."""
 
 
 def packet_of(frame: Frame) -> Packet:
@@ -32,7 +35,7 @@ def packet_of(frame: Frame) -> Packet:
 class Site:
     """A host: its bridge, whose its ports are, and what it remembers of connections.
 
-    `nics` are NIC ids by port, `tunnels` tunnel ids (layout.tunnel_id).
+    `nics` are NIC ids by port, `tunnels` tunnel ids and trunk ids (layout.ways_of).
     """
 
     bridge: Bridge
@@ -98,16 +101,26 @@ class Fabric:
             raise UnknownFlowError(f"A packet goes around between hosts, and again through {host_id}.")
         site = self.sites[host_id]
         walk = site.enter(packet, port)
+        packet = {name: value for name, value in packet.items() if name not in OF_WAYS}
         trace.rows += [(host_id, row) for row in walk.rows]
         trace.drops += [(host_id, row) for row in walk.drops]
         for out, copy in walk.outputs:
-            plain = {name: copy[name] for name in packet if name != "tun_id"}
+            plain = {name: copy[name] for name in packet}
             if out in site.nics:
                 trace.heard.append((site.nics[out], plain))
+            elif site.tunnels.get(out, "").startswith(TRUNK):
+                self._spread(host_id, site.tunnels[out], plain | {"vlan_tci": copy["vlan_tci"]}, trace, tunnels)
             elif out in site.tunnels:
                 self._cross(host_id, site.tunnels[out], plain | {"tun_id": copy["tun_id"]}, trace, tunnels)
             else:
                 raise UnknownFlowError(f"A flow of {host_id} sends a packet to port {out}, which nobody has.")
+
+    def _spread(self, source: str, trunk: str, packet: Packet, trace: Trace, tunnels: int) -> None:
+        """Into a VLAN: what a bridge of the underlay does not know goes to all hosts that it leads to."""
+        for target, site in self.sites.items():
+            port = site.port_to(trunk)
+            if port is not None and target != source:
+                self._enter(target, port, packet, trace, tunnels + 1)
 
     def _cross(self, source: str, tunnel: str, packet: Packet, trace: Trace, tunnels: int) -> None:
         """Through the tunnel, if the other host has an end of it; else the packet is lost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from network.flow_tables.layout import tunnel_id
+from network.flow_tables.layout import TAGGED, TRUNK, trunk_id, tunnel_id
 from network.flow_trace.bridge import Row, Walk
 from network.flow_trace.fabric import Site, packet_of
 from network.flow_trace.owners import Owner, owners
@@ -29,15 +29,20 @@ def compare(
     sender = next((nic for nic in (*view.nics, *view.pair) if nic.id == nic_id), None)
     should = Site.of(wanted, numbers)
     packet = packet_of(frame)
-    # A NIC may be on this host and on the one that the frame comes from, as that of redundant routers is.
-    port = should.port_to(tunnel_id(sender.host_id, view.overlay)) if sender is not None else None
-    if port is not None:
+    port = should.port_of(nic_id)
+    if sender is not None and view.trunk:
+        if port is None:
+            port = should.port_to(trunk_id(view.trunk))
+            packet["vlan_tci"] = TAGGED | view.key if view.key else 0
+    elif sender is not None and (tunnel := should.port_to(tunnel_id(sender.host_id, view.overlay))) is not None:
+        # A NIC may be on this host and on the one that the frame comes from, as that of redundant routers is.
+        port = tunnel
         packet["tun_id"] = view.key
-    port = should.port_of(nic_id) if port is None else port
     if port is None:
         return TraceFacts(0, difference=f"This host has neither a port nor a tunnel for the NIC {nic_id}.")
     right = should.enter(packet, port)
-    known = TraceFacts(0, wanted_nic_ids=_nics(should, right), wanted_host_ids=_hosts(should, right))
+    receivers = [nic.host_id for nic in view.nics if nic.mac == frame.target_mac]
+    known = TraceFacts(0, wanted_nic_ids=_nics(should, right), wanted_host_ids=_hosts(should, right, receivers))
     try:
         there = Site.of(found, numbers)
         walk = there.enter(packet, port)
@@ -47,7 +52,7 @@ def compare(
         known,
         steps=_steps(walk, owners([view])),
         nic_ids=_nics(there, walk),
-        host_ids=_hosts(there, walk),
+        host_ids=_hosts(there, walk, receivers),
         difference=_difference(should, there, right.rows, walk.rows),
     )
 
@@ -60,8 +65,11 @@ def _nics(site: Site, walk: Walk) -> tuple[str, ...]:
     return tuple(sorted({site.nics[port] for port, _ in walk.outputs if port in site.nics}))
 
 
-def _hosts(site: Site, walk: Walk) -> tuple[str, ...]:
-    return tuple(sorted({site.tunnels[port].partition("/")[0] for port, _ in walk.outputs if port in site.tunnels}))
+def _hosts(site: Site, walk: Walk, receivers: Sequence[str]) -> tuple[str, ...]:
+    """The hosts that a copy goes to: by a trunk those that have the frame's receiver."""
+    ways = [site.tunnels[port] for port, _ in walk.outputs if port in site.tunnels]
+    found = {way.partition("/")[0] for way in ways if not way.startswith(TRUNK)}
+    return tuple(sorted(found.union(receivers if any(way.startswith(TRUNK) for way in ways) else ())))
 
 
 def _difference(should: Site, there: Site, right: Sequence[Row], rows: Sequence[Row]) -> str:

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from network.errors import NetworkError
 
 IP_TYPE, ARP_TYPE = 0x0800, 0x0806
+TAGGED, VLAN_BITS = 0x1000, 0x1FFF
+"""Of vlan_tci: the bit that says that there is a tag, and it with the number of the VLAN."""
 ICMP, TCP, UDP = 1, 6, 17
 WHOLE: Final = -1
 """The mask of a field that must be equal in all bits."""
@@ -114,6 +116,8 @@ def matches_of(word: str) -> tuple[Match, ...]:
         return tuple(Match(*one) for one in KEYWORDS[name])
     if name == "ct_state":
         return (_state(text),)
+    if name == "dl_vlan":
+        return (Match("vlan_tci", TAGGED | number(text), VLAN_BITS),)
     value, has_mask, mask = text.partition("/")
     field = field_of(name)
     if not has_mask:
@@ -178,6 +182,8 @@ def _move(text: str) -> Action:
 
 def _set_field(text: str) -> Action:
     value, _, target = text.partition("->")
+    if target == "vlan_vid":
+        return Action("set", "vlan_tci", number(value), VLAN_BITS)
     value, has_mask, mask = value.partition("/")
     return Action("set", field_of(target), number(value), number(mask) if has_mask else WHOLE)
 
@@ -210,7 +216,7 @@ def _resubmit(text: str) -> Action:
     return Action("resubmit", number=int(table))
 
 
-BARE = frozenset({"drop", "in_port"})
-NUMBERED = {"meter": "meter", "goto_table": "goto", "group": "group"}
+BARE = frozenset({"drop", "in_port", "pop_vlan"})
+NUMBERED = {"meter": "meter", "goto_table": "goto", "group": "group", "push_vlan": "push_vlan"}
 READERS: dict[str, Callable[[str], Action]] = {"output": _output, "set_field": _set_field, "move": _move}
 CALLS: dict[str, Callable[[str], Action]] = {"ct": _track, "resubmit": _resubmit}

@@ -74,7 +74,7 @@ def dedicate_guest_vlan_range(call: Call, vlanrange: str, physicalnetworkid: Phy
         if one.first <= last and first <= one.last:
             raise Invalid(f"The vlanrange {vlanrange} overlaps {one.first}-{one.last}, which is kept already.")
     others = select(Network.name).where(
-        Network.zone_id == physical.zone_id,
+        Network.physical_network_id == physical.id,
         Network.key.between(first, last),
         Network.account_id != call.owner.id,
         Network.removed.is_(None),
@@ -153,7 +153,7 @@ class GuestVlanResponse(Response):
         return [
             {
                 "id": row.key,
-                "vlan": str(row.key),
+                "vlan": str(row.key or "untagged"),
                 "allocationstate": "Allocated",
                 "taken": row.created,
                 "isdedicated": row.id in within,

@@ -1,4 +1,4 @@
-"""Tenant networks: isolated layer 2 segments over GRE or VXLAN, each with its own range of addresses."""
+"""Tenant networks: layer 2 segments over GRE or VXLAN, or in VLANs, each with its own range of addresses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from manager.api.commands import ipv4
 from manager.api.commands.network_kinds import addressing, audience, check_open, check_prefix, check_private, wanted_key
 from manager.api.commands.network_offering_traits import by_devices, offerings_with, services_needed
 from manager.api.commands.network_response import USABLE, NetworkResponse
-from manager.api.commands.network_scope import FILTERS, listed, of_kinds
+from manager.api.commands.network_scope import FILTERS, listed, of_key, of_kinds
 from manager.api.commands.network_traits import (
     guests_range,
     mtus,
@@ -94,7 +94,7 @@ class CreateNetwork(OwnedRequest):
                      "administrators are when absent", ["Account", "Domain"])  # fmt: skip
     subdomainaccess = Flag("whether a network for a domain is for the domains below it too; it is when absent")
     routerip = Text("the address of the router of a Shared network whose gateway is not that router")
-    vlan = Text("the tunnel key, of offerings with specifyvlan; any of the zone's when absent", roles=ROOT)
+    vlan = Text("the tunnel key or VLAN, of offerings with specifyvlan; any of the zone's when absent", roles=ROOT)
 
 
 @command("createNetwork", CreateNetwork, NetworkResponse, creates=True, roles=EVERYONE, event="NETWORK.CREATE")
@@ -110,7 +110,7 @@ def create_network(call: Call, given: Given) -> Network:
     domain = vpc.network_domain if vpc else network_domain(given.networkdomain) or default_domain(call, zone)
     physical = _physical_network(call, zone, given.physicalnetworkid, offering)
     overlay = str(overlay_named(physical.isolation_methods))
-    key = wanted_key(call, given.vlan, offering, OVERLAYS[overlay])
+    key = wanted_key(call, zone, given.vlan, offering, OVERLAYS[overlay])
     traits: dict[str, Any] = {
         **audience_columns,
         **_addresses(call, given, offering, zone),
@@ -135,7 +135,8 @@ def create_network(call: Call, given: Given) -> Network:
             key=_key(call, physical, network_id, owner, key),
             network_domain=domain,
             **traits,
-        )
+        ),
+        taken=f"The zone {zone.name} is Basic and has its one network already.",
     )
     take_source_nat(call, made, offering, given.sourcenatipaddress)
     if offering.persistent:
@@ -217,10 +218,9 @@ def _physical_network(
         if overlay_named(physical.isolation_methods) and tags <= tags_in(physical.tags):
             return physical
     tagged = f" and has the tags {', '.join(sorted(tags))} of the offering {offering.name}" if tags else ""
+    known = ", ".join(overlay.name for overlay in OVERLAYS.values())
     which = f"The physical network {wanted.name} is none" if wanted else "There is none"
-    raise Invalid(
-        f"{which} in zone {zone.name} that is enabled, carries guest traffic, isolates by GRE or VXLAN{tagged}."
-    )
+    raise Invalid(f"{which} in zone {zone.name} that is enabled, carries guest traffic, isolates by {known}{tagged}.")
 
 
 def _key(call: Call, physical: PhysicalNetwork, network_id: str, owner: Account, wanted: int | None) -> int:
@@ -247,7 +247,7 @@ class ListNetworks(IconListRequest, CountedListRequest, AccountListRequest):
     networkfilter = Choice(
         "Account: own ones; Domain: those for a domain; Shared: those that others permitted", FILTERS
     )
-    vlan = Text("only the network with this tunnel key", roles=ROOT)
+    vlan = Text("only the networks with this tunnel key or VLAN", roles=ROOT)
     displaynetwork = Flag("only those that users see, or only others", roles=ROOT)
     specifyipranges = Flag("only networks whose offering has ranges of addresses named, or only others")
     restartrequired = Flag("true for networks that wait for a restart, of which there are none")
@@ -275,7 +275,7 @@ def _conditions(call: Call, given: Given) -> list[ColumnElement[bool]]:
         if value is not None:
             found.append(column == getattr(value, "id", value))
     if given.vlan is not None:
-        found.append(Network.key == int(given.vlan) if given.vlan.isdecimal() else false())
+        found.append(of_key(given.vlan))
     if given.forvpc is not None:
         found.append(Network.vpc_id.is_not(None) if given.forvpc else Network.vpc_id.is_(None))
     if given.displaynetwork is not None:

@@ -13,13 +13,14 @@ from manager.api.commands import ipv4
 from manager.api.errors import Denied, Invalid
 from manager.identity_seed import SYSTEM_NUMBER
 from manager.models import Account, NetworkOffering, Zone
-from manager.models.network import L2, SHARED
+from manager.models.network import ISOLATED, L2, SHARED
 from manager.workflows.guards import has_groups
-from network.overlays import Overlay
+from network.overlays import OVERLAYS, VLAN, Overlay
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 """RFC 1918 and RFC 6598."""
 LONGEST_PREFIX, SHORTEST_PREFIX = 29, 16
+UNTAGGED = "untagged"
 ADDRESSING = ("gateway", "netmask", "startip", "endip", "routerip")
 
 
@@ -31,6 +32,9 @@ def check_open(call: Call, zone: Zone, offering: NetworkOffering) -> None:
         raise Denied(f"The zone {zone.name} is disabled.")
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")
+    if zone.is_flat and offering.guest_ip_type != SHARED:
+        raise Invalid(f"The zone {zone.name} is Basic: its one network is Shared, and those of the offering "
+                      f"{offering.name} are {offering.guest_ip_type}.")  # fmt: skip
     if zone.security_groups and not has_groups(offering.services):
         raise Invalid(f"The zone {zone.name} has security groups: its networks need an offering with the service "
                       f"SecurityGroup, which {offering.name} lacks.")  # fmt: skip
@@ -76,6 +80,12 @@ def addressing(call: Call, given: Given, offering: NetworkOffering) -> dict[str,
         if wrong:
             raise Invalid(f"The network is of layer 2 alone and has no addresses: {wrong[0]} is not for it.")
         return {"cidr": "", "gateway": "", "netmask": ""}
+    if given.zoneid.is_flat:
+        wrong = [name for name in ADDRESSING if getattr(given, name)]
+        if wrong:
+            raise Invalid(f"The zone {given.zoneid.name} is Basic: createVlanIpRange gives its network addresses, and "
+                          f"{wrong[0]} is not for it.")  # fmt: skip
+        return {"cidr": "", "gateway": "", "netmask": "", "live": f"{given.zoneid.id}/basic"}
     return _shared(call, given, offering)
 
 
@@ -113,8 +123,9 @@ def check_private(subnet: IPv4Network) -> None:
         raise Invalid(f"The range {subnet} is not a private one; it must lie in {', '.join(map(str, PRIVATE))}.")
 
 
-def wanted_key(call: Call, text: str | None, offering: NetworkOffering, overlay: Overlay) -> int | None:
-    """The tunnel key of parameter vlan.
+def wanted_key(call: Call, zone: Zone, text: str | None, offering: NetworkOffering, overlay: Overlay) -> int | None:
+    """The tunnel key, or the VLAN, of parameter vlan; 0 for frames without a tag, as in Basic zones
+    without it.
 
     :raises Denied: networks whose key is chosen are root administrators'
     :raises Invalid: the offering has no choice, or it is none
@@ -124,11 +135,13 @@ def wanted_key(call: Call, text: str | None, offering: NetworkOffering, overlay:
             f"Networks of the offering {offering.name} are made by root administrators, who choose their vlan."
         )
     if not text:
-        return None
+        return 0 if zone.is_flat else None
     if not offering.specify_vlan:
         raise Invalid(f"Networks of the offering {offering.name} take their tunnel keys from the zone; it has no "
                       "specifyvlan, so vlan is not for them.")  # fmt: skip
     plain = text.rpartition("://")[2]
+    if overlay is OVERLAYS[VLAN] and plain.lower() == UNTAGGED and offering.guest_ip_type != ISOLATED:
+        return 0
     if not (plain.isdecimal() and plain.isascii() and 1 <= int(plain) <= overlay.largest_key):
         raise Invalid(f"The vlan {text} is no {overlay.name} key: a number from 1 to {overlay.largest_key}.")
     return int(plain)

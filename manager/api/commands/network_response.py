@@ -144,7 +144,7 @@ def _describe(row: Network) -> Shown:
         "physicalnetworkid": row.physical_network_id,
         "broadcastdomaintype": overlays.OVERLAYS[row.overlay].domain_type,
         "broadcasturi": overlays.uri(row.overlay, row.key),
-        "vlan": str(row.key),
+        "vlan": str(row.key or "untagged"),
         "canusefordeploy": row.state in USABLE,
         "related": row.id,
         "vpcid": row.vpc_id,

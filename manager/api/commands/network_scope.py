@@ -64,3 +64,9 @@ def of_kinds(given: Given) -> list[Condition]:
         kinds = {"account": Network.domain_id.is_(None), "domain": Network.domain_id.is_not(None)}
         found.append(kinds.get(given.acltype.lower(), false()))
     return found
+
+
+def of_key(text: str) -> Condition:
+    """Networks with this tunnel key or VLAN; a VLAN of frames without a tag has the key 0."""
+    plain = "0" if text.lower() == "untagged" else text
+    return Network.key == int(plain) if plain.isdecimal() else false()

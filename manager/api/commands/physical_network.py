@@ -46,7 +46,7 @@ class PhysicalNetworkResponse(Response):
     zoneid = Str("the id of its zone")
     zonename = Str("the name of its zone")
     state = Str("Enabled or Disabled")
-    isolationmethods = Str("how tenant networks on it are kept apart: GRE or VXLAN")
+    isolationmethods = Str("how tenant networks on it are kept apart: GRE, VXLAN or VLAN")
     broadcastdomainrange = Str("how far a broadcast reaches: ZONE or POD")
     vlan = Str("the keys of tenant networks on it, as first-last")
     tags = Str("its tags, separated by commas")
@@ -73,9 +73,10 @@ class PhysicalNetworkResponse(Response):
 class CreatePhysicalNetwork(Request):
     zoneid = Ref(Zone, "the zone", required=True)
     name = Text("its name, new in the zone", required=True)
-    isolationmethods = ListOf(Text("a method"), "how tenant networks are kept apart: GRE, the default, or VXLAN")
+    isolationmethods = ListOf(Text("a method"), "how tenant networks are kept apart: GRE, the default, VXLAN or VLAN")
     vlan = Text(
-        "the keys of tenant networks on it, as first-last; all that GRE (32 bits) or VXLAN (24) has when absent"
+        "the keys of tenant networks on it, as first-last; all that GRE (32 bits), VXLAN (24) or VLAN (1-4094) has "
+        "when absent"
     )
     broadcastdomainrange = Choice("how far a broadcast reaches: ZONE, which it is when absent, or POD", ["ZONE", "POD"])
     tags = ListOf(Text("a tag"), "its tags")
@@ -119,7 +120,9 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
     """Make a physical network in a zone. It carries nothing until it is enabled."""
     zone: Zone = given.zoneid
     hold(call, zone)
-    overlay = _overlay(given.isolationmethods or [])
+    if zone.is_flat:
+        _demand_flat(call, zone, given)
+    overlay = _overlay(given.isolationmethods or ["VLAN"] * zone.is_flat)
     first, last = keys_of(given.vlan, overlay)
     name = named("physical network", given.name)
     network = PhysicalNetwork(
@@ -138,6 +141,19 @@ def create_physical_network(call: Call, given: Given) -> WorkflowRow:
         if provider not in catalog.OF_DEVICES:
             add_provider(call, network, provider)
     return call.job_done(network)
+
+
+def _demand_flat(call: Call, zone: Zone, given: Given) -> None:
+    """:raises Invalid: the zone has a physical network already, or there is no use for a parameter"""
+    others = select(PhysicalNetwork.name).where(PhysicalNetwork.zone_id == zone.id, PhysicalNetwork.removed.is_(None))
+    other = call.session.scalar(others.limit(1))
+    if other is not None:
+        raise Invalid(f"The zone {zone.name} is Basic; it has one physical network, which is {other}.")
+    if given.vlan:
+        raise Invalid(f"The zone {zone.name} is Basic; its one network has its vlan by createNetwork.")
+    strange = [method for method in given.isolationmethods or [] if method.upper() != "VLAN"]
+    if strange:
+        raise Invalid(f"The zone {zone.name} is Basic, without an overlay; {strange[0]} is not possible, VLAN alone.")
 
 
 def _overlay(methods: list[str]) -> Overlay:

@@ -33,6 +33,7 @@ from manager.models import (
 from manager.models.acl import DEFAULT_DENY
 from manager.models.states import PRIVATE_GATEWAY_MOVES
 from manager.placement.address import new_mac
+from manager.placement.tunnel_key import holder_of_vlan
 from manager.workflows.private_gateway import create_gateway, delete_gateway
 from manager.workflows.vpc_ways import network_of
 
@@ -162,6 +163,8 @@ def _vlan(call: Call, given: Given, physical: PhysicalNetwork) -> int:
     if found is not None and not given.bypassvlanoverlapcheck:
         raise Invalid(f"The VLAN {vlan} of physical network {physical.name} has the public addresses of range {found}; "
                       "bypassvlanoverlapcheck takes it nevertheless.")  # fmt: skip
+    if holder_of_vlan(call.session, physical, int(vlan)) is not None:
+        raise Invalid(f"The VLAN {vlan} of physical network {physical.name} is that of a tenant network.")
     return int(vlan)
 
 

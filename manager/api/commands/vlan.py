@@ -1,4 +1,4 @@
-"""VLAN IP ranges: the public addresses of a zone, which routers take one by one."""
+"""VLAN IP ranges: public addresses of a zone, which routers take one by one, and guests' addresses in flat zones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, delete, func, insert, select
 
 from manager.api.call import Call
 from manager.api.command import Given, ListRequest, Page, Request, command
+from manager.api.commands.guest_range import add_guest_range, change_guest_range, network_for
 from manager.api.commands.ipv4 import Span, span
-from manager.api.commands.place import demand_within, hold, narrowed, with_keyword
+from manager.api.commands.place import demand_within, hold, narrowed, places_of, with_keyword
 from manager.api.commands.range_dedication import KeptFor, keep_range, keepers_of, kept_for, release_range
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, Ref, Text
@@ -22,7 +23,9 @@ from manager.db import write
 from manager.models import (
     Dedication,
     Domain,
+    Network,
     PhysicalNetwork,
+    Pod,
     PortableAddress,
     PortableRange,
     PublicAddress,
@@ -48,7 +51,10 @@ class VlanIpRangeResponse(Response):
     cidr = Str("its subnet")
     startip = Str("the first address")
     endip = Str("the last address")
-    forvirtualnetwork = Bool("whether its addresses are public: true")
+    forvirtualnetwork = Bool("whether its addresses are public; else they are those of guests in a Basic zone")
+    podid = Str("the id of the pod whose guests' addresses they are")
+    podname = Str("that pod's name")
+    networkid = Str("the id of the network of those guests")
     forsystemvms = Bool("whether it is for system virtual machines: false")
     account = Str("the account that it is kept for")
     projectid = Str("the id of the project that it is kept for")
@@ -60,6 +66,7 @@ class VlanIpRangeResponse(Response):
     @classmethod
     def render(cls, call: Call, rows: Sequence[VlanIpRange]) -> list[Shown]:
         keepers = keepers_of(call, rows)
+        pods = places_of(call, rows, Pod)
         return [
             {
                 "id": row.id,
@@ -71,7 +78,10 @@ class VlanIpRangeResponse(Response):
                 "cidr": str(IPv4Network(f"{row.gateway}/{row.netmask}", strict=False)),
                 "startip": row.start_ip,
                 "endip": row.end_ip,
-                "forvirtualnetwork": True,
+                "forvirtualnetwork": row.network_id is None,
+                "podid": row.pod_id,
+                "podname": pods.get(row.pod_id),
+                "networkid": row.network_id,
                 "forsystemvms": False,
                 **keepers[row.id],
             }
@@ -82,8 +92,11 @@ class VlanIpRangeResponse(Response):
 class CreateVlanIpRange(KeptFor):
     zoneid = Ref(Zone, "the zone; that of the physical network when absent")
     physicalnetworkid = Ref(PhysicalNetwork, "the physical network; the zone's one with public traffic when absent")
-    forvirtualnetwork = Flag("whether the addresses are public: only true is possible", default=True)
-    vlan = Text("the VLAN of the addresses, or untagged, which it is when absent")
+    forvirtualnetwork = Flag("whether the addresses are public; false for those of guests in a Basic zone",
+                             default=True)  # fmt: skip
+    podid = Ref(Pod, "the pod of guests' addresses; needed for those")
+    networkid = Ref(Network, "the network of those guests; the one of the zone when absent")
+    vlan = Text("the VLAN of the addresses, or untagged; when absent that of the guests, or untagged")
     gateway = Text("the gateway of the subnet; needed")
     netmask = Text("the netmask of the subnet; needed")
     startip = Text("the first address; needed")
@@ -95,7 +108,9 @@ class ListVlanIpRanges(ListRequest, KeptFor):
     zoneid = Ref(Zone, "only ranges of this zone")
     physicalnetworkid = Ref(PhysicalNetwork, "only ranges of this physical network")
     vlan = Text("only ranges of this VLAN")
-    forvirtualnetwork = Flag("false: only ranges that are not public, of which there are none")
+    podid = Ref(Pod, "only ranges of guests' addresses of this pod")
+    networkid = Ref(Network, "only ranges of guests' addresses of this network")
+    forvirtualnetwork = Flag("only ranges of public addresses, or only those of guests' addresses")
 
 
 class UpdateVlanIpRange(Request):
@@ -110,20 +125,23 @@ class DeleteVlanIpRange(Request):
 
 @command("listVlanIpRanges", ListVlanIpRanges, VlanIpRangeResponse)
 def list_vlan_ip_ranges(call: Call, **filters: Any) -> Page:
-    """List ranges of public addresses."""
-    if filters["forvirtualnetwork"] is False:
-        return Page([], 0)
+    """List ranges of public addresses, and of guests' addresses in Basic zones."""
     filters["vlan"] = (filters["vlan"] or "").removeprefix("vlan://")
     columns = {
         "id": VlanIpRange.id,
         "zoneid": VlanIpRange.zone_id,
         "physicalnetworkid": VlanIpRange.physical_network_id,
         "vlan": VlanIpRange.vlan,
+        "podid": VlanIpRange.pod_id,
+        "networkid": VlanIpRange.network_id,
     }
     own = (VlanIpRange.removed.is_(None), VlanIpRange.portable_range_id.is_(None))
     query = narrowed(select(VlanIpRange).where(*own), filters, columns)
     query = with_keyword(query, filters["keyword"], VlanIpRange.start_ip)
     query = query.where(*kept_for(call, filters))
+    if filters["forvirtualnetwork"] is not None:
+        is_public = VlanIpRange.network_id.is_(None)
+        query = query.where(is_public if filters["forvirtualnetwork"] else ~is_public)
     return call.paged(query.order_by(VlanIpRange.created, VlanIpRange.id))
 
 
@@ -136,11 +154,19 @@ def list_vlan_ip_ranges(call: Call, **filters: Any) -> Page:
     object_key="vlan",
 )
 def create_vlan_ip_range(call: Call, given: Given) -> VlanIpRange:
-    """Give a zone public addresses: those from startip to endip."""
+    """Give a zone public addresses, or a Basic zone those of its guests: those from startip to endip."""
     if not given.forvirtualnetwork:
-        raise Invalid("Only ranges of public addresses are possible: forvirtualnetwork must be true.")
+        guests = network_for(call, given)
+        addresses = span(given.gateway, given.netmask, given.startip, given.endip or given.startip)
+        _refuse_overlap(call, guests.zone_id, addresses)
+        return add_guest_range(call, given, guests, addresses)
+    if given.podid is not None or given.networkid is not None:
+        raise Invalid("Pods and networks have guests' addresses, for which forvirtualnetwork must be false.")
     network = _physical_network(call, given.zoneid, given.physicalnetworkid)
-    hold(call, call.session.get_one(Zone, network.zone_id))
+    zone = call.session.get_one(Zone, network.zone_id)
+    if zone.is_flat:
+        raise Invalid(f"The zone {zone.name} is Basic and has no public addresses; forvirtualnetwork must be false.")
+    hold(call, zone)
     hold(call, network)
     addresses = span(given.gateway, given.netmask, given.startip, given.endip or given.startip)
     _refuse_overlap(call, network.zone_id, addresses)
@@ -248,6 +274,9 @@ def update_vlan_ip_range(call: Call, id: VlanIpRange, startip: str | None, endip
     hold(call, id)
     wanted = span(id.gateway, id.netmask, startip or id.start_ip, endip or id.end_ip)
     _refuse_overlap(call, id.zone_id, wanted, but=id)
+    if id.network_id is not None:
+        change_guest_range(call, id, wanted)
+        return id
     addresses = set(wanted.addresses())
     known = set(call.session.scalars(select(PublicAddress.address).where(PublicAddress.range_id == id.id)))
     outside = sorted(known - addresses)
@@ -275,9 +304,12 @@ def _remove_addresses(call: Call, owner: VlanIpRange, condition: ColumnElement[b
 
 @command("deleteVlanIpRange", DeleteVlanIpRange, SuccessResponse, event="VLAN.IP.RANGE.DELETE")
 def delete_vlan_ip_range(call: Call, id: VlanIpRange) -> bool:
-    """Take a range of public addresses away."""
+    """Take a range of public addresses, or of guests' addresses, away."""
     _demand_own(id)
     hold(call, id)
+    if id.network_id is not None:
+        change_guest_range(call, id, None)
+        return True
     _remove_addresses(call, id)
     write(call.session, delete(Dedication).where(Dedication.resource_id == id.id))
     id.remove()
@@ -300,6 +332,8 @@ def dedicate_public_ip_range(call: Call, given: Given) -> VlanIpRange:
     """Keep a range of public addresses for a domain, an account or a project: networks of others get none of them."""
     span: VlanIpRange = given.id
     _demand_own(span)
+    if span.network_id is not None:
+        raise Invalid("Ranges of guests' addresses are for all who use the network; they cannot be dedicated.")
     hold(call, span)
     keep_range(call, span, given)
     return span

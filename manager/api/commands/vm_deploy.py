@@ -45,6 +45,7 @@ from manager.models import (
     Zone,
     new_id,
 )
+from manager.models.network import SHARED
 from manager.models.states import VM_MOVES
 from manager.network_access import may_use
 from manager.placement import limits
@@ -217,6 +218,8 @@ def wanted_networks(call: Call, given: Given) -> list[tuple[Network, str | None]
             raise Invalid("The parameter iptonetworklist excludes networkids and ipaddress.")
         wanted = _listed(call, given.iptonetworklist)
     else:
+        if given.networkids and given.zoneid.is_flat:
+            raise Invalid(f"The zone {given.zoneid.name} is Basic: networkids are not for it, as it has one network.")
         networks = given.networkids or [_only_network(call, given.zoneid)]
         wanted = [(network, given.ipaddress or None if i == 0 else None) for i, network in enumerate(networks)]
     seen: set[str] = set()
@@ -240,8 +243,12 @@ def _listed(call: Call, entries: list[dict[str, str]]) -> list[tuple[Network, st
 
 
 def _only_network(call: Call, zone: Zone) -> Network:
-    query = select(Network).where(Network.account_id == call.owner.id, Network.zone_id == zone.id)
-    found = call.session.scalars(query.where(Network.removed.is_(None)).limit(2)).all()
+    """The account's one network; in zones with security groups else the one shared network that is open to it."""
+    there = select(Network).where(Network.zone_id == zone.id, Network.removed.is_(None))
+    found = call.session.scalars(there.where(Network.account_id == call.owner.id).limit(2)).all()
+    if zone.security_groups and not found:
+        shared = call.session.scalars(there.where(Network.guest_type == SHARED).order_by(Network.created, Network.id))
+        found = [network for network in shared if may_use(call.session, network, call.owner)]
     if len(found) != 1:
         held = "several networks" if found else "no network"
         raise Invalid(

@@ -146,6 +146,8 @@ def create_vpc(call: Call, given: Given) -> WorkflowRow:
         raise Denied(f"The zone {zone.name} is disabled.")
     if offering.state != "Enabled":
         raise Invalid(f"The VPC offering {offering.name} is {offering.state}; VPCs need an enabled one.")
+    if zone.is_flat:
+        raise Invalid(f"The zone {zone.name} is Basic; VPCs are possible in Advanced zones alone.")
     demand_offered(call, offering, call.owner, zone)
     values = {
         "cidr": _range(given.cidr),

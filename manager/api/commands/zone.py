@@ -45,6 +45,7 @@ from manager.models import (
     Volume,
     Zone,
 )
+from manager.models.topology import BASIC
 
 DEFAULT_GUEST_CIDR = "10.1.1.0/24"
 SETTABLE = {
@@ -132,13 +133,15 @@ def _shown(zone: Zone) -> Shown:
         "dns2": zone.dns2,
         "internaldns1": zone.internal_dns1,
         "internaldns2": zone.internal_dns2,
-        "guestcidraddress": zone.guest_cidr,
+        "guestcidraddress": None if zone.is_flat else zone.guest_cidr,
     }
 
 
 class CreateZone(Request):
     name = Text("its name, new in the cloud", required=True)
-    networktype = Choice("the kind of network: only Advanced is possible", ["Advanced"], required=True)
+    networktype = Choice(
+        "Advanced, or Basic: one flat network for all guests, with security groups", ["Advanced", BASIC], required=True
+    )
     dns1 = Text("the first name server of its guests", required=True)
     dns2 = Text("the second one")
     internaldns1 = Text("the first name server of its own parts", required=True)
@@ -148,7 +151,10 @@ class CreateZone(Request):
     domainid = Ref(Domain, "the domain that it is kept for, with all below it")
     allocationstate = Choice("Enabled or Disabled, which it is at first when absent", ALLOCATION_STATES)
     localstorageenabled = Flag("whether volumes may be on a host's own disks", default=False)
-    securitygroupenabled = Flag("whether all networks that are made in it must have security groups", default=False)
+    securitygroupenabled = Flag(
+        "whether all networks that are made in it must have security groups, as in Basic zones; false when absent",
+        default=False,
+    )
 
 
 class ListZones(IconListRequest):
@@ -201,6 +207,9 @@ def list_zones(call: Call, **filters: Any) -> Page:
 def create_zone(call: Call, given: Given) -> Zone:
     """Make a zone. It takes nothing in until it is enabled."""
     name = named("zone", given.name)
+    if given.networktype == BASIC and given.guestcidraddress:
+        raise Invalid("The parameter guestcidraddress is not for Basic zones: their guests have addresses of the "
+                      "physical network.")  # fmt: skip
     zone = Zone(
         name=name,
         network_type=given.networktype,
@@ -212,7 +221,7 @@ def create_zone(call: Call, given: Given) -> Zone:
         guest_cidr=cidr("guestcidraddress", given.guestcidraddress or DEFAULT_GUEST_CIDR),
         network_domain=network_domain(given.domain),
         local_storage=given.localstorageenabled,
-        security_groups=given.securitygroupenabled,
+        security_groups=given.securitygroupenabled or given.networktype == BASIC,
         live=name.lower(),
     )
     made: Zone = call.add(zone, taken=f"A zone named {name} exists already.")
@@ -234,6 +243,8 @@ def update_zone(call: Call, given: Given) -> Zone:
             found = read(parameter, text)
             setattr(zone, column, None if found is None else str(found))
     if given.guestcidraddress is not None:
+        if zone.is_flat:
+            raise Invalid(f"The zone {zone.name} is Basic; guestcidraddress is not for it.")
         zone.guest_cidr = cidr("guestcidraddress", given.guestcidraddress)
     if given.domain is not None:
         zone.network_domain = network_domain(given.domain)

@@ -42,7 +42,11 @@ def test_without_a_range_all_keys_are_its(api, network_id, factory):
     ("given", "reason"),
     [
         ({"name": "Physical"}, "431 The zone z1 has a physical network named Physical already"),
-        ({"isolationmethods": "VLAN"}, "431 The isolation method VLAN is not possible"),
+        ({"isolationmethods": "STT"}, "431 The isolation method STT is not possible"),
+        (
+            {"isolationmethods": "vlan", "vlan": "9-4095"},
+            "431 The vlan 9-4095 is not a range of VLAN keys: from 1 to 4094",
+        ),
         ({"vlan": "0-5"}, "431 The vlan 0-5 is not a range of GRE keys"),
         ({"vlan": "9-5"}, "431 The vlan 9-5 is not a range"),
         ({"vlan": "1-4294967296"}, "431 The vlan 1-4294967296 is not a range"),

@@ -74,7 +74,7 @@ def test_a_range_of_65536_addresses_is_the_largest(api, engine, zone_id, network
         ({"gateway": "x"}, "431 The gateway x is not an IPv4 address"),
         ({"startip": None}, "431 The parameter startip is missing"),
         ({"vlan": "4095", "startip": "198.51.100.90", "endip": None}, "431 The vlan 4095 is neither"),
-        ({"forvirtualnetwork": "false"}, "431 Only ranges of public addresses"),
+        ({"forvirtualnetwork": "false"}, "431 .*missing parameter podid"),
     ],
 )
 def test_bad_ranges_are_refused_and_leave_nothing(api, engine, zone_id, network_id, given, reason):

@@ -40,7 +40,8 @@ def test_tenants_see_zones_without_what_is_the_operators(api, tenant):
     [
         ({"name": "Z1"}, "431 A zone named Z1 exists already"),
         ({"name": "  "}, "431 The zone needs a name"),
-        ({"networktype": "Basic"}, "431 .*Basic is none of Advanced"),
+        ({"networktype": "Core"}, "431 .*Core is none of Advanced, Basic"),
+        ({"networktype": "Basic", "guestcidraddress": "10.1.1.0/24"}, "431 The parameter guestcidraddress is not for"),
         ({"dns1": "192.0.2.300"}, "431 The dns1 192.0.2.300 is not an IPv4 address"),
         ({"internaldns2": "x"}, "431 The internaldns2 x is not an IPv4 address"),
         ({"guestcidraddress": "10.1.1.1/24"}, "431 The guestcidraddress 10.1.1.1/24 is not an IPv4 network"),

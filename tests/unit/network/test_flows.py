@@ -170,7 +170,7 @@ def test_a_view_that_contradicts_itself_is_refused(change):
 
 def test_one_key_for_two_networks_is_refused():
     views = [network("a", 5, [nic("a", "1", "host-1")]), network("b", 5, [nic("b", "1", "host-1")])]
-    with pytest.raises(InvalidViewError, match="GRE key"):
+    with pytest.raises(InvalidViewError, match="the same key"):
         desired("host-1", views, numbers("host-1", views))
 
 

@@ -63,15 +63,18 @@ def test_a_network_returns_to_gre_and_no_tunnel_is_left(fabric, guests):
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_key_is_one_of_its_overlay(name):
-    view = network("a", OVERLAYS[name].largest_key, [nic("a", "1", "host-1")], overlay=name)
+    trunk = "br-phy" if name == "vlan" else ""
+    view = network("a", OVERLAYS[name].largest_key, [nic("a", "1", "host-1")], overlay=name, trunk=trunk)
     check_view(view)
     with pytest.raises(InvalidViewError, match="which is not in 1 to"):
         check_view(replace(view, key=view.key + 1))
 
 
 def test_the_names_of_cloudstack():
-    assert [overlay_named(name) for name in ("gre", "VXLAN", "VLAN")] == ["gre", "vxlan", None]
-    assert (uri("gre", 7), uri("vxlan", 8)) == ("gre://7", "vxlan://8")
+    assert [overlay_named(name) for name in ("gre", "VXLAN", "VLAN", "STT")] == ["gre", "vxlan", "vlan", None]
+    assert [uri(*one) for one in (("gre", 7), ("vxlan", 8), ("vlan", 9), ("vlan", 0))] == [
+        "gre://7", "vxlan://8", "vlan://9", "vlan://untagged",
+    ]  # fmt: skip
 
 
 def test_packets_that_came_while_the_tunnel_was_away_do_not_keep_it_shut(fabric):

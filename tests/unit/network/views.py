@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from network.flow_tables.classes import class_names
-from network.flow_tables.layout import tunnel_id
+from network.flow_tables.layout import ways_of
 from network.flows import LocalNic, LocalNumbers
 from network.types import NetworkView, NicView, Peer
 
@@ -25,7 +25,7 @@ def network(tenant: str, key: int, nics: list[NicView], **options) -> NetworkVie
 def numbers(host: str, views: list[NetworkView]) -> LocalNumbers:
     """Numbers as a host would give them, by order of appearance."""
     nics = [nic for view in views for nic in view.nics if nic.host_id == host]
-    peers = {tunnel_id(peer.host_id, view.overlay) for view in views for peer in view.peers if peer.host_id != host}
+    peers = {way for view in views for way in ways_of(host, view)}
     return LocalNumbers(
         {nic.id: LocalNic(10001 + position, 1 + position) for position, nic in enumerate(nics)},
         {peer: 1001 + position for position, peer in enumerate(sorted(peers))},
