@@ -116,19 +116,15 @@ def _picture(
         parts = parts_of(facts, [(nic, owners[nic.id]) for nic in nics if nic.id in owners], rules, devices)
         left = by_router(facts.services, rules)
         routers = _own(_router_spec(facts, rows, [nic for nic in nics if nic.id not in owners], left), line)
-    acl = policy_of(session, facts.Network.acl_id)
-    commands = {}
+    acl, commands = policy_of(session, facts.Network.acl_id), {}
     crowded = own is not None and len(places) > CROWD
-    for host_id in places:
-        if (of_router and host_id not in {*routers, *parts}) or (crowded and host_id != own):
-            continue
+    for host_id in places.keys() & ({own} if crowded else {*routers, *parts} if of_router else places.keys()):
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
         seen = line.seen_by(nics, host_id) if line is not None else nics
         view = replace(_view(facts, seen, peers, acl), **guard.shown) if host_id in here else _view(facts, (), peers)
         view = replace(view, pair=line.ends) if line is not None and host_id in here else view
         commands[host_id] = ApplyNetwork(view, routers.get(host_id), parts.get(host_id, ()))
-    agents = {host_id: agent_id for host_id, (agent_id, _) in places.items()}
-    return Picture(commands, agents, facts.Network.generation, crowded)
+    return Picture(commands, {host: agent for host, (agent, _) in places.items()}, facts.Network.generation, crowded)
 
 
 def _of_vpc(session: Session, vpc_id: str, *, new: bool) -> dict[str, RouterSpec]:
