@@ -24,6 +24,7 @@ DEVICES = {
 """Provider, noun of the commands, kind and the port for tenants of each of DevCloud's hardware devices."""
 OFFERINGS = {"tiny": (1, 500, 128), "small": (1, 1000, 256)}
 READY_SECONDS = 300.0
+PAGE = 500
 Entity = dict[str, Any]
 
 
@@ -52,6 +53,15 @@ class Seed:
         """The entity under `key` in the answer of a list command whose field `label` is `value`."""
         found = self.call(command, **parameters).get(key, [])
         return next((one for one in found if one.get(label) == value), None)
+
+    def ids(self, command: str, key: str, **parameters: Any) -> dict[str, str]:
+        """The ids of all entities that a list command shows, page by page, by name."""
+        found: dict[str, str] = {}
+        page = 1
+        while shown := self.call(command, page=page, pagesize=PAGE, **parameters).get(key, []):
+            found |= {one["name"]: one["id"] for one in shown}
+            page += 1
+        return found
 
     def zone(self, name: str, dns: str) -> str:
         zone = self.find("listZones", "zone", "name", name)
@@ -124,21 +134,25 @@ class Seed:
     def host(self, name: str, cluster: Entity, public_key: str) -> str:
         """`cluster` holds zoneid, podid and clusterid."""
         host = self.find("listHosts", "host", "name", name, type="Routing", name=name, zoneid=cluster["zoneid"])
-        if host is None:
-            details = [{"publickey": public_key}]
-            login = {"username": "", "password": ""}
-            made = self.call(
-                "addHost", url=f"http://{name}", hypervisor=self.hypervisor, details=details, **login, **cluster
-            )
-            host = made["host"][0]
-        return str(host["id"])
+        return str(host["id"]) if host is not None else self.add_host(name, cluster, public_key)
+
+    def add_host(self, name: str, cluster: Entity, public_key: str) -> str:
+        details = [{"publickey": public_key}]
+        login = {"username": "", "password": ""}
+        made = self.call(
+            "addHost", url=f"http://{name}", hypervisor=self.hypervisor, details=details, **login, **cluster
+        )
+        return str(made["host"][0]["id"])
 
     def pool(self, name: str, host_id: str, cluster: Entity, url: str, capacity: int) -> None:
         """Primary storage of `capacity` bytes that only one host has."""
         there = self.find("listStoragePools", "storagepool", "name", name, name=name, zoneid=cluster["zoneid"])
         if there is None:
-            place = {"scope": "HOST", "hostid": host_id, **cluster}
-            self.call("createStoragePool", name=name, url=url, capacitybytes=capacity, **place)
+            self.add_pool(name, host_id, cluster, url, capacity)
+
+    def add_pool(self, name: str, host_id: str, cluster: Entity, url: str, capacity: int) -> None:
+        place = {"scope": "HOST", "hostid": host_id, **cluster}
+        self.call("createStoragePool", name=name, url=url, capacitybytes=capacity, **place)
 
     def device(self, name: str, url: str, login: dict[str, str]) -> None:
         """A hardware device, with its provider; `login` holds what the command wants besides url and kind."""
@@ -185,8 +199,8 @@ class Seed:
         """:raises NotReadyError: fewer than `count` hosts are up in time"""
 
         def up() -> bool:
-            hosts = self.call("listHosts", type="Routing", zoneid=zone_id).get("host", [])
-            return int(sum(host.get("state") == "Up" for host in hosts)) >= count
+            found = self.call("listHosts", type="Routing", state="Up", zoneid=zone_id, page=1, pagesize=1)
+            return int(found.get("count", 0)) >= count
 
         self._wait(up, f"{count} hosts")
 

@@ -31,8 +31,9 @@ USER_STATE = Path("~/.local/state/pileus/simulator")
 class Simulator:
     """A management server of its own below `state`, one agent process for all of its simulated hosts.
 
-    `pace` holds heartbeat_seconds and inventory_seconds, when they shall differ from the agents' own; `latency` is
-    the seconds that a simulated hypervisor takes for each change.
+    `pace` holds heartbeat_seconds and inventory_seconds, when they shall differ from the agents' own, which are longer
+    the more hosts there are: one process reports for all. `latency` is the seconds that a simulated hypervisor takes
+    for each change.
     """
 
     state: Path
@@ -94,12 +95,14 @@ class Simulator:
         pod = seed.pod(zone, POD)
         place = {"zoneid": zone, "podid": pod, "clusterid": seed.cluster(zone, pod)}
         joined = {"secondary": seed.image_store(zone, f"simulator://{self.state}/simulated/secondary", key)}
+        there = seed.ids("listHosts", "host", type="Routing", zoneid=zone)
+        pools = seed.ids("listStoragePools", "storagepool", zoneid=zone)
         for number in range(1, self.hosts + 1):
-            name = f"sim{number}"
-            joined[name] = seed.host(name, place, key)
-            seed.pool(
-                f"{name}-local", joined[name], place, f"simulator://{self.state}/simulated/{name}", SIMULATED_DISK
-            )
+            name, pool = f"sim{number}", f"sim{number}-local"
+            joined[name] = there.get(name) or seed.add_host(name, place, key)
+            if pool not in pools:
+                url = f"simulator://{self.state}/simulated/{name}"
+                seed.add_pool(pool, joined[name], place, url, SIMULATED_DISK)
         self._run_agents(joined)
         seed.wait_for_hosts(zone, self.hosts)
         seed.offerings()
@@ -120,7 +123,8 @@ class Simulator:
             return {"role": "simulator", "agents": agents}
 
         directory = self.settings.parent
-        local = {"broker_url": self.management.redis.broker_url(), "state_dir": str(directory), **self.pace}
+        pace = {"heartbeat_seconds": max(10.0, self.hosts / 50), "inventory_seconds": max(30.0, self.hosts / 10)}
+        local = {"broker_url": self.management.redis.broker_url(), "state_dir": str(directory), **pace, **self.pace}
         enrolment.write_settings(self.settings, " ".join(joined.values()), join, local)
         self.management.extra = [enrolment.agent_process("agents", self.settings)]
         self.management.apply()

@@ -18,7 +18,7 @@ class Network(Entity, Base):
 
     `shared_generation` is the last that all its hosts were told: later ones concern its router alone.
     `rules_wanted` grows with each change of its rules or public addresses; its router has those up to
-    `rules_applied`.
+    `rules_applied`. Its hosts were told by a carrier of the changes up to the generation `hosts_told`.
 
     `key` is its number in the tunnels of `overlay` (network/overlays.py).
 
@@ -66,6 +66,7 @@ class Network(Entity, Base):
     state: Mapped[str] = mapped_column(STATE, default="Allocated")
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     shared_generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    hosts_told: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_wanted: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_applied: Mapped[int] = mapped_column(BigInteger, default=0)
 

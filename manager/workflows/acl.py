@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import Network, NetworkAclItem, NetworkAclList, WorkflowRow
 from manager.models.states import RULE_MOVES
 from manager.workflows.acl_rows import items_of, renumber, tiers_of
-from manager.workflows.carriers import carried_by
+from manager.workflows.carriers import carried_by, locked
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.views import picture
 from manager.workflows.vpc_view import vpc_router
@@ -22,8 +22,8 @@ from manager.workflows.vpc_ways import gateways_with
 
 
 def _locked(session: Session, list_id: str) -> NetworkAclList:
-    query = select(NetworkAclList).where(NetworkAclList.id == list_id).with_for_update()
-    return session.scalars(query.execution_options(populate_existing=True)).one()
+    acl: NetworkAclList = locked(session, NetworkAclList, list_id)
+    return acl
 
 
 def _tell(session: Session, list_id: str) -> list[Ask]:

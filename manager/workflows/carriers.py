@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from manager.models import WorkflowRow
-from manager.workflows.engine import Await, Outcome, Run, StepFailed, Workflow
+from agents.contract import to_plain
+from manager.db import epoch
+from manager.models import AgentCommandRow, Host, WorkflowRow
+from manager.workflows.engine import Ask, Await, Run, StepFailed, Workflow
+
+OWED = -1
+"""The position of commands that no step waits for."""
+
+
+def locked(session: Session, model: type[Any], thing_id: str) -> Any:
+    """The row as it is now, locked until this transaction ends."""
+    query = select(model).where(model.id == thing_id).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
 def carried_by(
     run: Run, carrier: Workflow, thing: Any, applied: int, failure: str, revision: int | None = None
-) -> Outcome:
+) -> Await | None:
     """Wait until a carrier of the locked `thing` was answered that knew this job's `revision`; `applied` are told.
 
     A job that concerns several things gives the `revision` of each. Starts a carrier when none is under way. It notes
@@ -37,3 +50,28 @@ def carried_by(
     mine = open_one is None or (begun.id == waited_for and known["started"])
     run.note(**{key: {"id": begun.id, "started": mine}})
     return Await(begun.id)
+
+
+def or_owe(run: Run, asks: Sequence[Ask]) -> list[Ask]:
+    """Those of `asks` whose hosts are not Down. Those that are, are owed theirs: sent until they are answered, which
+    nobody waits for.
+    """
+    query = select(Host.agent_id).where(Host.state == "Down", Host.agent_id.in_({ask.agent_id for ask in asks}))
+    down = set(run.session.scalars(query)) if asks else set()
+    run.session.add_all(
+        AgentCommandRow(
+            workflow_id=run.row.id,
+            position=OWED,
+            undoing=run.row.undoing,
+            agent_id=ask.agent_id,
+            name=ask.command.name,
+            subject=ask.command.subject,
+            generation=ask.generation,
+            arguments=to_plain(ask.command),
+            status="owed",
+            due_at=epoch(),
+        )
+        for ask in asks
+        if ask.agent_id in down
+    )
+    return [ask for ask in asks if ask.agent_id not in down]

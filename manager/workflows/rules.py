@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
 from manager.models import Network, NetworkRule, PublicAddress, WorkflowRow
 from manager.placement.portable import free_addresses
-from manager.workflows.carriers import carried_by
+from manager.workflows.carriers import carried_by, locked
 from manager.workflows.engine import Ask, Outcome, Run, Step, Workflow, workflow
 from manager.workflows.rule_rows import forget_rules, living, move_all, next_revision
 from manager.workflows.views import picture
@@ -40,8 +40,8 @@ carry_rules = workflow(
 
 
 def _locked(session: Session, network_id: str) -> Network:
-    query = select(Network).where(Network.id == network_id).with_for_update()
-    return session.scalars(query.execution_options(populate_existing=True)).one()
+    network: Network = locked(session, Network, network_id)
+    return network
 
 
 def carry(run: Run) -> Outcome:

@@ -6,17 +6,14 @@ that are Down are told as soon as they are back; no job waits for that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from agents.contract import to_plain
-from manager.db import epoch, write
+from manager.db import write
 from manager.models import (
-    AgentCommandRow,
-    Host,
     Network,
     Nic,
     SecurityGroupRule,
@@ -25,13 +22,11 @@ from manager.models import (
     WorkflowRow,
     utcnow,
 )
+from manager.workflows.carriers import or_owe
 from manager.workflows.engine import Ask, Outcome, Run, Step, Workflow, workflow
 from manager.workflows.guards import guarded_offerings
 from manager.workflows.rule_rows import move_all
 from manager.workflows.views import picture
-
-OWED = -1
-"""The position of commands that no step waits for."""
 
 
 def guarded_networks(session: Session, *nics: ColumnElement[bool]) -> list[str]:
@@ -47,29 +42,7 @@ def tell(run: Run, *nics: ColumnElement[bool]) -> list[Ask]:
     asks: list[Ask] = []
     for network_id in guarded_networks(run.session, *nics):
         asks += picture(run.session, network_id).asks()
-    query = select(Host.agent_id).where(Host.state == "Down", Host.agent_id.in_({ask.agent_id for ask in asks}))
-    down = set(run.session.scalars(query)) if asks else set()
-    _owe(run, (ask for ask in asks if ask.agent_id in down))
-    return [ask for ask in asks if ask.agent_id not in down]
-
-
-def _owe(run: Run, asks: Iterable[Ask]) -> None:
-    """Have these sent until they are answered, which nobody waits for."""
-    run.session.add_all(
-        AgentCommandRow(
-            workflow_id=run.row.id,
-            position=OWED,
-            undoing=run.row.undoing,
-            agent_id=ask.agent_id,
-            name=ask.command.name,
-            subject=ask.command.subject,
-            generation=ask.generation,
-            arguments=to_plain(ask.command),
-            status="owed",
-            due_at=epoch(),
-        )
-        for ask in asks
-    )
+    return or_owe(run, asks)
 
 
 def of_group(group_id: str) -> ColumnElement[bool]:

@@ -39,14 +39,21 @@ from network.overlays import VLAN
 from network.types import GUEST, ROUTER, NetworkView, NicView, OverlayName, Peer, Policy, RouterSpec
 
 GUEST_TRAFFIC = aliased(TrafficType)
+CROWD = 16
+"""A network on more hosts than that is a crowd's: its jobs have a carrier tell the hosts, for many at once."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One generation of a network: the command for each host that holds a part of it, by host id."""
+    """One generation of a network: the command for each host that holds a part of it, by host id.
+
+    One of a crowd's network has the command of the host that was asked for alone.
+    """
 
     commands: dict[str, ApplyNetwork]
     agents: dict[str, str]
+    generation: int = 0
+    crowded: bool = False
 
     def asks(self, *, but: str | None = None) -> list[Ask]:
         """The command for every host, or for all others than `but`."""
@@ -57,12 +64,14 @@ class Picture:
         ]
 
 
-def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), of_router: bool = False) -> Picture:
+def picture(
+    session: Session, network_id: str, *, leaving: Iterable[str] = (), of_router: bool = False, own: str | None = None
+) -> Picture:
     """A new generation of the network. The network's row stays locked until this transaction ends, so generations
     are computed one after the other and a later one knows all that an earlier one knew.
 
     `leaving` names hosts that held a part and may hold none now. With `of_router`, what changed concerns the router
-    alone, and only its host is told.
+    alone, and only its host is told. With `own`, that host alone where the network is a crowd's (crowds.py).
     """
     next_one = Network.generation + 1
     # MariaDB takes assignments one after the other, so generation comes last.
@@ -70,15 +79,17 @@ def picture(session: Session, network_id: str, *, leaving: Iterable[str] = (), o
     if not of_router:
         values.insert(0, (Network.shared_generation, next_one))
     write(session, update(Network).where(Network.id == network_id).ordered_values(*values))
-    return _picture(session, network_id, leaving, of_router=of_router, new=True)
+    return _picture(session, network_id, leaving, own, of_router=of_router, new=True)
 
 
 def present(session: Session, network_id: str) -> Picture:
     """As `picture`, of the generation that the network has: to be looked at."""
-    return _picture(session, network_id, (), of_router=False, new=False)
+    return _picture(session, network_id, (), None, of_router=False, new=False)
 
 
-def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_router: bool, new: bool) -> Picture:
+def _picture(
+    session: Session, network_id: str, leaving: Iterable[str], own: str | None, *, of_router: bool, new: bool
+) -> Picture:
     facts = _facts(session, network_id)
     rows = _nics(session, network_id)
     places = _places(session, rows, leaving)
@@ -107,17 +118,15 @@ def _picture(session: Session, network_id: str, leaving: Iterable[str], *, of_ro
         parts = parts_of(facts, [(nic, owners[nic.id]) for nic in nics if nic.id in owners], rules, devices)
         left = by_router(facts.services, rules)
         routers = _own(_router_spec(facts, rows, [nic for nic in nics if nic.id not in owners], left), line)
-    acl = policy_of(session, facts.Network.acl_id)
-    commands = {}
-    for host_id in places:
-        if of_router and host_id not in {*routers, *parts}:
-            continue
+    acl, commands = policy_of(session, facts.Network.acl_id), {}
+    crowded = own is not None and len(places) > CROWD
+    for host_id in places.keys() & ({own} if crowded else {*routers, *parts} if of_router else places.keys()):
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
         seen = line.seen_by(nics, host_id) if line is not None else nics
         view = replace(_view(facts, seen, peers, acl), **guard.shown) if host_id in here else _view(facts, (), peers)
         view = replace(view, pair=line.ends) if line is not None and host_id in here else view
         commands[host_id] = ApplyNetwork(view, routers.get(host_id), parts.get(host_id, ()))
-    return Picture(commands, {host_id: agent_id for host_id, (agent_id, _) in places.items()})
+    return Picture(commands, {host: agent for host, (agent, _) in places.items()}, facts.Network.generation, crowded)
 
 
 def _of_vpc(session: Session, vpc_id: str, *, new: bool) -> dict[str, RouterSpec]:

@@ -16,6 +16,7 @@ from manager.workflows.vm_start import (
     prepare,
     start_domain,
     stop_started,
+    tell_hosts,
     undo_claim,
     unprepare,
     untell,
@@ -41,6 +42,7 @@ deploy_vm = workflow(
         Step(implement_networks),
         Step(claim_host, undo=undo_claim),
         Step(prepare, undo=unprepare),
+        Step(tell_hosts),
         Step(start_domain, undo=stop_started),
         Step(mark_running),
     ],
@@ -51,6 +53,7 @@ STARTING = [
     Step(implement_networks),
     Step(claim_host, undo=undo_claim),
     Step(prepare, undo=untell),
+    Step(tell_hosts),
     Step(start_domain, undo=stop_started),
     Step(mark_running),
 ]

@@ -8,11 +8,12 @@ from sqlalchemy.exc import IntegrityError
 from agents.contract import NicSpec, PlugNic, UnplugNic, VmSpec
 from manager.db import write
 from manager.models import Network, Nic, NicAddress, Vm
+from manager.workflows.crowds import LEFT, await_told, leave_to_carrier
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.specs import disk_spec, vm_spec
 from manager.workflows.views import Picture, picture
 from manager.workflows.vm_read import agent_of, disks_of, offering_of, vm_of
-from manager.workflows.vm_start import implement_networks
+from manager.workflows.vm_start import implement_networks, tell_hosts
 
 
 def nic_of(run: Run) -> Nic | None:
@@ -47,7 +48,8 @@ def put_on(run: Run) -> Outcome:
         return None
     nic.host_id = vm.host_id
     run.session.flush()
-    shown = picture(run.session, nic.network_id)
+    shown = picture(run.session, nic.network_id, own=None if run.row.undoing else vm.host_id)
+    leave_to_carrier(run, nic.network_id, shown)
     spec = spec_with(run, [nic.id])
     plug = PlugNic(spec, nic.id, (shown.commands[str(vm.host_id)],))
     return [Ask(agent_of(run, str(vm.host_id)), plug, vm.generation), *shown.asks(but=vm.host_id)]
@@ -59,6 +61,7 @@ def take_off(run: Run) -> Outcome:
     if nic is None or not is_running(run):
         return None
     shown = _without(run, nic)
+    leave_to_carrier(run, nic.network_id, shown)
     own = tuple(command for host_id, command in shown.commands.items() if host_id == vm.host_id)
     mtu = run.session.get_one(Network, nic.network_id).mtu
     unplug = UnplugNic(spec_with(run, but=nic.id), NicSpec(nic.id, nic.network_id, nic.mac, mtu), own)
@@ -69,13 +72,15 @@ def _without(run: Run, nic: Nic) -> Picture:
     vm = vm_of(run)
     nic.host_id = None
     run.session.flush()
-    return picture(run.session, nic.network_id, leaving=[str(vm.host_id)])
+    return picture(run.session, nic.network_id, leaving=[str(vm.host_id)], own=vm.host_id)
 
 
 def tell_all(run: Run) -> Outcome:
     """No undo: the guest has let go."""
     nic = nic_of(run)
-    return picture(run.session, nic.network_id).asks() if nic is not None and is_running(run) else None
+    if nic is None or not is_running(run):
+        return None
+    return await_told(run) if run.recall(LEFT) else picture(run.session, nic.network_id).asks()
 
 
 def spec_with(run: Run, first: list[str] | None = None, *, but: str = "") -> VmSpec:
@@ -93,7 +98,7 @@ def spec_with(run: Run, first: list[str] | None = None, *, but: str = "") -> VmS
 add_nic_to_vm = workflow(
     "vm.add_nic",
     Vm,
-    [Step(begin_adding, undo=drop_nic), Step(implement_networks), Step(put_on, undo=take_off)],
+    [Step(begin_adding, undo=drop_nic), Step(implement_networks), Step(put_on, undo=take_off), Step(tell_hosts)],
 )
 remove_nic_from_vm = workflow("vm.remove_nic", Vm, [Step(take_off, undo=put_on), Step(tell_all), Step(drop_nic)])
 

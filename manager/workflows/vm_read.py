@@ -27,6 +27,7 @@ from manager.models import (
 )
 from manager.placement import affinity, limits
 from manager.placement import host as placement
+from manager.workflows.crowds import leave_to_carrier
 from manager.workflows.engine import Ask, Run
 from manager.workflows.rules import retire_rules_of_vm
 from manager.workflows.views import picture
@@ -141,11 +142,15 @@ def agent_of(run: Run, host_id: str) -> str:
 
 
 def tell(run: Run, host_id: str, *, leaving: bool = False) -> tuple[list[Ask], tuple[ApplyNetwork, ...]]:
-    """Commands to the other hosts of the VM's networks, and those for its own host, to go with another command."""
+    """Commands to the other hosts of the VM's networks, and those for its own host, to go with another command.
+
+    Of networks of a crowd there are those of its own host only; a later step waits until the others were told.
+    """
     own = []
     asks: list[Ask] = []
     for network_id in networks_of(run):
-        shown = picture(run.session, network_id, leaving=[host_id] if leaving else ())
+        shown = picture(run.session, network_id, leaving=[host_id] if leaving else (), own=host_id)
+        leave_to_carrier(run, network_id, shown)
         asks += shown.asks(but=host_id)
         if host_id in shown.commands:
             own.append(shown.commands[host_id])

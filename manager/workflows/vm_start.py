@@ -13,10 +13,10 @@ from manager.models import Host, StoragePool, Vm, Volume
 from manager.models.states import VM_MOVES, VOLUME_MOVES
 from manager.placement import host as placement
 from manager.placement.planner import DEFAULT
-from manager.workflows.engine import Ask, Outcome, Run, StepFailed
+from manager.workflows.crowds import await_taken_back, await_told
+from manager.workflows.engine import Ask, Await, Outcome, Run, StepFailed
 from manager.workflows.network import await_implemented
 from manager.workflows.specs import disk_spec, pool_spec, vm_spec, volume_spec
-from manager.workflows.views import picture
 from manager.workflows.vm_read import (
     affinity_groups_of,
     agent_of,
@@ -24,7 +24,6 @@ from manager.workflows.vm_read import (
     disks_of,
     forget_holdings,
     leave_host,
-    networks_of,
     nics_of,
     offering_of,
     part,
@@ -146,13 +145,19 @@ def _settle(run: Run, vm: Vm, volumes: list[Volume], verdict: placement.Verdict)
 
 
 def undo_claim(run: Run) -> Outcome:
-    """Give back what was claimed: volumes that are not made, or are removed again, need no room in their pool."""
+    """Give back what was claimed: volumes that are not made, or are removed again, need no room in their pool.
+
+    Before, wait until a carrier has told the hosts of a crowd's network that the NIC is gone.
+    """
+    outcome = await_taken_back(run)
+    if isinstance(outcome, Await):
+        return outcome
     for volume in volumes_of(run):
         if volume.state == "Allocated" and volume.pool_id is not None:
             placement.release_pool(run.session, volume.pool_id, volume.size)
             volume.pool_id = None
     leave_host(run)
-    return None
+    return outcome
 
 
 def prepare(run: Run) -> list[Ask]:
@@ -196,6 +201,11 @@ def _place_query() -> Executable:
     return select(Host.agent_id, StoragePool).outerjoin(StoragePool, held).where(Host.id == bindparam("host_id"))
 
 
+def tell_hosts(run: Run) -> Outcome:
+    """Wait until a carrier has told all hosts, where `prepare` left it to one. Its undo takes back what they know."""
+    return await_told(run)
+
+
 def unprepare(run: Run) -> Outcome:
     """Remove the volumes that this deployment made, and take the NIC out of every host's view."""
     return _take_back(run, ("Creating", "Ready", "Allocated"))
@@ -217,9 +227,8 @@ def _take_back(run: Run, states: tuple[str, ...]) -> Outcome:
             disk.volume.state = "Allocated"
             asks.append(Ask(agent_id, RemoveVolume(disk.volume.id, pool_spec(disk.pool)), vm.generation))
     place_nics(run, None)
-    for network_id in networks_of(run):
-        asks += picture(run.session, network_id, leaving=[str(vm.host_id)]).asks()
-    return asks
+    others, own = tell(run, vm.host_id, leaving=True)
+    return asks + others + [Ask(agent_id, command, command.view.generation) for command in own]
 
 
 def start_domain(run: Run) -> list[Ask]:

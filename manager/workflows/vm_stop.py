@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.contract import ReadConsole, RebootVm, StopVm
 from manager.models.states import VM_MOVES
+from manager.workflows.crowds import await_told
 from manager.workflows.engine import Ask, Outcome, Run, StepFailed
 from manager.workflows.views import picture
 from manager.workflows.vm_read import (
@@ -68,9 +69,9 @@ def replug(run: Run) -> Outcome:
     return asks
 
 
-def tell_others(run: Run) -> list[Ask]:
+def tell_others(run: Run) -> Outcome:
     """Now that the guest is off, the other hosts forget its NIC."""
-    return [ask_of(part) for part in run.recall("others") or ()]
+    return await_told(run) or [ask_of(part) for part in run.recall("others") or ()]
 
 
 def mark_stopped(run: Run) -> Outcome:

@@ -12,7 +12,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from manager.models import Account, Host, Network, Nic, Vm, new_id
 from tests.bench.filling import FIRST_NUMBER, copy
 from tests.bench.measure import pace
 from tests.bench.site import UNLIMITED, Site
+from tests.bench.wire import Client
 
 OFFERING = "DefaultSharedNetworkOfferingWithSGService"
 ROUNDS = 5
@@ -51,14 +52,18 @@ class Spread:
         """Have a guest on so many hosts."""
         while self.there < hosts:
             portion = self.free[self.there : min(hosts, self.there + AT_ONCE)]
-            jobs = [
-                self.root("deployVirtualMachine", networkids=self.network, securitygroupids=self.group, hostid=host,
-                          **self.place)["jobid"]
-                for host in portion
-            ]  # fmt: skip
+            jobs = [self.asking(host)(self.root)["jobid"] for host in portion]
             for job in jobs:
                 self.root.result(job)
             self.there += len(portion)
+
+    def asking(self, host: str) -> Callable[[Client], Any]:
+        """What has a client deploy a guest on the host."""
+        wanted = {"networkids": self.network, "securitygroupids": self.group, "hostid": host, **self.place}
+        return lambda client: client("deployVirtualMachine", **wanted)
+
+    def deploy(self, host: str) -> None:
+        self.root.result(self.asking(host)(self.root)["jobid"])
 
     def change(self, port: int) -> tuple[float, float]:
         """Seconds to allow a port on all hosts, and to deny it again."""
