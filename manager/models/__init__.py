@@ -98,9 +98,9 @@ measuring.register()
 changes.register()
 
 __all__ = [
-    "BalancerAppliance",
     "Account", "ActionRun", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation",
-    "ApiKey", "BalancedMember", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction",
+    "ApiKey", "BalancedMember", "BalancerAppliance", "Base", "ClientToken", "Cluster", "Configuration", "Counter",
+    "CustomAction",
     "Dedication", "DeviceNetwork", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity",
     "EventRow", "Extension", "ExtensionResource", "ExtensionSight", "FirewallRule", "HardwareDevice", "HealthPolicy",
     "Host", "ImageStore", "InstanceGroup", "InternalBalancerElement", "Inventory", "IpForwardingRule", "KeyRange",

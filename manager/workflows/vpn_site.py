@@ -21,7 +21,7 @@ SEEN = {"Connected": "connect", "Connecting": "seek", "Disconnected": "lose"}
 def tell_vpcs(run: Run) -> list[Ask]:
     """Each VPC's router is told all that is wanted; one that runs nowhere is told when it starts."""
     routers = [vpc_router(run.session, vpc_id) for vpc_id in sorted(run.arguments.get("vpcs", ()))]
-    return [router.ask() for router in routers if router is not None]
+    return [ask for router in routers if router is not None for ask in router.asks()]
 
 
 def _tell_again(run: Run) -> list[Ask]:
