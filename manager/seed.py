@@ -72,15 +72,16 @@ def seed(session: Session) -> None:
 
 
 def _vpc_offering(session: Session) -> None:
-    """What a VPC has by default, by CloudStack's name."""
+    """What a VPC has by default, by CloudStack's names, with one router or two."""
     services = dict.fromkeys(_given(catalog.VPC_VIRTUAL_ROUTER), catalog.VPC_VIRTUAL_ROUTER)
-    name = "Default VPC offering"
-    offering_id = stable_id("vpc_offering", name)
-    if session.scalar(select(VpcOffering.id).filter_by(live=name)) is None:
-        _ensure(
-            session, VpcOffering, offering_id, id=offering_id, name=name, display_text=name, live=name, is_default=True,
-            state="Enabled", services=services, service_offering_id=DEFAULT_ROUTER_OFFERING,
-        )  # fmt: skip
+    for name, is_redundant in (("Default VPC offering", False), ("Redundant VPC offering", True)):
+        offering_id = stable_id("vpc_offering", name)
+        if session.scalar(select(VpcOffering.id).filter_by(live=name)) is None:
+            _ensure(
+                session, VpcOffering, offering_id, id=offering_id, name=name, display_text=name, live=name,
+                is_default=True, state="Enabled", services=services, service_offering_id=DEFAULT_ROUTER_OFFERING,
+                redundant_router=is_redundant,
+            )  # fmt: skip
 
 
 def network_offerings() -> Iterator[dict[str, Any]]:

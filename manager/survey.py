@@ -24,10 +24,12 @@ from manager.models import (
     Template,
     Vm,
     Volume,
+    Vpc,
     WorkflowRow,
 )
 from manager.models.network import ISOLATED
 from manager.recount import Finding
+from manager.workflows.vpc_line import end_id
 
 GRACE_SECONDS = 10.0
 ANY_HOST = ""
@@ -113,7 +115,7 @@ def facts_of(session: Session) -> Facts:
 
     nics = session.execute(select(Nic.id, Nic.vm_id, Nic.router_id, Nic.network_id, Nic.host_id))
     pool_host = select(StoragePool.host_id).where(StoragePool.id == Volume.pool_id).scalar_subquery().label("host_id")
-    return Facts(
+    facts = Facts(
         networks=living(
             Network,
             Network.name,
@@ -130,6 +132,43 @@ def facts_of(session: Session) -> Facts:
         volumes=living(Volume, Volume.name, Volume.state, Volume.vm_id, Volume.pool_id, Volume.zone_id, pool_host),
         templates=living(Template, Template.name, Template.state, Template.image_store_id),
     )
+    _add_lines(session, facts)
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class _LineEnd:
+    """An end of the line between redundant routers of a VPC, as a NIC of a network."""
+
+    network_id: str
+    host_id: str | None
+    vm_id: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Such a line, as a network. Only what concerns it is told to hosts, so they may hold it from before."""
+
+    id: str
+    name: str
+    key: int
+    generation: int
+    account_id: str
+    zone_id: str
+    shared_generation: int = 0
+    guest_type: str = ISOLATED
+
+
+def _add_lines(session: Session, facts: Facts) -> None:
+    query = (
+        select(Vpc, Router.id, Router.host_id)
+        .join(Router, (Router.vpc_id == Vpc.id) & Router.removed.is_(None))
+        .where(Vpc.removed.is_(None), Vpc.redundant, Vpc.line_key.is_not(None))
+    )
+    for vpc, router_id, host_id in session.execute(query):
+        line = _Line(vpc.id, f"line of {vpc.name}", vpc.line_key or 0, vpc.generation, vpc.account_id, vpc.zone_id)
+        facts.networks[vpc.id] = line
+        facts.nics[end_id(router_id)] = _LineEnd(vpc.id, host_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +190,7 @@ def add_gone(session: Session, facts: Facts, surveys: list[Survey]) -> None:
         (vms, Vm, "vms", Vm.id),
         (volumes, Volume, "vms", Volume.vm_id),
         (networks, Network, "networks", Network.id),
+        (networks, Vpc, "vpcs", Vpc.id),
         (routers, Router, "networks", Router.network_id),
         (images, Template, "templates", Template.id),
     )
@@ -181,6 +221,8 @@ def add_changes(session: Session, facts: Facts, oldest: float) -> None:
             touched = {one.id for one in facts.networks.values()
                        if row.account_id == one.account_id or one.guest_type != ISOLATED}  # fmt: skip
             _note(facts.hosts_changed, row.last_host_id, at)
+        if row.subject_type == "vpcs":
+            touched = {row.subject_id, *touched}
         for network_id in touched:
             _note(facts.networks_changed, network_id, at)
 

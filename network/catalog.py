@@ -59,7 +59,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "Lb": LB_CAPABILITIES,
             "NetworkACL": {"SupportedProtocols": "tcp,udp,icmp"},
             "PortForwarding": {},
-            "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
+            "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "true"},
             "StaticNat": {},
             "UserData": {},
             "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "s2svpn"},

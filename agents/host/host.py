@@ -78,9 +78,11 @@ class Host:
         return open_store(spec, self.image_sources if spec.driver == "directory" else None)
 
     def views(self) -> list[NetworkView]:
-        """The networks that have a NIC here. Others stay in the journal by their generation, against late views."""
+        """The networks with a NIC or an end of a line here. Others stay in the journal, by their generation, against
+        late views.
+        """
         held: list[NetworkView] = self.journal.wanted(VIEW, NetworkView)
-        return [view for view in held if any(nic.host_id == self.id for nic in view.nics)]
+        return [view for view in held if any(nic.host_id == self.id for nic in (*view.nics, *view.pair))]
 
     def hold(self, commands: tuple[ApplyNetwork, ...]) -> None:
         """Take newer views and routers, and make the host so: routers first, since flows name their ports.
@@ -197,7 +199,7 @@ class Host:
                     view.id,
                     view.key,
                     view.generation,
-                    tuple(nic.id for nic in view.nics if nic.host_id == self.id and nic.id in ports),
+                    tuple(nic.id for nic in (*view.nics, *view.pair) if nic.host_id == self.id and nic.id in ports),
                 )
                 for view in here
             ),

@@ -2,6 +2,7 @@
 
 from manager.models import changes, measuring
 from manager.models.acl import NetworkAclHits, NetworkAclItem, NetworkAclList
+from manager.models.appliance import BalancerAppliance
 from manager.models.balancing import BalancedMember, HealthPolicy, LoadBalancerRule, SslCert, StickinessPolicy
 from manager.models.base import Base, Entity, new_id, utcnow
 from manager.models.captures import PacketCapture
@@ -99,7 +100,8 @@ changes.register()
 
 __all__ = [
     "Account", "ActionRun", "AffinityGroup", "AffinityMember", "Agent", "AgentCommandRow", "Alert", "Annotation",
-    "ApiKey", "BalancedMember", "Base", "ClientToken", "Cluster", "Configuration", "Counter", "CustomAction",
+    "ApiKey", "BalancedMember", "BalancerAppliance", "Base", "ClientToken", "Cluster", "Configuration", "Counter",
+    "CustomAction",
     "Dedication", "DeviceNetwork", "DiskOffering", "Domain", "DomainLimit", "DomainUse", "EgressRule", "Entity",
     "EventRow", "Extension", "ExtensionResource", "ExtensionSight", "FirewallRule", "HardwareDevice", "HealthPolicy",
     "Host", "ImageStore", "InstanceGroup", "InternalBalancerElement", "Inventory", "IpForwardingRule", "KeyRange",

@@ -13,7 +13,7 @@ from manager.models.base import ID, STATE, Base, Entity
 class VpcOffering(Entity, Base):
     """`services` maps a service ('Dhcp') to its provider ('VpcVirtualRouter').
 
-    `service_offering_id` is that of its VPCs' virtual routers.
+    `service_offering_id` is that of its VPCs' virtual routers, of which each has two with `redundant_router`.
     """
 
     __tablename__ = "vpc_offerings"
@@ -24,6 +24,7 @@ class VpcOffering(Entity, Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     services: Mapped[dict[str, Any]] = mapped_column(default=dict)
     service_offering_id: Mapped[str | None] = mapped_column(ForeignKey("service_offerings.id"))
+    redundant_router: Mapped[bool] = mapped_column(default=False)
     sort_key: Mapped[int] = mapped_column(default=0)
 
 
@@ -33,6 +34,9 @@ class Vpc(Entity, Base):
     `rules_wanted` grows with each change of the rules and public addresses of the VPC and its tiers; its router has
     those up to `rules_applied`. `public_mtu` is that of the router's public interface. `dns1` and `dns2` go before the
     zone's.
+
+    A `redundant` one has two routers, which hear each other on a line of their own; `line_key` is its number in the
+    tunnels of `line_overlay`.
     """
 
     __tablename__ = "vpcs"
@@ -52,6 +56,9 @@ class Vpc(Entity, Base):
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_wanted: Mapped[int] = mapped_column(BigInteger, default=0)
     rules_applied: Mapped[int] = mapped_column(BigInteger, default=0)
+    redundant: Mapped[bool] = mapped_column(default=False)
+    line_key: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    line_overlay: Mapped[str | None] = mapped_column(STATE, default=None)
 
 
 class PrivateGateway(Entity, Base):

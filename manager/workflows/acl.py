@@ -35,7 +35,7 @@ def _tell(session: Session, list_id: str) -> list[Ask]:
     asks = [ask for tier in tiers_of(session, list_id, lock=True) for ask in picture(session, tier.id).asks()]
     vpcs = sorted({gateway.vpc_id for gateway in gateways_with(session, list_id)})
     routers = [vpc_router(session, vpc_id) for vpc_id in vpcs]
-    return asks + [router.ask() for router in routers if router is not None]
+    return asks + [ask for router in routers if router is not None for ask in router.asks()]
 
 
 def tell_hosts(run: Run) -> list[Ask]:

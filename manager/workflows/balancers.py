@@ -9,7 +9,15 @@ from typing import Any, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from manager.models import BalancedMember, HealthPolicy, LoadBalancerRule, NetworkRule, SslCert, StickinessPolicy
+from manager.models import (
+    BalancedMember,
+    BalancerAppliance,
+    HealthPolicy,
+    LoadBalancerRule,
+    NetworkRule,
+    SslCert,
+    StickinessPolicy,
+)
 from network.balancing import Balancer, Certificate, HealthCheck, Member, Stickiness
 
 
@@ -18,10 +26,10 @@ def balancers(
 ) -> tuple[Balancer, ...]:
     """The load balancer rules among `rules`, with those members that are `leading` somewhere and their policies.
 
-    `at` are the public addresses by id. Certificates cost a statement, where there are any.
+    `at` are the public addresses by id. Certificates cost a statement, where there are any, and so do balancers inside.
     """
     parts: dict[str | None, list[NetworkRule]] = defaultdict(list)
-    found = []
+    found: list[LoadBalancerRule] = []
     for rule in rules:
         if isinstance(rule, LoadBalancerRule):
             found.append(rule)
@@ -30,11 +38,26 @@ def balancers(
     for rule in leading:
         if isinstance(rule, BalancedMember):
             parts[rule.related_id].append(rule)
+    found = _switched_on(session, found)
     shown = _certificates(session, {rule.certificate_id for rule in found} - {None})
     return tuple(
         _balancer(rule, rule.inner_address or at[rule.address_id], parts[rule.id], shown.get(rule.certificate_id))
         for rule in found
     )
+
+
+def _switched_on(session: Session, rules: list[LoadBalancerRule]) -> list[LoadBalancerRule]:
+    """Without those inside whose appliance is stopped."""
+    inner = {rule.network_id for rule in rules if rule.inner_address}
+    if not inner:
+        return rules
+    query = select(BalancerAppliance.network_id, BalancerAppliance.address).where(
+        BalancerAppliance.network_id.in_(inner),
+        BalancerAppliance.removed.is_(None),
+        BalancerAppliance.state.in_(("Stopping", "Stopped")),
+    )
+    off = {(row.network_id, row.address) for row in session.execute(query)}
+    return [rule for rule in rules if (rule.network_id, rule.inner_address) not in off]
 
 
 def _certificates(session: Session, ids: set[str | None]) -> dict[str | None, Certificate]:

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from manager.db import write
-from manager.models import LoadBalancerRule, Network, NetworkRule, NicAddress
+from manager.models import BalancerAppliance, LoadBalancerRule, Network, NetworkRule, NicAddress
 from manager.models.states import RULE_MOVES
+from manager.workflows.balancer_appliance import forget_appliances
 from manager.workflows.engine import Ask, Outcome, Run, Step, workflow
 from manager.workflows.rule_rows import forget_rules, living, move_all
 from manager.workflows.views import picture
@@ -51,6 +52,8 @@ def forget(run: Run) -> Outcome:
     rule = _rule(run)
     if not others_at(run.session, rule):
         write(run.session, delete(NicAddress).where(_address_of(rule)))
+        here = BalancerAppliance.network_id == rule.network_id, BalancerAppliance.address == rule.inner_address
+        forget_appliances(run.session, *here)
     forget_rules(run.session, or_(NetworkRule.id == rule.id, NetworkRule.related_id == rule.id))
     return None
 

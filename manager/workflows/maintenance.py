@@ -148,7 +148,8 @@ def tell_host(run: Run) -> list[Ask]:
     asks = [ask for network_id in networks for ask in picture(run.session, network_id).asks()]
     here = select(Router.vpc_id).where(Router.host_id == run.row.subject_id, Router.vpc_id.is_not(None))
     found = [vpc_router(run.session, str(vpc_id)) for vpc_id in run.session.scalars(here.order_by(Router.vpc_id)).all()]
-    return [*asks, *(router.ask() for router in found if router is not None)]
+    here_alone = (ask for router in found if router is not None for ask in router.asks(only=run.row.subject_id))
+    return [*asks, *here_alone]
 
 
 reconnect_host = workflow("host.reconnect", Host, [Step(tell_host)])

@@ -20,7 +20,7 @@ def tell_router(run: Run) -> list[Ask]:
     """A router that runs nowhere is told when it starts."""
     run.session.flush()
     router = vpc_router(run.session, _gateway(run).vpc_id)
-    return [router.ask()] if router is not None else []
+    return router.asks() if router is not None else []
 
 
 def take_back(run: Run) -> list[Ask]:

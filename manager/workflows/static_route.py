@@ -31,7 +31,7 @@ def tell_way(run: Run) -> list[Ask]:
     tier = tier_with(run.session, route.vpc_id, route.next_hop)
     asks = picture(run.session, tier.id).asks() if tier is not None else []
     router = vpc_router(run.session, route.vpc_id) if not asks else None
-    return [router.ask()] if router is not None else asks
+    return router.asks() if router is not None else asks
 
 
 def _route(run: Run) -> StaticRoute:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from sqlalchemy import delete, select, update
 
 from manager.db import write
-from manager.models import Network, NetworkRule, Nic, PublicAddress, Router, Vpc, WorkflowRow
+from manager.models import BalancerAppliance, Network, NetworkRule, Nic, PublicAddress, Router, Vpc, WorkflowRow
 from manager.models.states import NETWORK_MOVES
 from manager.placement.address import NoAddress, add_nic
 from manager.workflows import network as own
+from manager.workflows.balancer_appliance import forget_appliances
 from manager.workflows.engine import Ask, Await, Outcome, Run, Step, StepFailed, Workflow, workflow
 from manager.workflows.network import network_of
 from manager.workflows.rule_rows import forget_rules
@@ -121,6 +122,7 @@ def give_up_leg(run: Run) -> Outcome:
     """The tier goes with its rules; its public addresses are its VPC's as before."""
     drop_leg(run)
     forget_rules(run.session, NetworkRule.network_id == run.row.subject_id)
+    forget_appliances(run.session, BalancerAppliance.network_id == run.row.subject_id)
     held = update(PublicAddress).where(PublicAddress.network_id == run.row.subject_id)
     write(run.session, held.values(network_id=None))
     return None

@@ -98,6 +98,9 @@ def _picture(
     guard = guard_of(session, facts.Network.id, facts.services)
     behind = behind_guests(session, facts.Network)
     line = line_of([nic for nic, _ in rows], facts.Router)
+    of_vpc = vpc_router(session, facts.Network.vpc_id, new=new) if facts.Network.vpc_id is not None else None
+    if of_vpc is not None and of_vpc.line is not None:
+        line, places = of_vpc.line.line, places | of_vpc.line.places
     nics = tuple(
         NicView(nic.id, _mac(nic, devices), nic.address or "", nic.host_id,
                 ROUTER if nic.router_id or nic.hardware_id else GUEST, further.get(nic.id, ()),
@@ -111,7 +114,7 @@ def _picture(
     guests = {(nic.vm_id, address) for nic, _ in rows for address in (nic.address, *further.get(nic.id, ()))}
     parts: Parts = {}
     if facts.Network.vpc_id is not None:
-        routers = _of_vpc(session, facts.Network.vpc_id, new=new)
+        routers = of_vpc.specs if of_vpc is not None else {}
     else:
         rules = published(session, facts.Network, guests)
         owners = {nic.id: nic.hardware_id for nic, _ in rows if nic.hardware_id}
@@ -124,15 +127,10 @@ def _picture(
         peers = tuple(Peer(other, address) for other, (_, address) in places.items() if other in here - {host_id})
         seen = line.seen_by(nics, host_id) if line is not None else nics
         view = replace(_view(facts, seen, peers, acl), **guard.shown) if host_id in here else _view(facts, (), peers)
-        view = replace(view, pair=line.ends) if line is not None and host_id in here else view
+        own_line = line is not None and of_vpc is None  # that of a VPC's routers is a view of its own
+        view = replace(view, pair=line.ends) if line is not None and own_line and host_id in here else view
         commands[host_id] = ApplyNetwork(view, routers.get(host_id), parts.get(host_id, ()))
     return Picture(commands, {host: agent for host, (agent, _) in places.items()}, facts.Network.generation, crowded)
-
-
-def _of_vpc(session: Session, vpc_id: str, *, new: bool) -> dict[str, RouterSpec]:
-    """The router of the tier's VPC, by its host."""
-    found = vpc_router(session, vpc_id, new=new)
-    return {found.host_id: found.spec} if found is not None else {}
 
 
 def _own(spec: RouterSpec | None, line: Line | None) -> dict[str, RouterSpec]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select
 
-from agents.contract import ApplyRouter
-from manager.db import write
-from manager.models import Host, Network, NetworkAclList, Nic, PublicAddress, Router, Vpc, VpcOffering
+from manager.models import Host, Network, NetworkAclList, PublicAddress, Router, Vpc, VpcOffering
 from manager.models.states import ROUTER_MOVES, VPC_MOVES
 from manager.placement import limits
 from manager.placement.address import NoAddress, free_public_addresses, source_nat_of_vpc, take_public_address
 from manager.placement.portable import free_addresses
 from manager.workflows.acl_rows import forget_lists
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
-from manager.workflows.network import host_for_router, new_router
-from manager.workflows.views import picture
-from manager.workflows.vpc_view import tiers_of, vpc_router
+from manager.workflows.network import begin_at, host_for_router, new_router
+from manager.workflows.vpc_pair import (
+    end,
+    end_second,
+    forget_routers,
+    place_second,
+    place_second_again,
+    put_legs,
+    routers_of_vpc,
+    single_again,
+    take_off,
+    take_second_off,
+    tell_all,
+)
 from manager.workflows.vpc_ways import forget_ways_of_vpc
 from manager.workflows.vpn_site import forget_vpns_of_vpc
 
@@ -26,9 +35,9 @@ def vpc_of(run: Run) -> Vpc:
 
 
 def router_of_vpc(run: Run, vpc_id: str) -> Router | None:
-    """The router, locked: whoever gives it a leg knows where it is until his transaction ends."""
+    """The router, or the first of two, locked: whoever gives it a leg knows where it is until his transaction ends."""
     run.session.flush()
-    query = select(Router).filter_by(vpc_id=vpc_id, removed=None).with_for_update()
+    query = select(Router).filter_by(vpc_id=vpc_id, removed=None, standby=False).with_for_update()
     return run.session.scalar(query.execution_options(populate_existing=True))
 
 
@@ -37,7 +46,10 @@ def _own_router(run: Run) -> Router | None:
 
 
 def place_vpc_router(run: Run) -> Outcome:
-    """Give the VPC its router: a row, a public address, and the host with fewest routers. Its legs go with it."""
+    """Give the VPC its router: a row, a public address, and the host with fewest routers. Its legs go with it.
+
+    A redundant one gets a second router on another host, unless that is there.
+    """
     vpc, router = vpc_of(run), _own_router(run)
     if router is None:
         offering = run.session.get_one(VpcOffering, vpc.offering_id)
@@ -48,38 +60,30 @@ def place_vpc_router(run: Run) -> Outcome:
             run.note(taken=take_public_address(run.session, vpc, source_nat=True).id)
     except (NoAddress, limits.LimitReached) as error:
         raise StepFailed(str(error), error.code) from error
-    _put(run, router, host_for_router(run, vpc, router))
-    router.state = "Starting"
-    router.generation += 1
+    second = next((one for one in routers_of_vpc(run) if one.standby), None)
+    begin_at(router, host_for_router(run, vpc, router, but=second.host_id if second is not None else None))
+    if vpc.redundant and (second is None or second.host_id is None):
+        place_second(run, vpc, router)
+    put_legs(run, router)
     return None
-
-
-def _put(run: Run, router: Router, host_id: str | None) -> None:
-    """The router and all its legs are wanted there."""
-    router.host_id = host_id
-    run.session.flush()
-    write(run.session, update(Nic).where(Nic.router_id == router.id).values(host_id=host_id))
 
 
 def unplace_vpc_router(run: Run) -> Outcome:
     """No host runs it. What this job made of it goes; what was there before stays, without a host."""
-    router = _own_router(run)
-    if router is not None:
-        _put(run, router, None)
-        router.state = "Stopped"
-        if run.recall("made"):
-            forget_vpc_router(run)
+    for router in routers_of_vpc(run):
+        router.host_id, router.state = None, "Stopped"
+    first = _own_router(run)
+    if first is not None:
+        put_legs(run, first)
+    if run.recall("made"):
+        forget_vpc_router(run)
     if run.recall("taken") is not None:
         free_public_addresses(run.session, PublicAddress.id == run.recall("taken"), is_unused=True)
     return None
 
 
 def forget_vpc_router(run: Run) -> Outcome:
-    router = _own_router(run)
-    if router is not None:
-        write(run.session, delete(Nic).where(Nic.router_id == router.id))
-        router.state, router.host_id = "Stopped", None
-        router.remove()
+    forget_routers(run, routers_of_vpc(run))
     return None
 
 
@@ -89,57 +93,39 @@ def begin_telling(_run: Run) -> Outcome:
 
 
 def tell_vpc_router(run: Run) -> list[Ask]:
-    """The router to its host, and its tiers' views to all of theirs."""
-    asks = _views(run)
-    found = vpc_router(run.session, run.row.subject_id)
-    return [*asks, found.ask()] if found is not None else asks
-
-
-def _views(run: Run, *leaving: str) -> list[Ask]:
-    run.session.flush()
-    tiers = tiers_of(run.session, run.row.subject_id)
-    return [ask for tier in tiers for ask in picture(run.session, tier, leaving=leaving).asks()]
+    """The router to its host, or both to theirs, and its tiers' views to all of theirs."""
+    return tell_all(run)
 
 
 def take_legs_off(run: Run) -> list[Ask]:
-    """The tiers lose their gateways on every host, and no view carries the router along any more.
+    """The tiers lose their gateways on every host, and no view carries a router along any more.
 
-    The router itself is ended by the step after, so that no earlier view revives it.
+    The routers themselves are ended by the step after, so that no earlier view revives them.
     """
-    router = _own_router(run)
-    if router is None or router.host_id is None:
-        return []
-    host_id = router.host_id
-    run.note(host=host_id)
-    if router.state == "Running":
-        ROUTER_MOVES.move(router, "stop")
-    _put(run, router, None)
-    return _views(run, host_id)
+    return take_off(run, routers_of_vpc(run))
 
 
 def end_vpc_router(run: Run) -> list[Ask]:
-    """On the host that it was on. One that is not there is not asked."""
-    router, host_id = _own_router(run), run.recall("host")
-    if router is None or host_id is None:
-        return []
-    agent_id = run.session.scalar(select(Host.agent_id).where(Host.id == host_id, Host.state == "Up"))
-    return [Ask(agent_id, ApplyRouter(router.id), vpc_of(run).generation)] if agent_id is not None else []
+    return end(run)
 
 
 def put_legs_back(run: Run) -> list[Ask]:
-    """The router is again where it was, or where it was placed since, with all its legs."""
-    router = _own_router(run)
-    if router is None or run.recall("host") is None:
+    """The routers are again where they were, or where they were placed since, with all legs."""
+    hosts = run.recall("hosts") or {}
+    routers = routers_of_vpc(run)
+    if not hosts or not routers:
         return []
-    _put(run, router, router.host_id or run.recall("host"))
-    router.state = "Running"
-    return tell_vpc_router(run)
+    for router in routers:
+        router.host_id = router.host_id or hosts.get(router.id)
+        router.state = "Running" if router.host_id else "Stopped"
+    put_legs(run, routers[0])
+    return tell_all(run)
 
 
 def mark_vpc_started(run: Run) -> Outcome:
-    router = _own_router(run)
-    if router is not None:
-        ROUTER_MOVES.move(router, "started")
+    for router in routers_of_vpc(run):
+        if router.host_id is not None:
+            ROUTER_MOVES.move(router, "started")
     return None
 
 
@@ -170,13 +156,16 @@ create_vpc = workflow("vpc.create", Vpc, [Step(begin_creating, undo=forget_vpc),
 
 
 def clean_up_legs(run: Run) -> Outcome:
-    """With `cleanup` the router is taken down first and made anew."""
-    return take_legs_off(run) if run.arguments.get("cleanup") else None
+    """With `cleanup` the router is taken down first and made anew; of two, the other one forwards meanwhile."""
+    if not run.arguments.get("cleanup"):
+        return None
+    run.note(left={})
+    return take_off(run, routers_of_vpc(run)[:1])
 
 
 def clean_up_vpc_router(run: Run) -> Outcome:
     """No undo: the legs' undo starts it again."""
-    return end_vpc_router(run) if run.arguments.get("cleanup") else None
+    return end(run) if run.arguments.get("cleanup") else None
 
 
 def place_again(run: Run) -> Outcome:
@@ -190,6 +179,9 @@ restart_vpc = workflow(
     "vpc.restart",
     Vpc,
     [
+        Step(take_second_off),  # no undo: the first router goes on alone until it is placed again
+        Step(end_second),
+        Step(place_second_again, undo=single_again),
         Step(clean_up_legs, undo=put_legs_back),
         Step(clean_up_vpc_router),
         Step(place_again),  # no undo: where it is placed it stays

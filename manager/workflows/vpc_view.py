@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Executable, Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from agents.contract import ApplyRouter
+from agents.contract import ApplyNetwork, ApplyRouter
 from manager.db import write
 from manager.models import (
     Host,
@@ -29,31 +29,46 @@ from manager.workflows.acl_rows import policy_of
 from manager.workflows.engine import Ask
 from manager.workflows.published import published_by_vpc
 from manager.workflows.router_spec import guest_leg, public_leg, resolvers_of
+from manager.workflows.vpc_line import VpcLine, line_of_vpc
 from manager.workflows.vpc_ways import ways_of
 from manager.workflows.vpn_wanted import vpn_of_vpc
 from network.types import ROUTER, GuestLeg, NicView, RouterSpec
 
 
 class VpcRouter(NamedTuple):
-    """The router as it must run, on which host, and by which agent."""
+    """The router as it must run, by its host, and the agents of hosts; both of two, with the line between them."""
 
-    spec: RouterSpec
-    host_id: str
-    agent_id: str
+    specs: dict[str, RouterSpec]
+    agents: dict[str, str]
+    vpc: Vpc
+    line: VpcLine | None = None
 
-    def ask(self) -> Ask:
-        return Ask(self.agent_id, ApplyRouter(self.spec.id, self.spec), self.spec.generation)
+    def asks(self, *, only: str | None = None) -> list[Ask]:
+        """The commands for each host of a router, or for the host `only`."""
+        return [
+            Ask(self.agents[host_id], command, spec.generation)
+            for host_id, spec in sorted(self.specs.items())
+            if only in (None, host_id)
+            for command in self._commands(host_id, spec)
+        ]
+
+    def _commands(self, host_id: str, spec: RouterSpec) -> Iterator[ApplyNetwork | ApplyRouter]:
+        """The line first: a router that hears nobody takes the other for dead."""
+        if self.line is not None:
+            yield ApplyNetwork(self.line.view(self.vpc, host_id), spec)
+        yield ApplyRouter(spec.id, spec)
 
 
 def vpc_router(session: Session, vpc_id: str, *, new: bool = True) -> VpcRouter | None:
-    """A new generation of the VPC's router, or without `new` the present one; None while it is on no host.
+    """A new generation of the VPC's router, or without `new` the present one; None while none is on a host.
 
     The VPC's row stays locked until this transaction ends. Who locks networks as well locks all of them before it.
     """
     if new:
         write(session, update(Vpc).where(Vpc.id == vpc_id).values(generation=Vpc.generation + 1))
     facts: Any = session.execute(_facts_query(), {"vpc_id": vpc_id}).first()
-    if facts is None or facts.agent_id is None:
+    line = line_of_vpc(session, facts.Vpc) if facts is not None else None
+    if facts is None or not (facts.agent_id or (line is not None and line.places)):
         return None
     tiers = session.scalars(_tiers_query(), {"vpc_id": vpc_id}).all()
     rows = [(row[0], row) for row in session.execute(_nics_query(), {"vpc_id": vpc_id})] if tiers else []
@@ -72,7 +87,9 @@ def vpc_router(session: Session, vpc_id: str, *, new: bool = True) -> VpcRouter 
         **ways_of(session, vpc, legs),
         **rules,
     )
-    return VpcRouter(spec, router.host_id, facts.agent_id)
+    if line is None:
+        return VpcRouter({router.host_id: spec}, {router.host_id: facts.agent_id}, vpc)
+    return VpcRouter(line.line.specs(spec), {key: agent for key, (agent, _) in line.places.items()}, vpc, line)
 
 
 @cache
@@ -81,7 +98,7 @@ def _facts_query() -> Executable:
     return (
         select(Vpc, Zone, Router, Host.agent_id, PublicAddress, VlanIpRange, TrafficType.kvm_label)
         .join(Zone, Zone.id == Vpc.zone_id)
-        .join(Router, (Router.vpc_id == Vpc.id) & Router.removed.is_(None))
+        .join(Router, (Router.vpc_id == Vpc.id) & Router.removed.is_(None) & ~Router.standby)
         .outerjoin(Host, Host.id == Router.host_id)
         .outerjoin(PublicAddress, (PublicAddress.vpc_id == Vpc.id) & PublicAddress.source_nat.is_(True))
         .outerjoin(VlanIpRange, VlanIpRange.id == PublicAddress.range_id)

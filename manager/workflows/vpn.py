@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +13,7 @@ from manager.workflows.engine import Ask, Outcome, Run, Step, Workflow, workflow
 from manager.workflows.rule_rows import forget_vpns, next_revision
 from manager.workflows.rules import carried, carry, tell_again
 from manager.workflows.views import picture
+from manager.workflows.vpn_site import tell_vpcs
 from manager.workflows.vpn_wanted import WANTED_VPNS
 
 
@@ -27,9 +27,19 @@ def _user(run: Run) -> VpnUser:
     return user
 
 
+def carry_vpn(run: Run) -> Outcome:
+    """A network's router hears of it with all other changes of the network, that of a VPC by itself."""
+    return tell_vpcs(run) if run.arguments.get("vpcs") else carry(run)
+
+
+def _tell_again(run: Run) -> list[Ask]:
+    run.session.flush()
+    return tell_vpcs(run) if run.arguments.get("vpcs") else tell_again(run)
+
+
 def take_vpn_back(run: Run) -> list[Ask]:
     forget_vpns(run.session, RemoteAccessVpn.id == run.row.subject_id)
-    return tell_again(run)
+    return _tell_again(run)
 
 
 def mark_vpn_running(run: Run) -> Outcome:
@@ -41,7 +51,7 @@ def mark_vpn_running(run: Run) -> Outcome:
 def keep_vpn(run: Run) -> list[Ask]:
     if _vpn(run).removed is None:
         VPN_MOVES.move(_vpn(run), "keep")
-    return tell_again(run)
+    return _tell_again(run)
 
 
 def drop_vpn(run: Run) -> Outcome:
@@ -49,26 +59,27 @@ def drop_vpn(run: Run) -> Outcome:
     return None
 
 
-start_vpn = workflow("vpn.start", RemoteAccessVpn, [Step(carry, undo=take_vpn_back), Step(mark_vpn_running)])
-stop_vpn = workflow("vpn.stop", RemoteAccessVpn, [Step(carry, undo=keep_vpn), Step(drop_vpn)])
+start_vpn = workflow("vpn.start", RemoteAccessVpn, [Step(carry_vpn, undo=take_vpn_back), Step(mark_vpn_running)])
+stop_vpn = workflow("vpn.stop", RemoteAccessVpn, [Step(carry_vpn, undo=keep_vpn), Step(drop_vpn)])
 
 
 def carry_all(run: Run) -> Outcome:
-    """Wait until the routers of all networks with remote access were told."""
+    """Wait until the routers of all networks with remote access were told, and tell those of VPCs."""
     for network_id, revision in run.arguments["networks"]:
         waiting = carried(run, network_id, revision)
         if waiting is not None:
             return waiting
-    return None
+    return tell_vpcs(run)
 
 
 def _tell_all_again(run: Run) -> list[Ask]:
     run.session.flush()
-    return [
+    asks = [
         ask
         for network_id, _ in run.arguments["networks"]
         for ask in picture(run.session, network_id, of_router=True).asks()
     ]
+    return asks + tell_vpcs(run)
 
 
 def take_user_back(run: Run) -> list[Ask]:
@@ -98,13 +109,13 @@ remove_user = workflow("vpn-user.remove", VpnUser, [Step(carry_all, undo=keep_us
 
 
 def start_for_user(session: Session, job: Workflow, user: VpnUser, *, call: Any = None) -> WorkflowRow:
-    """A job that tells of the user to the routers of all networks of the account that have remote access."""
-    query = select(RemoteAccessVpn.network_id).where(
+    """A job that tells of the user to the routers of all networks and VPCs of the account that have remote access."""
+    query = select(RemoteAccessVpn.network_id, RemoteAccessVpn.vpc_id).where(
         RemoteAccessVpn.account_id == user.account_id,
         RemoteAccessVpn.removed.is_(None),
         RemoteAccessVpn.state.in_(WANTED_VPNS),
-        RemoteAccessVpn.network_id.is_not(None),
     )
-    concerned: Sequence[str] = sorted(str(key) for key in session.scalars(query))
-    networks = [(key, next_revision(session, key)) for key in concerned]
-    return job.start(session, user, call=call, networks=networks)
+    concerned = session.execute(query).all()
+    networks = [(key, next_revision(session, key)) for key in sorted(row.network_id for row in concerned if row[0])]
+    vpcs = sorted(row.vpc_id for row in concerned if row.vpc_id)
+    return job.start(session, user, call=call, networks=networks, vpcs=vpcs)

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from manager.models import VpnConnection, VpnCustomerGateway, VpnGateway
+from manager.models import RemoteAccessVpn, VpnConnection, VpnCustomerGateway, VpnGateway
 from manager.models.states import VPN_CONNECTION_MOVES
 from manager.workflows.engine import Ask, Outcome, Run, Step, workflow
+from manager.workflows.rule_rows import forget_vpns
 from manager.workflows.vpc_view import vpc_router
 
 SEEN = {"Connected": "connect", "Connecting": "seek", "Disconnected": "lose"}
@@ -19,8 +20,8 @@ SEEN = {"Connected": "connect", "Connecting": "seek", "Disconnected": "lose"}
 
 def tell_vpcs(run: Run) -> list[Ask]:
     """Each VPC's router is told all that is wanted; one that runs nowhere is told when it starts."""
-    routers = [vpc_router(run.session, vpc_id) for vpc_id in sorted(run.arguments["vpcs"])]
-    return [router.ask() for router in routers if router is not None]
+    routers = [vpc_router(run.session, vpc_id) for vpc_id in sorted(run.arguments.get("vpcs", ()))]
+    return [ask for router in routers if router is not None for ask in router.asks()]
 
 
 def _tell_again(run: Run) -> list[Ask]:
@@ -40,7 +41,8 @@ def forget_connections(session: Session, *which: ColumnElement[bool]) -> None:
 
 
 def forget_vpns_of_vpc(session: Session, vpc_id: str) -> None:
-    """The VPC goes, and no router has anything of it: with its tunnels and the gateway that they begin at."""
+    """The VPC goes, and no router has anything of it: with remote access, tunnels, the gateway that they begin at."""
+    forget_vpns(session, RemoteAccessVpn.vpc_id == vpc_id)
     forget_connections(session, VpnConnection.vpc_id == vpc_id)
     for gateway in session.scalars(select(VpnGateway).filter_by(vpc_id=vpc_id, removed=None)):
         gateway.remove()

@@ -24,6 +24,8 @@ from network.redundancy import Role
 from network.types import Pair, RouterSpec
 
 TURN_SECONDS = 5.0
+LINE_MTU = 1400
+"""Of a line that is no tenant network: bytes that every overlay carries."""
 LEFT_BY_KILLED = {"keepalived": ("keepalived.pid", "vrrp.pid"), "conntrackd": ("conntrackd.lock", "conntrackd.ctl")}
 """Files for which each refuses to start."""
 PACKAGES = Path(__file__).resolve().parents[2]
@@ -64,7 +66,7 @@ def ensure(spec: RouterSpec, home: Path) -> None:
     """
     if spec.pair is None:
         return
-    _ensure_line(spec.pair, router_namespace(spec.id), spec.legs[0].mtu)
+    _ensure_line(spec.pair, router_namespace(spec.id), mtu_of(spec))
     program = f"{sys.executable} -s -S -m network.elements.pair_role {home}"
     wanted = (
         (
@@ -83,6 +85,11 @@ def ensure(spec: RouterSpec, home: Path) -> None:
     deadline = time.monotonic() + TURN_SECONDS
     while role(spec.id, home) == "UNKNOWN" and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def mtu_of(spec: RouterSpec) -> int:
+    """Of the line, which is in the router's one network, or of its own for that of a VPC."""
+    return LINE_MTU if spec.vpc_id else spec.legs[0].mtu
 
 
 def _ensure_line(pair: Pair, namespace: str, mtu: int) -> None:

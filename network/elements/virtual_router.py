@@ -104,7 +104,7 @@ class VirtualRouter:
             balancer.ensure(spec, home)
             self._ipsec(spec.id).ensure(spec.vpn)
             if spec.pair is not None:
-                self._ensure_line(spec.pair.nic, PAIR_DEVICE, spec.legs[0].mtu, namespace)
+                self._ensure_line(spec.pair.nic, PAIR_DEVICE, pair.mtu_of(spec), namespace)
                 self._ports.plug_device(spec.pair.nic.id, router_guest_device(spec.pair.nic.id))
             else:
                 pair.leave(spec.id, home)

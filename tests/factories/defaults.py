@@ -207,6 +207,10 @@ DEFAULTS: dict[type[Any], dict[str, Any]] = {
         "ends": lambda _factory, _number: m.utcnow() + dt.timedelta(hours=1),
     },
     m.ServiceProvider: {"physical_network_id": _of(m.PhysicalNetwork), "name": "VirtualRouter"},
+    m.BalancerAppliance: {
+        "name": _named("b"), "account_id": _account, "zone_id": _of(m.Zone), "network_id": _of(m.Network),
+        "address": "10.1.1.200",
+    },
     m.InternalBalancerElement: {"provider_id": _of(m.ServiceProvider)},
     m.VirtualRouterElement: {"provider_id": _of(m.ServiceProvider)},
     m.NetworkRule: {"account_id": _account, "network_id": _of(m.Network), "protocol": "tcp"},

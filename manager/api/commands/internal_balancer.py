@@ -18,6 +18,7 @@ from manager.api.response import Bool, Int, Many, Response, Shown, Str, SuccessR
 from manager.api.rows import bare_tags_of, by_id, owners_of
 from manager.models import (
     BalancedMember,
+    BalancerAppliance,
     InternalBalancerElement,
     LoadBalancerRule,
     Network,
@@ -27,6 +28,7 @@ from manager.models import (
     ServiceProvider,
     Vm,
     WorkflowRow,
+    new_id,
 )
 from manager.placement.address import NoAddress, free_address
 from manager.workflows.internal_balancer import add_balancer, remove_balancer
@@ -188,6 +190,14 @@ def _take_address(call: Call, network: Network, wanted: str | None) -> str:
     except NoAddress as error:
         raise ApiError(error.code, str(error)) from error
     call.add(NicAddress(nic_id=leg, network_id=network.id, address=address), taken=f"The address {address} is taken.")
+    key = new_id()
+    call.add(
+        BalancerAppliance(
+            id=key, name=f"b-{key[:8]}-VM", account_id=network.account_id, zone_id=network.zone_id,
+            network_id=network.id, address=address, live=f"{network.id}/{address}",
+        ),
+        taken=f"The address {address} is taken.",
+    )  # fmt: skip
     return address
 
 
@@ -204,6 +214,21 @@ def delete_load_balancer(call: Call, id: LoadBalancerRule) -> WorkflowRow:
     parts = living(call.session, LoadBalancerRule.related_id == id.id)
     move_all([id, *parts], "revoke")
     return remove_balancer.start(call.session, id, call=call)
+
+
+class UpdateLoadBalancer(Request):
+    id = Ref(LoadBalancerRule, "the load balancer", required=True)
+    fordisplay = Flag("whether users see it", roles=ROOT)
+
+
+@command("updateLoadBalancer", UpdateLoadBalancer, InternalBalancerResponse, is_async=True, roles=EVERYONE,
+         event="LB.UPDATE")  # fmt: skip
+def update_load_balancer(call: Call, id: LoadBalancerRule, fordisplay: bool | None) -> WorkflowRow:
+    """Show a load balancer inside a VPC to users, or hide it."""
+    if id.inner_address is None:
+        raise Invalid(f"The load balancer {id.name} is at a public address; updateLoadBalancerRule changes it.")
+    id.display = id.display if fordisplay is None else fordisplay
+    return call.job_done(id)
 
 
 class ListLoadBalancers(RuleListRequest):

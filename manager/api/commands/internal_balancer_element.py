@@ -7,10 +7,13 @@ from typing import Any
 
 from manager.api.call import Call
 from manager.api.command import ListRequest, Page, Request, command
+from manager.api.commands.place import hold
 from manager.api.commands.service_provider import elements, shown_elements
+from manager.api.errors import Invalid
 from manager.api.fields import Flag, Ref
 from manager.api.response import Bool, Response, Shown, Str
 from manager.models import InternalBalancerElement, ServiceProvider, WorkflowRow
+from network import catalog
 
 
 class InternalElementResponse(Response):
@@ -23,6 +26,22 @@ class InternalElementResponse(Response):
     @classmethod
     def render(cls, _call: Call, rows: Sequence[InternalBalancerElement]) -> list[Shown]:
         return shown_elements(rows)
+
+
+class CreateInternalElement(Request):
+    nspid = Ref(ServiceProvider, "the provider, which is InternalLbVm and has none yet", required=True)
+
+
+@command("createInternalLoadBalancerElement", CreateInternalElement, InternalElementResponse, is_async=True,
+         creates=True, event="NETWORK.ELEMENT.CREATE")  # fmt: skip
+def create_internal_load_balancer_element(call: Call, nspid: ServiceProvider) -> WorkflowRow:
+    """Give a provider its element, if it lacks it; a new provider comes with one."""
+    hold(call, nspid)
+    if nspid.name != catalog.INTERNAL_BALANCER:
+        raise Invalid(f"The provider {nspid.name} has no such element; that of {catalog.INTERNAL_BALANCER} has one.")
+    made = InternalBalancerElement(provider_id=nspid.id, live=nspid.id)
+    call.add(made, taken=f"The provider {nspid.id} has its element already.")
+    return call.job_done(made)
 
 
 class ConfigureInternalElement(Request):

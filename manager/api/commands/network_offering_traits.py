@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import select
@@ -26,7 +27,7 @@ NOTHING_CHOSEN = {name: values[-1] for (_, name), values in catalog.CHOICES.item
 """Values of the capabilities that offerings can choose, by name."""
 
 
-def chosen_values(offering: NetworkOffering) -> dict[str, str]:
+def chosen_values(offering: NetworkOffering | VpcOffering) -> dict[str, str]:
     return {"RedundantRouter": str(offering.redundant_router).lower()}
 
 
@@ -54,15 +55,20 @@ def _possible(service: str, name: str, known: str) -> tuple[str, ...]:
 
 def wants_redundant_router(given: Given) -> bool:
     """:raises Invalid: it is asked for, and its networks are not the kind that can have one"""
-    wanted = {
-        (entry["service"].lower(), entry["capabilitytype"].lower(), entry["capabilityvalue"].lower())
-        for entry in given.servicecapabilitylist or []
-    }
-    if ("sourcenat", "redundantrouter", "true") not in wanted:
+    if not asks_redundant_router(given.servicecapabilitylist or []):
         return False
     if given.guestiptype != ISOLATED or given.forvpc:
-        raise Invalid("Only Isolated networks outside VPCs have redundant routers; others have one router.")
+        raise Invalid("Only Isolated networks outside VPCs have redundant routers; those of tiers are their VPC's.")
     return True
+
+
+def asks_redundant_router(entries: Iterable[dict[str, str]]) -> bool:
+    """Whether a servicecapabilitylist does."""
+    wanted = {
+        (entry["service"].lower(), entry["capabilitytype"].lower(), entry["capabilityvalue"].lower())
+        for entry in entries
+    }
+    return ("sourcenat", "redundantrouter", "true") in wanted
 
 
 def kind_columns(given: Given, services: dict[str, str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import false, select
@@ -15,6 +15,7 @@ from manager.api.commands import ipv4
 from manager.api.commands.network_acl_list import demand_list
 from manager.api.commands.place import hold, narrowed, with_keyword
 from manager.api.commands.vlan import vlan_of
+from manager.api.commands.vpn_place import known_to, refuse_people_in
 from manager.api.errors import Invalid, missing
 from manager.api.fields import Choice, Flag, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
@@ -176,14 +177,10 @@ def _own_address(call: Call, vpc: Vpc, given: Given, gateway: IPv4Address) -> st
     address, network = ipv4.address("ipaddress", given.ipaddress), ipv4.subnet(gateway, given.netmask)
     if address not in network or address in (gateway, network.network_address, network.broadcast_address):
         raise Invalid(f"The ipaddress {address} is no address in {network} beside the gateway {gateway}.")
-    others = select(PrivateGateway).where(PrivateGateway.vpc_id == vpc.id, PrivateGateway.removed.is_(None))
-    routes = select(StaticRoute).where(StaticRoute.vpc_id == vpc.id, StaticRoute.removed.is_(None))
-    taken = [(IPv4Network(vpc.cidr), f"the range of VPC {vpc.name}")]
-    taken += [(network_of(one), f"that of private gateway {one.id}") for one in call.session.scalars(others)]
-    taken += [(IPv4Network(one.cidr), f"that of static route {one.id}") for one in call.session.scalars(routes)]
-    for other, name in taken:
+    for other, name in known_to(call, vpc):
         if network.overlaps(other):
             raise Invalid(f"The network {network} of the private gateway overlaps {other}, {name}.")
+    refuse_people_in(call, vpc.id, (network,))
     return str(address)
 
 

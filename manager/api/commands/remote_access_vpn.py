@@ -1,8 +1,8 @@
-"""Remote access VPNs: people reach the guests of a network by IKEv2 through one of its public addresses."""
+"""Remote access VPNs: people reach the guests of a network or VPC by IKEv2 through one of its public addresses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -13,12 +13,12 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, Page, Request, command
 from manager.api.commands.place import narrowed
 from manager.api.commands.rule import begin, network_of
-from manager.api.commands.vpn_place import refuse_udp_rules
+from manager.api.commands.vpn_place import Named, hold_vpc, known_to, refuse_udp_rules
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, Ref, Text
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
 from manager.api.rows import by_id, owners_of
-from manager.models import Account, Network, PublicAddress, RemoteAccessVpn, WorkflowRow
+from manager.models import Account, Network, PublicAddress, RemoteAccessVpn, Vpc, WorkflowRow
 from manager.models.states import VPN_MOVES
 from manager.vpn_certificate import prove
 from manager.workflows.rule_rows import next_revision
@@ -73,39 +73,67 @@ class CreateRemoteAccessVpn(Request):
 @command("createRemoteAccessVpn", CreateRemoteAccessVpn, RemoteAccessVpnResponse, is_async=True, creates=True,
          roles=EVERYONE, event="VPN.REMOTE.ACCESS.CREATE")  # fmt: skip
 def create_remote_access_vpn(call: Call, given: Given) -> WorkflowRow:
-    """Let the VPN users of an account reach the guests of a network, by IKEv2 with name and password."""
+    """Let the VPN users of an account reach the guests of a network or of all tiers of a VPC, by IKEv2 with name and
+    password. Into a tier they come as its network ACL says.
+    """
     address: PublicAddress = given.publicipid
     if address.vpc_id is not None:
-        raise Invalid(f"The public address {address.address} is one of a VPC; remote access is for isolated networks.")
+        return _create_for_vpc(call, given, address, call.session.get_one(Vpc, address.vpc_id))
     network = network_of(call, address)
-    owner = call.session.get_one(Account, network.account_id)
-    # A VPN and its users are made one after the other, so that the later one knows of the earlier.
-    call.session.refresh(owner, with_for_update=True)
-    first, last = _range(given.iprange or configuration.value(call.session, RANGE, owner), network)
+    owner = _hold_owner(call, network)
+    taken = (IPv4Network(network.cidr), f"the addresses of network {network.name}")
+    span = _range(given.iprange or configuration.value(call.session, RANGE, owner), (taken,))
     revision = begin(call, network, SERVICE, address)
     refuse_udp_rules(call, address)
-    proof = prove(address.address, f"VPN of {network.name[:48]}")
+    vpn = _made(call, given, network, span, network_id=network.id)
+    return start_vpn.start(call.session, vpn, call=call, network_id=network.id, revision=revision)
+
+
+def _create_for_vpc(call: Call, given: Given, address: PublicAddress, vpc: Vpc) -> WorkflowRow:
+    if not address.source_nat:
+        raise Invalid(f"The public address {address.address} is not the source NAT of VPC {vpc.name}; people come to a "
+                      "VPC by that one.")  # fmt: skip
+    if not given.openfirewall:
+        raise Invalid("openfirewall cannot be false in a VPC: it has no firewall rules, which would let people in.")
+    owner = _hold_owner(call, vpc)
+    hold_vpc(call, vpc)
+    span = _range(given.iprange or configuration.value(call.session, RANGE, owner), known_to(call, vpc))
+    vpn = _made(call, given, vpc, span, vpc_id=vpc.id)
+    return start_vpn.start(call.session, vpn, call=call, vpcs=[vpc.id])
+
+
+def _hold_owner(call: Call, place: Network | Vpc) -> Account:
+    """A VPN and its users are made one after the other, so that the later one knows of the earlier."""
+    owner = call.session.get_one(Account, place.account_id)
+    call.session.refresh(owner, with_for_update=True)
+    return owner
+
+
+def _made(call: Call, given: Given, place: Network | Vpc, span: tuple[str, str], **served: str) -> RemoteAccessVpn:
+    address: PublicAddress = given.publicipid
+    proof = prove(address.address, f"VPN of {place.name[:48]}")
     vpn = RemoteAccessVpn(
-        account_id=network.account_id,
-        network_id=network.id,
+        account_id=place.account_id,
         address_id=address.id,
-        first_address=first,
-        last_address=last,
+        first_address=span[0],
+        last_address=span[1],
         open_firewall=given.openfirewall,
         certificate=proof.certificate,
         authority=proof.authority,
         private_key=proof.private_key,
         display=given.fordisplay,
-        live=network.id,
+        live=place.id,
+        **served,
     )
-    call.add(vpn, taken=f"The network {network.name} has a remote access VPN already.")
-    return start_vpn.start(call.session, vpn, call=call, network_id=network.id, revision=revision)
+    kind = "VPC" if isinstance(place, Vpc) else "network"
+    made: RemoteAccessVpn = call.add(vpn, taken=f"The {kind} {place.name} has a remote access VPN already.")
+    return made
 
 
-def _range(text: str, network: Network) -> tuple[str, str]:
+def _range(text: str, taken: Iterable[Named]) -> tuple[str, str]:
     """First and last address of those that people are given: all of the range but the first.
 
-    :raises Invalid: it is no such range, or not apart from the network's addresses
+    :raises Invalid: it is no such range, or not apart from networks that are taken
     """
     first, _, last = text.partition("-")
     try:
@@ -117,9 +145,9 @@ def _range(text: str, network: Network) -> tuple[str, str]:
         raise Invalid(f"The iprange {text} must hold 2 to {LARGEST_RANGE + 1} addresses: the router's and the users'.")
     if not any(begins in network and ends in network for network in PRIVATE):
         raise Invalid(f"The iprange {text} is not one of private addresses (RFC 1918).")
-    inside = IPv4Network(network.cidr)
-    if begins <= inside.broadcast_address and inside.network_address <= ends:
-        raise Invalid(f"The iprange {text} overlaps {inside}, the addresses of network {network.name}.")
+    for inside, name in taken:
+        if begins <= inside.broadcast_address and inside.network_address <= ends:
+            raise Invalid(f"The iprange {text} overlaps {inside}, {name}.")
     return str(begins + 1), str(ends)
 
 
@@ -131,8 +159,10 @@ class DeleteRemoteAccessVpn(Request):
          event="VPN.REMOTE.ACCESS.DESTROY")  # fmt: skip
 def delete_remote_access_vpn(call: Call, publicipid: PublicAddress) -> WorkflowRow:
     """Take a remote access VPN away; who is connected by it is cut off."""
-    network = network_of(call, publicipid)
-    revision = next_revision(call.session, network.id)
+    where: dict[str, Any] = {"vpcs": [publicipid.vpc_id]}
+    if publicipid.vpc_id is None:
+        network = network_of(call, publicipid)
+        where = {"network_id": network.id, "revision": next_revision(call.session, network.id)}
     found = select(RemoteAccessVpn).where(
         RemoteAccessVpn.address_id == publicipid.id, RemoteAccessVpn.removed.is_(None)
     )
@@ -141,7 +171,7 @@ def delete_remote_access_vpn(call: Call, publicipid: PublicAddress) -> WorkflowR
         raise Invalid(f"The public address {publicipid.address} has no remote access VPN.")
     call.subject = vpn
     VPN_MOVES.move(vpn, "withdraw")
-    return stop_vpn.start(call.session, vpn, call=call, network_id=network.id, revision=revision)
+    return stop_vpn.start(call.session, vpn, call=call, **where)
 
 
 class UpdateRemoteAccessVpn(Request):

@@ -105,7 +105,9 @@ class RouterResponse(Response):
                 **_of_offering(offerings.get(row.service_offering_id)),
                 **_addresses(guest[row.id], public.get(str(row.vpc_id or row.network_id))),
                 **owners[row.account_id],
-                "isredundantrouter": row.vpc_id is None and not all(nic["isdefault"] for nic in guest[row.id]),
+                "isredundantrouter": vpcs[row.vpc_id].redundant
+                if row.vpc_id is not None
+                else not all(nic["isdefault"] for nic in guest[row.id]),
                 "healthchecksfailed": not all(check["success"] for check in checks[row.id]),
                 "healthcheckresults": checks[row.id] if call.parameters.get("fetchhealthcheckresults") else None,
             }

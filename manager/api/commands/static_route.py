@@ -15,6 +15,7 @@ from manager.api.commands import ipv4
 from manager.api.commands.place import hold, narrowed, with_keyword
 from manager.api.commands.rule import CONFLICT, shown_state
 from manager.api.commands.tag import TagResponse
+from manager.api.commands.vpn_place import refuse_people_in
 from manager.api.errors import ApiError, Invalid, missing
 from manager.api.fields import Choice, MapOf, Ref, Text
 from manager.api.response import Many, Response, Shown, Str, SuccessResponse
@@ -162,6 +163,7 @@ def _check_network(call: Call, vpc: Vpc, network: IPv4Network) -> None:
         inside = network_of(gateway)
         if network.overlaps(inside):
             raise Invalid(f"The network {network} overlaps {inside}, that of private gateway {gateway.id}.")
+    refuse_people_in(call, vpc.id, (network,))
     query = select(StaticRoute).where(StaticRoute.vpc_id == vpc.id, StaticRoute.removed.is_(None))
     for other in call.session.scalars(query):
         if network.overlaps(IPv4Network(other.cidr)):

@@ -24,7 +24,7 @@ from manager.api.commands import ipv4
 from manager.api.commands.network import default_domain
 from manager.api.commands.network_kinds import PRIVATE
 from manager.api.commands.network_offering import ServiceResponse, shown_services
-from manager.api.commands.network_offering_traits import offerings_with
+from manager.api.commands.network_offering_traits import chosen_values, offerings_with
 from manager.api.commands.network_response import NetworkResponse
 from manager.api.commands.network_traits import RESOLVERS, mtus, usual_mtus
 from manager.api.commands.place import network_domain, with_keyword
@@ -69,7 +69,7 @@ class VpcResponse(Response):
     restartrequired = Bool("always false: what changes is applied at once")
     distributedvpcrouter = Bool("always false: a VPC has one router")
     regionlevelvpc = Bool("always false: a VPC is in one zone")
-    redundantvpcrouter = Bool("always false: a VPC has one router")
+    redundantvpcrouter = Bool("whether it has two routers, on different hosts, of which one forwards")
     fordisplay = Bool("whether users see it", root_only=True)
     tags = Many("its tags", TagResponse)
 
@@ -115,9 +115,10 @@ def _describe(row: Vpc, zone: Zone, offering: VpcOffering) -> Shown:
         **dict(zip(RESOLVERS, resolvers_of(row, zone), strict=False)),
         "vpcofferingid": offering.id,
         "vpcofferingname": offering.name,
-        "service": shown_services(offering.services),
+        "service": shown_services(offering.services, chosen_values(offering)),
         "fordisplay": row.display,
-        **dict.fromkeys(("restartrequired", "distributedvpcrouter", "regionlevelvpc", "redundantvpcrouter"), False),
+        "redundantvpcrouter": row.redundant,
+        **dict.fromkeys(("restartrequired", "distributedvpcrouter", "regionlevelvpc"), False),
     }
 
 
@@ -166,6 +167,7 @@ def create_vpc(call: Call, given: Given) -> WorkflowRow:
             account_id=call.owner.id,
             zone_id=zone.id,
             offering_id=offering.id,
+            redundant=offering.redundant_router,
             display=given.fordisplay,
             **values,
         )
@@ -265,16 +267,14 @@ def update_vpc(call: Call, given: Given) -> WorkflowRow:
 class RestartVpc(Request):
     id = Ref(Vpc, "the VPC", required=True)
     cleanup = Flag("take the router down and make it anew", default=False)
-    makeredundant = Flag("cannot be true: a VPC has one router", default=False)
+    makeredundant = Flag("give it a second router on another host, if it has one alone", default=False)
 
 
 @command("restartVPC", RestartVpc, SuccessResponse, is_async=True, roles=EVERYONE, event="VPC.RESTART")
 def restart_vpc(call: Call, id: Vpc, cleanup: bool, makeredundant: bool) -> WorkflowRow:
-    """Apply all of a VPC again to its router and to the hosts of its tiers."""
-    if makeredundant:
-        raise Invalid(f"The VPC {id.name} cannot be made redundant: a VPC has one router here.")
+    """Apply all of a VPC again to its router and to the hosts of its tiers. Of two routers one forwards meanwhile."""
     VPC_MOVES.demand(id, "delete")
-    return workflows.restart_vpc.start(call.session, id, call=call, cleanup=cleanup)
+    return workflows.restart_vpc.start(call.session, id, call=call, cleanup=cleanup, make_redundant=makeredundant)
 
 
 class DeleteVpc(Request):

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from manager.api.call import Call
 from manager.api.command import EVERYONE, Given, ListRequest, Page, Request, command
 from manager.api.commands.network_offering import ServiceResponse, demand_for_routers, services_of, shown_services
-from manager.api.commands.network_offering_traits import check_capabilities
+from manager.api.commands.network_offering_traits import asks_redundant_router, check_capabilities, chosen_values
 from manager.api.commands.place import with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, Integer, ListOf, MapList, Ref, Text
@@ -56,7 +56,7 @@ def _describe(row: VpcOffering) -> Shown:
         "distributedvpcrouter": False,
         "supportsregionLevelvpc": False,
         "internetprotocol": "IPv4",
-        "service": shown_services(row.services),
+        "service": shown_services(row.services, chosen_values(row)),
     }
 
 
@@ -89,6 +89,7 @@ def create_vpc_offering(call: Call, given: Given) -> WorkflowRow:
         display_text=given.displaytext or given.name,
         services=services,
         service_offering_id=router,
+        redundant_router=asks_redundant_router(given.servicecapabilitylist or []),
         state="Enabled" if given.enable else "Disabled",
         live=given.name,
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Network
 from typing import Any
 
 from manager import configuration
 from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, Given, Page, Request, command
+from manager.api.commands.place import hold
 from manager.api.commands.vpn_customer_gateway import agreed, connections_of, others_of, refuse_overlap
 from manager.api.commands.vpn_gateway import VpnListRequest, listed
+from manager.api.commands.vpn_place import refuse_people_in
 from manager.api.errors import ApiError, Invalid
 from manager.api.fields import Flag, Ref
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse, When
@@ -92,7 +95,9 @@ def create_vpn_connection(call: Call, given: Given) -> WorkflowRow:
     if gateway.account_id != other.account_id:
         raise Invalid(f"The VPN customer gateway {other.name} belongs to another account than the VPN gateway.")
     vpc = call.session.get_one(Vpc, gateway.vpc_id)
+    hold(call, vpc)
     refuse_overlap(vpc, other, others_of(call, gateway.id, but=other.id))
+    refuse_people_in(call, vpc.id, map(IPv4Network, other.networks))
     owner = call.session.get_one(Account, gateway.account_id)
     limit = configuration.value(call.session, LIMIT, owner)
     if len(connections_of(call, VpnConnection.gateway_id == gateway.id)) >= limit:

@@ -13,6 +13,7 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, AccountListRequest, Given, OwnedRequest, Page, Request, command
 from manager.api.commands import ipv4
 from manager.api.commands.place import narrowed, with_keyword
+from manager.api.commands.vpn_place import refuse_people_in
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Flag, ListOf, Long, Ref, Text
 from manager.api.response import Bool, Int, Response, Shown, Str, SuccessResponse
@@ -155,6 +156,7 @@ def update_vpn_customer_gateway(call: Call, given: Given) -> WorkflowRow:
     for connection in connections:
         vpc = call.session.get_one(Vpc, connection.vpc_id)
         refuse_overlap(vpc, row, others_of(call, connection.gateway_id, but=row.id))
+        refuse_people_in(call, vpc.id, map(IPv4Network, row.networks))
     call.flush(taken=f"There is a VPN customer gateway {row.name} already.")
     vpcs = sorted({connection.vpc_id for connection in connections})
     job = change_customer_gateway.start(call.session, row, call=call, vpcs=vpcs)

@@ -12,11 +12,12 @@ from manager.api.call import Call
 from manager.api.command import EVERYONE, ROOT, AccountListRequest, Given, Page, Request, command
 from manager.api.commands.place import narrowed
 from manager.api.commands.vpn_customer_gateway import connections_of
+from manager.api.commands.vpn_place import hold_vpc
 from manager.api.errors import Invalid
 from manager.api.fields import Flag, Ref
 from manager.api.response import Bool, Response, Shown, Str, SuccessResponse
 from manager.api.rows import by_id, owners_of
-from manager.models import PublicAddress, Vpc, VpcOffering, VpnConnection, VpnGateway, WorkflowRow
+from manager.models import PublicAddress, Vpc, VpnConnection, VpnGateway, WorkflowRow
 
 
 class VpnGatewayResponse(Response):
@@ -59,11 +60,7 @@ class CreateVpnGateway(Request):
 def create_vpn_gateway(call: Call, given: Given) -> WorkflowRow:
     """Give a VPC the end of tunnels to other sites. It costs nothing until the first connection."""
     vpc: Vpc = given.vpcid
-    call.session.refresh(vpc, with_for_update=True)
-    if vpc.removed is not None or vpc.state != "Enabled":
-        raise Invalid(f"The VPC {vpc.name} is being deleted.")
-    if "Vpn" not in call.session.get_one(VpcOffering, vpc.offering_id).services:
-        raise Invalid(f"The VPC {vpc.name} has no service Vpn; its offering lacks it.")
+    hold_vpc(call, vpc)
     address = call.session.scalar(select(PublicAddress).filter_by(vpc_id=vpc.id, source_nat=True))
     if address is None:
         raise Invalid(f"The VPC {vpc.name} has no source NAT address, which its tunnels would begin at.")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from manager.models import LoadBalancerRule, NetworkOffering, NicAddress, ServiceProvider
+from manager.models import (
+    BalancerAppliance,
+    InternalBalancerElement,
+    LoadBalancerRule,
+    NetworkOffering,
+    NicAddress,
+    ServiceProvider,
+)
 from network.elements.simulator import MemoryRouter
 from network.errors import InvalidViewError
 from tests.client import Refused
@@ -149,3 +156,95 @@ def test_no_balancer_is_made_while_the_provider_or_its_element_is_disabled(api, 
         api("createLoadBalancer", user, **given(tier))
     run(api, cloud, None, "configureInternalLoadBalancerElement", id=element["id"], enabled=True)
     assert run(api, cloud, user, "createLoadBalancer", **given(tier))
+
+
+def test_an_appliance_is_stopped_and_started(api, factory, site):
+    cloud, user, tier, vm = site
+    made = run(api, cloud, user, "createLoadBalancer", **given(tier, sourceipaddress="10.0.1.200"))["loadbalancer"]
+    run(api, cloud, user, "createLoadBalancer", **given(tier, sourceipaddress="10.0.1.200", sourceport=81))
+    run(api, cloud, user, "createLoadBalancer", **given(tier, sourceipaddress="10.0.1.201"))
+    run(api, cloud, user, "assignToLoadBalancerRule", id=made["id"], virtualmachineids=vm)
+    (one, other) = api("listInternalLoadBalancerVMs", vpcid=tier["vpcid"], listall=True)["internalloadbalancervm"]
+    assert (one["state"], one["role"], one["guestipaddress"]) == ("Running", "INTERNAL_LB_VM", "10.0.1.200")
+    assert (one["vpcid"], one["guestnetworkid"]) == (tier["vpcid"], tier["id"])
+    (nic,) = one["nic"]
+    assert (nic["ipaddress"], nic["macaddress"]) == ("10.0.1.200", one["guestmacaddress"])
+    (router,) = api("listRouters", listall=True, vpcid=tier["vpcid"])["router"]
+    assert one["hostid"] == router["hostid"]
+    for given_one, count in (
+        ({"hostid": router["hostid"]}, 2), ({"networkid": tier["id"]}, 2), ({"name": other["name"]}, 1),
+        ({"id": one["id"]}, 1), ({"state": "Stopped"}, None), ({"forvpc": False}, None),
+    ):  # fmt: skip
+        assert api("listInternalLoadBalancerVMs", listall=True, **given_one).get("count") == count
+    stopped = run(api, cloud, None, "stopInternalLoadBalancerVM", id=one["id"])["internalloadbalancervm"]
+    assert (stopped["id"], stopped["state"]) == (one["id"], "Stopped")
+    assert [balancer.address for balancer in router_of(cloud).balancers] == ["10.0.1.201"]
+    assert set(known(cloud)) == {("10.0.1.200", "10.0.1.201")}, "the address stays its own"
+    with pytest.raises(Refused, match=r"431 .* is Stopped; to stop it must be Running"):
+        api("stopInternalLoadBalancerVM", id=one["id"])
+    started = run(api, cloud, None, "startInternalLoadBalancerVM", id=one["id"])["internalloadbalancervm"]
+    assert started["state"] == "Running"
+    ports = [balancer.port for balancer in router_of(cloud).balancers if balancer.address == "10.0.1.200"]
+    assert sorted(ports) == [80, 81]
+    with pytest.raises(Refused, match=r"431 .* is Running; to start it must be Stopped"):
+        api("startInternalLoadBalancerVM", id=one["id"])
+    hidden = run(api, cloud, None, "updateLoadBalancer", id=made["id"], fordisplay=False)["loadbalancer"]
+    assert hidden["fordisplay"] is False
+    for shown in api("listLoadBalancers", user, sourceipaddress="10.0.1.200")["loadbalancer"]:
+        run(api, cloud, user, "deleteLoadBalancer", id=shown["id"])
+    run(api, cloud, user, "deleteLoadBalancer", id=made["id"])
+    (left,) = api("listInternalLoadBalancerVMs", listall=True)["internalloadbalancervm"]
+    assert left["id"] == other["id"]
+    cloud.destroy(vm)
+    cloud.settle()
+    run(api, cloud, user, "deleteNetwork", id=tier["id"])
+    assert api("listInternalLoadBalancerVMs", listall=True) == {}
+
+
+@pytest.mark.parametrize("command", ["stopInternalLoadBalancerVM", "startInternalLoadBalancerVM"])
+def test_an_appliance_that_the_router_refuses_to_change_stays_as_it_was(api, factory, site, monkeypatch, command):
+    cloud, user, tier, _ = site
+    run(api, cloud, user, "createLoadBalancer", **given(tier))
+    (one,) = api("listInternalLoadBalancerVMs", listall=True)["internalloadbalancervm"]
+    if command.startswith("start"):
+        run(api, cloud, None, "stopInternalLoadBalancerVM", id=one["id"])
+    before = len(router_of(cloud).balancers)
+    apply = MemoryRouter.apply
+
+    def refuse(self, spec):
+        if len(spec.balancers) != before:
+            raise InvalidViewError("not now")
+        apply(self, spec)
+
+    monkeypatch.setattr(MemoryRouter, "apply", refuse)
+    answer = api(command, id=one["id"])
+    cloud.settle(times=2)
+    assert "not now" in api("queryAsyncJobResult", jobid=answer["jobid"])["jobresult"]["errortext"]
+    (after,) = api("listInternalLoadBalancerVMs", listall=True)["internalloadbalancervm"]
+    assert after["state"] == ("Running" if command.startswith("stop") else "Stopped")
+    assert len(router_of(cloud).balancers) == before
+
+
+def test_an_element_is_made_for_a_provider_that_lacks_it(api, factory, site):
+    cloud = site[0]
+    physical = api("createPhysicalNetwork", zoneid=cloud.zone_id, name="new")["id"]
+    providers = api("listNetworkServiceProviders", physicalnetworkid=physical)["networkserviceprovider"]
+    keys = {one["name"]: one["id"] for one in providers}
+    with pytest.raises(Refused, match=r"431 .* has its element already"):
+        api("createInternalLoadBalancerElement", nspid=keys["InternalLbVm"])
+    with pytest.raises(Refused, match=r"431 .* has no such element"):
+        api("createInternalLoadBalancerElement", nspid=keys["VirtualRouter"])
+    (element,) = rows(factory, InternalBalancerElement, provider_id=keys["InternalLbVm"])
+    factory.change(element, live=None, removed=element.created)
+    made = run(api, cloud, None, "createInternalLoadBalancerElement", nspid=keys["InternalLbVm"])
+    assert made["internalloadbalancerelement"]["enabled"] is True
+
+
+def test_appliances_cost_as_many_statements_for_one_as_for_many(api, factory, site):
+    cloud, _, tier, _ = site
+
+    def make():
+        factory(BalancerAppliance, network_id=tier["id"], account_id=cloud.account_id, zone_id=cloud.zone_id)
+
+    found = costs(factory.engine, make, lambda: api("listInternalLoadBalancerVMs", listall=True, pagesize=100, page=1))
+    assert found[1] == found[50]

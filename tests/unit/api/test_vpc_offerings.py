@@ -57,12 +57,23 @@ def test_the_offering_of_the_seed_stays(api, engine, factory):
     with db.transaction(engine) as session:
         seed(session)
         seed(session)
-    (seeded,) = api("listVPCOfferings", isdefault=True)["vpcoffering"]
+    seeded, redundant = api("listVPCOfferings", isdefault=True)["vpcoffering"]
     assert (seeded["name"], seeded["state"]) == ("Default VPC offering", "Enabled")
+    assert (redundant["name"], redundant["state"]) == ("Redundant VPC offering", "Enabled")
+    assert [_redundancy(one) for one in (seeded, redundant)] == ["false", "true"]
+    wanted = {"service": "SourceNat", "capabilitytype": "RedundantRouter", "capabilityvalue": "true"}
+    params = {f"servicecapabilitylist[0].{key}": value for key, value in wanted.items()}
+    assert _redundancy(make(api, name="two", params=params)) == "true"
     with pytest.raises(Refused, match=r"431 .*comes with the cloud and cannot be deleted"):
         api("deleteVPCOffering", id=seeded["id"])
     with pytest.raises(Refused, match=r"431 .*keeps its name"):
         api("updateVPCOffering", id=seeded["id"], name="x")
+
+
+def _redundancy(offering) -> str:
+    (nat,) = [one for one in offering["service"] if one["name"] == "SourceNat"]
+    (found,) = [one["value"] for one in nat["capability"] if one["name"] == "RedundantRouter"]
+    return found
 
 
 def test_an_offering_for_one_domain_is_seen_there_alone(api, tenant, factory):

@@ -240,12 +240,6 @@ def test_a_gateway_begins_at_the_source_nat_address(api, factory, cloud_and_user
         api("createVpnGateway", user, vpcid=lame.id)
 
 
-def test_a_vpc_has_no_remote_access(api, factory, cloud_and_user, vpc):
-    address = factory.first(PublicAddress, vpc_id=vpc.id)
-    with pytest.raises(Refused, match=r"431 .*is one of a VPC; remote access is for isolated networks"):
-        api("createRemoteAccessVpn", cloud_and_user[1], publicipid=address.id)
-
-
 def test_users_do_not_see_what_is_hidden(api, admin, cloud_and_user, connected):
     cloud, user = cloud_and_user
     connection, gateway, _ = connected

@@ -96,18 +96,22 @@ class Person:
         )  # fmt: skip
         self.daemon.restart()
 
-    def connect(self, name: str, password: str, authority: str = PROOF.authority, patience: float = 8.0) -> str:
+    def connect(
+        self, name: str, password: str, authority: str = PROOF.authority, patience: float = 20.0, *,
+        end: str | None = None, inner: str = INNER_A,
+    ) -> str:  # fmt: skip
         """The address that the router gives. :raises vici.exception.CommandException: it refuses, or is refused"""
         self.disconnect()
         with self._session() as session:
             session.clear_creds()
             session.load_cert({"type": "X509", "flag": "CA", "data": authority})
             session.load_shared({"type": "EAP", "data": password, "owners": [name]})
-            children = {"inside": {"remote_ts": [INNER_A], "esp_proposals": ["aes256gcm16"]}}
+            children = {"inside": {"remote_ts": [inner], "esp_proposals": ["aes256gcm16"]}}
             local = {"auth": "eap-mschapv2", "id": name, "eap_id": name}
-            remote = {"auth": "pubkey", "id": self.end}
+            end = end or self.end
+            remote = {"auth": "pubkey", "id": end}
             session.load_conn({"home": {
-                "version": "2", "remote_addrs": [self.end], "vips": [ANY], "proposals": ["aes256-sha256-modp2048"],
+                "version": "2", "remote_addrs": [end], "vips": [ANY], "proposals": ["aes256-sha256-modp2048"],
                 "local": local, "remote": remote, "children": children,
             }})  # fmt: skip
             list(session.initiate({"ike": "home", "child": "inside", "timeout": f"{int(patience * 1000)}"}))

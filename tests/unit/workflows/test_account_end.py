@@ -47,6 +47,7 @@ WITH_OTHERS = {
     "IpForwardingRule": "its network",
     "LoadBalancerRule": "its network",
     "BalancedMember": "its network",
+    "BalancerAppliance": "its network",
     "StickinessPolicy": "its network",
     "HealthPolicy": "its network",
     "Project": "the account that owns it",

@@ -44,12 +44,15 @@ def any_cloud(any_engine, tmp_path) -> Cloud:
     return Cloud(tmp_path)
 
 
-def make_vpc(cloud: Cloud) -> str:
+def make_vpc(cloud: Cloud, *, redundant: bool = False) -> str:
     with transaction() as s:
         limits.claim(s, s.get_one(Account, cloud.account_id), vpcs=1)
-        offering = s.scalars(select(VpcOffering)).one()
+        offering = s.scalars(
+            select(VpcOffering).filter_by(name="Redundant VPC offering" if redundant else "Default VPC offering")
+        ).one()
         made = Vpc(name="shop", display_text="shop", account_id=cloud.account_id, zone_id=cloud.zone_id,
-                   offering_id=offering.id, cidr="10.0.0.0/16", network_domain="shop.example")  # fmt: skip
+                   offering_id=offering.id, cidr="10.0.0.0/16", network_domain="shop.example",
+                   redundant=redundant)  # fmt: skip
         s.add(made)
         s.flush()
         vpc.create_vpc.start(s, made)
