@@ -55,7 +55,7 @@ class Netscaler:
         """The first resource that the device has otherwise than `network` says, as a sentence; "" for none."""
         resources = wanted(network, self._settings.interface)
         with conversation(self._settings) as nitro:
-            there = _held(nitro, network.id, network.address)
+            there = _held(nitro, network.id)
         for key in resources:
             if key not in there:
                 return f"It lacks {_told(key)}."
