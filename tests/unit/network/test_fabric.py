@@ -213,7 +213,7 @@ def test_all_flows_can_be_replaced_without_losing_a_packet(fabric):
                 host.switch.apply(fabric.changed(broadcast=changes % 2 == 0))
                 changes += 1
     assert "500 packets transmitted, 500 received" in running.communicate()[0]
-    assert changes > 10
+    assert changes > 4
 
 
 def test_after_a_crash_of_vswitchd_nothing_leaks_and_apply_brings_all_back(fabric):
