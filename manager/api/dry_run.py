@@ -16,7 +16,7 @@ from manager.api.errors import Invalid
 from manager.api.response import Int, Many, Response, Shown, Str
 from manager.api.wire import Incoming
 from manager.models import Host, WorkflowRow
-from manager.workflows.rehearsal import Difference, HostChange, RuleChange, concerned, difference, pictures
+from manager.workflows.rehearsal import Difference, HostChange, RuleChange, concerned, difference, pictures, play
 
 
 class RuleChangeResponse(Response):
@@ -101,7 +101,8 @@ def rehearse(call: Call, handle: Callable[[], Any]) -> None:
     point = call.session.begin_nested()
     result = handle()
     job = result if isinstance(result, WorkflowRow) else None
-    networks = concerned(call.session, job, call.subject)
+    play(call.session, job)
+    networks = concerned(call.session, job, call.subject if call.subject is not None else result)
     after = pictures(call.session, networks)
     point.rollback()
     found = difference(pictures(call.session, networks), after)

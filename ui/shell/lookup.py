@@ -19,6 +19,7 @@ _NAMES = LABELS[:5]
 _ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$|-?\d+$", re.IGNORECASE)
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+$|[0-9a-f]*:[0-9a-f:.]+$", re.IGNORECASE)
 _AIM = re.compile(r"(?:to|from|for)([a-z]{4,})$")
+_DEVICES = ("fwdevice", "lbdevice")
 _SHOWN = 8  # candidates that a refusal lists
 _OTHERWISE = {
     "storage": "storagepool",
@@ -114,8 +115,16 @@ def filters(api: Api, param: Parameter | None, given: Mapping[str, str]) -> dict
 def fetch(client: Client, api: Api, sent: Mapping[str, str], timeout: float | None = None) -> list[dict[str, Any]]:
     """The first page of a list, each thing once."""
     page = {"page": "1", "pagesize": str(PAGE)} if "pagesize" in api.params else {}
-    rows = rows_of(client.call(api.name, {**sent, **page}, timeout))
+    rows = [_identified(row) for row in rows_of(client.call(api.name, {**sent, **page}, timeout))]
     return list({str(row.get("id", number)): row for number, row in enumerate(rows)}.values())
+
+
+def _identified(row: dict[str, Any]) -> dict[str, Any]:
+    """With `id` and `name`: hardware devices have theirs under the names of their kind."""
+    kind = next((kind for kind in _DEVICES if row.get(f"{kind}id")), "")
+    if row.get("id") or not kind:
+        return row
+    return {**row, "id": row[f"{kind}id"], "name": row.get(f"{kind}name", "")}
 
 
 def identifier(client: Client, catalog: Catalog, list_name: str, param: Parameter, given: Mapping[str, str]) -> str:

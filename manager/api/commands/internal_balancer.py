@@ -123,7 +123,7 @@ class CreateLoadBalancer(Request):
 
 
 @command("createLoadBalancer", CreateLoadBalancer, InternalBalancerResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="LB.CREATE")  # fmt: skip
+         roles=EVERYONE, event="LB.CREATE", rehearses=True)  # fmt: skip
 def create_load_balancer(call: Call, given: Given) -> WorkflowRow:
     """Spread the connections to a port of an address in a tier over its virtual machines, which are assigned to it
     then. Guests of other tiers reach it as the network ACL of the tier says.
@@ -205,7 +205,8 @@ class DeleteLoadBalancer(Request):
     id = Ref(LoadBalancerRule, "the load balancer", required=True)
 
 
-@command("deleteLoadBalancer", DeleteLoadBalancer, SuccessResponse, is_async=True, roles=EVERYONE, event="LB.DELETE")
+@command("deleteLoadBalancer", DeleteLoadBalancer, SuccessResponse, is_async=True, roles=EVERYONE,
+         event="LB.DELETE", rehearses=True)  # fmt: skip
 def delete_load_balancer(call: Call, id: LoadBalancerRule) -> WorkflowRow:
     """Take a load balancer inside a VPC away; its address is free when no other is at it."""
     if id.inner_address is None:

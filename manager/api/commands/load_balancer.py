@@ -125,7 +125,7 @@ class CreateLoadBalancerRule(Request):
 
 
 @command("createLoadBalancerRule", CreateLoadBalancerRule, LoadBalancerResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="LB.CREATE")  # fmt: skip
+         roles=EVERYONE, event="LB.CREATE", rehearses=True)  # fmt: skip
 def create_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
     """Spread the connections to a port of a public address over virtual machines, which are assigned to it then."""
     address: PublicAddress | None = given.publicipid
@@ -206,7 +206,7 @@ def values_of(rule: LoadBalancerRule) -> dict[str, Any]:
 
 
 @command("updateLoadBalancerRule", UpdateLoadBalancerRule, LoadBalancerResponse, is_async=True, roles=EVERYONE,
-         event="LB.UPDATE")  # fmt: skip
+         event="LB.UPDATE", rehearses=True)  # fmt: skip
 def update_load_balancer_rule(call: Call, given: Given) -> WorkflowRow:
     """Change how a load balancer rule is called, spreads connections, and for whom it is."""
     rule: LoadBalancerRule = given.id
@@ -249,7 +249,7 @@ def check_sticky(method: str, protocol: str) -> None:
 
 
 @command("deleteLoadBalancerRule", OneLoadBalancerRule, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="LB.DELETE")  # fmt: skip
+         event="LB.DELETE", rehearses=True)  # fmt: skip
 def delete_load_balancer_rule(call: Call, id: LoadBalancerRule) -> WorkflowRow:
     """Take a load balancer rule away, with its policies and the firewall rule that was made with it."""
     if id.inner_address is not None:

@@ -73,7 +73,7 @@ class CreateHealthPolicy(Request):
 
 
 @command("createLBHealthCheckPolicy", CreateHealthPolicy, HealthResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="LB.HEALTHCHECKPOLICY.CREATE")  # fmt: skip
+         roles=EVERYONE, event="LB.HEALTHCHECKPOLICY.CREATE", rehearses=True)  # fmt: skip
 def create_health_policy(call: Call, given: Given) -> WorkflowRow:
     """Watch the virtual machines of a load balancer rule by HTTP. Without a policy a connection is tried every 2 s."""
     rule: LoadBalancerRule = given.lbruleid
@@ -111,7 +111,7 @@ class OneHealthPolicy(Request):
 
 
 @command("deleteLBHealthCheckPolicy", OneHealthPolicy, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="LB.HEALTHCHECKPOLICY.DELETE")  # fmt: skip
+         event="LB.HEALTHCHECKPOLICY.DELETE", rehearses=True)  # fmt: skip
 def delete_health_policy(call: Call, id: HealthPolicy) -> WorkflowRow:
     """Take its health check policy from a load balancer rule."""
     return remove(call, id)

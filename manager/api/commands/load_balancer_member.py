@@ -30,7 +30,7 @@ class ChangeMembers(Request):
 
 
 @command("assignToLoadBalancerRule", ChangeMembers, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="LB.ASSIGN.TO.RULE")  # fmt: skip
+         event="LB.ASSIGN.TO.RULE", rehearses=True)  # fmt: skip
 def assign_to_load_balancer_rule(
     call: Call, id: LoadBalancerRule, virtualmachineids: list[Vm] | None, vmidipmap: list[dict[str, str]] | None
 ) -> WorkflowRow:
@@ -85,7 +85,7 @@ def _assign(call: Call, rule: LoadBalancerRule, vm: Vm, address: str) -> Balance
 
 
 @command("removeFromLoadBalancerRule", ChangeMembers, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="LB.REMOVE.FROM.RULE")  # fmt: skip
+         event="LB.REMOVE.FROM.RULE", rehearses=True)  # fmt: skip
 def remove_from_load_balancer_rule(
     call: Call, id: LoadBalancerRule, virtualmachineids: list[Vm] | None, vmidipmap: list[dict[str, str]] | None
 ) -> WorkflowRow:

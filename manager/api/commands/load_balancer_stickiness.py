@@ -91,7 +91,7 @@ class CreateStickinessPolicy(Request):
 
 
 @command("createLBStickinessPolicy", CreateStickinessPolicy, StickinessResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="LB.STICKINESSPOLICY.CREATE")  # fmt: skip
+         roles=EVERYONE, event="LB.STICKINESSPOLICY.CREATE", rehearses=True)  # fmt: skip
 def create_stickiness_policy(call: Call, given: Given) -> WorkflowRow:
     """Have clients of a load balancer rule come back to the virtual machine that they met first."""
     rule: LoadBalancerRule = given.lbruleid
@@ -225,7 +225,7 @@ class OneStickinessPolicy(Request):
 
 
 @command("deleteLBStickinessPolicy", OneStickinessPolicy, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="LB.STICKINESSPOLICY.DELETE")  # fmt: skip
+         event="LB.STICKINESSPOLICY.DELETE", rehearses=True)  # fmt: skip
 def delete_stickiness_policy(call: Call, id: StickinessPolicy) -> WorkflowRow:
     """Take its stickiness policy from a load balancer rule."""
     return remove(call, id)

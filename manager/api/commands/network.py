@@ -97,7 +97,8 @@ class CreateNetwork(OwnedRequest):
     vlan = Text("the tunnel key or VLAN, of offerings with specifyvlan; any of the zone's when absent", roles=ROOT)
 
 
-@command("createNetwork", CreateNetwork, NetworkResponse, creates=True, roles=EVERYONE, event="NETWORK.CREATE")
+@command("createNetwork", CreateNetwork, NetworkResponse, creates=True, roles=EVERYONE,
+         event="NETWORK.CREATE", rehearses=True)  # fmt: skip
 def create_network(call: Call, given: Given) -> Network:
     """Make a tenant network. Hosts learn of it when the first virtual machine starts in it."""
     zone: Zone = given.zoneid
@@ -307,7 +308,8 @@ class UpdateNetwork(Request):
     hideipaddressusage = Flag("whether its public addresses are in no usage record", roles=ROOT)
 
 
-@command("updateNetwork", UpdateNetwork, NetworkResponse, is_async=True, roles=EVERYONE, event="NETWORK.UPDATE")
+@command("updateNetwork", UpdateNetwork, NetworkResponse, is_async=True, roles=EVERYONE,
+         event="NETWORK.UPDATE", rehearses=True)  # fmt: skip
 def update_network(call: Call, given: Given) -> WorkflowRow:
     """Change what a network is called, what it tells its virtual machines, or its offering."""
     network: Network = given.id
@@ -372,7 +374,8 @@ class RestartNetwork(Request):
     cleanup = Flag("take the router down and make it anew", default=False)
 
 
-@command("restartNetwork", RestartNetwork, SuccessResponse, is_async=True, roles=EVERYONE, event="NETWORK.RESTART")
+@command("restartNetwork", RestartNetwork, SuccessResponse, is_async=True, roles=EVERYONE,
+         event="NETWORK.RESTART", rehearses=True)  # fmt: skip
 def restart_network(call: Call, id: Network, cleanup: bool) -> WorkflowRow:
     """Apply all of a network again to its hosts and its router."""
     if id.state != "Implemented":
@@ -386,7 +389,8 @@ class DeleteNetwork(Request):
     id = Ref(Network, "the network", required=True)
 
 
-@command("deleteNetwork", DeleteNetwork, SuccessResponse, is_async=True, roles=EVERYONE, event="NETWORK.DELETE")
+@command("deleteNetwork", DeleteNetwork, SuccessResponse, is_async=True, roles=EVERYONE,
+         event="NETWORK.DELETE", rehearses=True)  # fmt: skip
 def delete_network(call: Call, id: Network) -> WorkflowRow:
     """Remove a network that no virtual machine is in, with its router."""
     query = select(func.count(Nic.id)).where(Nic.network_id == id.id, Nic.vm_id.is_not(None))

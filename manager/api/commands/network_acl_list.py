@@ -71,7 +71,7 @@ class CreateNetworkAclList(Request):
 
 
 @command("createNetworkACLList", CreateNetworkAclList, NetworkAclListResponse, is_async=True, creates=True,
-         roles=EVERYONE, event="NETWORK.ACL.CREATE")  # fmt: skip
+         roles=EVERYONE, event="NETWORK.ACL.CREATE", rehearses=True)  # fmt: skip
 def create_network_acl_list(
     call: Call, name: str, description: str | None, vpcid: Vpc | None, fordisplay: bool
 ) -> WorkflowRow:  # fmt: skip
@@ -167,7 +167,7 @@ class ReplaceNetworkAclList(Request):
 
 
 @command("replaceNetworkACLList", ReplaceNetworkAclList, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="NETWORK.ACL.REPLACE")  # fmt: skip
+         event="NETWORK.ACL.REPLACE", rehearses=True)  # fmt: skip
 def replace_network_acl_list(
     call: Call, aclid: NetworkAclList, networkid: Network | None, gatewayid: PrivateGateway | None
 ) -> WorkflowRow:

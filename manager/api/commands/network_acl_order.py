@@ -23,7 +23,7 @@ class MoveNetworkAcl(Request):
 
 
 @command("moveNetworkAclItem", MoveNetworkAcl, NetworkAclResponse, is_async=True, roles=EVERYONE,
-         event="NETWORK.ACL.ITEM.MOVE")  # fmt: skip
+         event="NETWORK.ACL.ITEM.MOVE", rehearses=True)  # fmt: skip
 def move_network_acl_item(
     call: Call,
     id: NetworkAclItem,

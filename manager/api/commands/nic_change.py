@@ -43,7 +43,8 @@ class AddNic(Request):
     macaddress = Text("its MAC address; a new one when absent")
 
 
-@command("addNicToVirtualMachine", AddNic, VmResponse, is_async=True, roles=EVERYONE, event="NIC.CREATE")
+@command("addNicToVirtualMachine", AddNic, VmResponse, is_async=True, roles=EVERYONE,
+         event="NIC.CREATE", rehearses=True)  # fmt: skip
 def add_nic_to_virtual_machine(
     call: Call, virtualmachineid: Vm, networkid: Network, ipaddress: str | None, macaddress: str | None
 ) -> WorkflowRow:
@@ -92,7 +93,8 @@ class OneNic(Request):
     nicid = Ref(Nic, "its NIC", right="manage", required=True)
 
 
-@command("removeNicFromVirtualMachine", OneNic, VmResponse, is_async=True, roles=EVERYONE, event="NIC.DELETE")
+@command("removeNicFromVirtualMachine", OneNic, VmResponse, is_async=True, roles=EVERYONE,
+         event="NIC.DELETE", rehearses=True)  # fmt: skip
 def remove_nic_from_virtual_machine(call: Call, virtualmachineid: Vm, nicid: Nic) -> WorkflowRow:
     """Take a NIC from a virtual machine. A Running one must let go of it: its guest must know PCI hot-plug."""
     vm, nic = virtualmachineid, nicid
@@ -126,7 +128,8 @@ def _refuse_led(call: Call, nic: Nic, which: ColumnElement[bool]) -> None:
         raise Invalid(f"The {row.purpose} rule {row.id} leads to {row.guest_address}; take it away first.")
 
 
-@command("updateDefaultNicForVirtualMachine", OneNic, VmResponse, is_async=True, roles=EVERYONE, event="NIC.UPDATE")
+@command("updateDefaultNicForVirtualMachine", OneNic, VmResponse, is_async=True, roles=EVERYONE,
+         event="NIC.UPDATE", rehearses=True)  # fmt: skip
 def update_default_nic_for_virtual_machine(call: Call, virtualmachineid: Vm, nicid: Nic) -> WorkflowRow:
     """Choose the NIC that leads out; the guest learns it when it asks for its addresses anew."""
     vm, nic = virtualmachineid, nicid
@@ -203,7 +206,7 @@ class AddNicAddress(Request):
 
 
 @command("addIpToNic", AddNicAddress, NicAddressResponse, is_async=True, creates=True, roles=EVERYONE,
-         event="NIC.SECONDARY.IP.ASSIGN")  # fmt: skip
+         event="NIC.SECONDARY.IP.ASSIGN", rehearses=True)  # fmt: skip
 def add_ip_to_nic(call: Call, nicid: Nic, ipaddress: str | None) -> WorkflowRow:
     """Let a NIC have a further address of its network, which its guest sets by itself."""
     vm = _vm_of(call, nicid)
@@ -227,7 +230,7 @@ class RemoveNicAddress(Request):
 
 
 @command("removeIpFromNic", RemoveNicAddress, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="NIC.SECONDARY.IP.UNASSIGN")  # fmt: skip
+         event="NIC.SECONDARY.IP.UNASSIGN", rehearses=True)  # fmt: skip
 def remove_ip_from_nic(call: Call, id: NicAddress) -> WorkflowRow:
     """Take a further address from a NIC."""
     nic = call.session.get_one(Nic, id.nic_id)

@@ -102,7 +102,7 @@ class CreatePrivateGateway(Request):
 
 
 @command("createPrivateGateway", CreatePrivateGateway, PrivateGatewayResponse, is_async=True, creates=True,
-         event="PRIVATE.GATEWAY.CREATE")  # fmt: skip
+         event="PRIVATE.GATEWAY.CREATE", rehearses=True)  # fmt: skip
 def create_private_gateway(call: Call, given: Given) -> WorkflowRow:
     """Give the router of a VPC a leg in a VLAN. Static routes lead to what is behind its gateway."""
     vpc: Vpc = given.vpcid
@@ -188,7 +188,8 @@ class DeletePrivateGateway(Request):
     id = Ref(PrivateGateway, "the gateway", required=True)
 
 
-@command("deletePrivateGateway", DeletePrivateGateway, SuccessResponse, is_async=True, event="PRIVATE.GATEWAY.DELETE")
+@command("deletePrivateGateway", DeletePrivateGateway, SuccessResponse, is_async=True,
+         event="PRIVATE.GATEWAY.DELETE", rehearses=True)  # fmt: skip
 def delete_private_gateway(call: Call, id: PrivateGateway) -> WorkflowRow:
     """Take the leg of a VPC's router from a VLAN; no static route goes by it any more."""
     hold(call, call.session.get_one(Vpc, id.vpc_id))

@@ -232,7 +232,7 @@ class AssociateAddress(OwnedRequest):
 
 
 @command("associateIpAddress", AssociateAddress, PublicAddressResponse, is_async=True, creates=True, roles=EVERYONE,
-         event="NET.IPASSIGN", object_key="ipaddress")  # fmt: skip
+         event="NET.IPASSIGN", object_key="ipaddress", rehearses=True)  # fmt: skip
 def associate_ip_address(call: Call, given: Given) -> WorkflowRow:
     """Give a network a public address: as its source NAT where it has none yet."""
     if given.regionid is not None and not given.isportable:
@@ -306,7 +306,7 @@ class DisassociateAddress(Request):
 
 
 @command("disassociateIpAddress", DisassociateAddress, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="NET.IPRELEASE")  # fmt: skip
+         event="NET.IPRELEASE", rehearses=True)  # fmt: skip
 def disassociate_ip_address(call: Call, id: PublicAddress | None, ipaddress: str | None) -> WorkflowRow:
     """Take a public address from its network, with all its rules, and give it back to the zone."""
     address = id or _own_address(call, ipaddress)

@@ -72,7 +72,7 @@ class CreateStaticRoute(Request):
 
 
 @command("createStaticRoute", CreateStaticRoute, StaticRouteResponse, is_async=True, creates=True, roles=EVERYONE,
-         event="STATIC.ROUTE.CREATE")  # fmt: skip
+         event="STATIC.ROUTE.CREATE", rehearses=True)  # fmt: skip
 def create_static_route(
     call: Call, cidr: str, gatewayid: PrivateGateway | None, vpcid: Vpc | None, nexthop: str | None
 ) -> WorkflowRow:
@@ -176,7 +176,7 @@ class DeleteStaticRoute(Request):
 
 
 @command("deleteStaticRoute", DeleteStaticRoute, SuccessResponse, is_async=True, roles=EVERYONE,
-         event="STATIC.ROUTE.DELETE")  # fmt: skip
+         event="STATIC.ROUTE.DELETE", rehearses=True)  # fmt: skip
 def delete_static_route(call: Call, id: StaticRoute) -> WorkflowRow:
     """Take a static route away."""
     STATIC_ROUTE_MOVES.move(id, "revoke")

@@ -311,7 +311,7 @@ class UpdateVm(Request):
     cleanupdetails = Flag("remove all details", default=False)
 
 
-@command("updateVirtualMachine", UpdateVm, VmResponse, roles=EVERYONE, event="VM.UPDATE")
+@command("updateVirtualMachine", UpdateVm, VmResponse, roles=EVERYONE, event="VM.UPDATE", rehearses=True)
 def update_virtual_machine(call: Call, given: Given) -> Vm:
     """Change how a VM is named and described; the size of it stays."""
     vm: Vm = given.id

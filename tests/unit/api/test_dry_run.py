@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -47,8 +48,11 @@ def rehearse(api, cloud, factory, caller, command, **given):
     cloud.settle()
     wanted = {}
     for host_id, views in told(cloud).items():
-        for network_id, view in views.items():
-            added, removed = flow_changes(host_id, held[host_id][network_id], view)
+        for network_id in views.keys() | held[host_id].keys():
+            known = views.get(network_id) or held[host_id][network_id]
+            nobody = replace(known, nics=(), peers=(), pair=())
+            pair = (held[host_id].get(network_id, nobody), views.get(network_id, nobody))
+            added, removed = flow_changes(host_id, *pair)
             if added or removed:
                 wanted[host_id, network_id] = [*(f"- {line}" for line in removed), *(f"+ {line}" for line in added)]
     found = {(one["hostid"], one["networkid"]): one["flows"] for one in as_root["hosts"]}

@@ -26,16 +26,17 @@ from network.probe import DeviceTrace
 from network.reachability.values import Place
 from network.types import Forwarding, NetworkView, NicView, Opening, Peer, StaticNat, Traffic
 from tests.unit.network import netscaler_lab, srx_lab
-from tests.unit.network.ears import Ears
-from tests.unit.network.lab import PREFIX, Lab, inside, ping, reaches, sh
+from tests.unit.network.ears import Asked, Ears, mark_of
+from tests.unit.network.lab import PREFIX, Lab, ethernet, inside, ping, reaches, sh, udp
 from tests.unit.network.routers import OUTSIDE, router
 from tests.unit.network.sites import PUBLIC
 from tests.unit.network.test_router_reach import BEYOND, CASES, cases, judged
 from tests.unit.network.test_router_rules import FIRST, SECOND, WEB, connected, serving, source_seen
-from tests.unit.network.views import network, nic
+from tests.unit.network.views import MACS, network, nic
 from tests.unit.network.worlds import World, groups, policy
 from tests.unit.network.worlds import router as random_rules
 
+DHCP = 67
 SRX, NETSCALER = f"{PREFIX}-srx", f"{PREFIX}-ns"
 VLANS = {"a": 100, "b": 200}
 HOME, BALANCED = "203.0.113", "198.51.100.41"
@@ -258,6 +259,44 @@ def test_a_device_that_is_not_as_it_should_be_is_told(site):
                 sh("ovs-vsctl", database, *right)
         assert site.agent.devices.trace(part) == DeviceTrace()
     assert reaches(site.guests["a1"], OUTSIDE, within=20)
+
+
+def test_frames_of_no_network_pass_the_cable_neither_way(site):
+    """S-28: whatever is tagged otherwise, or is not what the device or the guest is."""
+    for tenant in VLANS:
+        site.apply(tenant, site.firewall(tenant))
+    device, (one, other) = site.macs["srx"], (MACS["1"], MACS["2"])
+    names = {f"nic-{guest}": ns for guest, ns in site.guests.items()} | {"srx": SRX, "cable": site.agent_ns}
+
+    def sent(by: str, ends: tuple[str, str], address: str, number: int, vlan: int = 0, port: int = 9) -> Asked:
+        payload = udp(address, "10.1.1.11", (port, port + (port == DHCP)), mark_of(number) + b"\0")
+        return Asked(by, ethernet(*ends, 0x0800, payload, vlan=vlan))
+
+    forged = [
+        sent("srx", (one, device), "10.1.1.1", 1),  # without a tag
+        sent("srx", (one, device), "10.1.1.1", 2, 300),  # of no network
+        sent("srx", (one, "02:00:00:00:00:99"), "10.1.1.1", 3, 100),  # not the device's own address
+        sent("srx", (one, other), "10.1.1.12", 4, 100),
+        sent("srx", (one, device), "203.0.113.9", 5, 100, DHCP),  # a DHCP server behind the device
+        sent("nic-a1", (device, one), "10.1.1.11", 6, 200),  # a guest's own tags: another tenant's, and its own
+        sent("nic-a1", (device, one), "10.1.1.11", 7, 100),
+        sent("nic-a1", (device, other), "10.1.1.12", 8),
+        sent("nic-a1", (other, device), "10.1.1.1", 9),  # as the gateway
+        sent("nic-a1", (device, device), "10.1.1.1", 10),
+        sent("nic-a1", ("01:80:c2:00:00:00", one), "10.1.1.11", 11),
+    ]
+    with Ears(names, {"srx": "ge-0-0-1", "cable": "cable-srx"}) as ears:
+        heard = [found - {"cable"} if one.sender == "srx" else found for one, found in
+                 zip(forged, ears.put(forged), strict=True)]  # fmt: skip
+        assert heard == [set()] * len(forged)
+        # Each tenant's VLAN leads to its own guest of that address, and to nobody else.
+        honest = [
+            sent("srx", (one, device), "10.1.1.1", 20 + number, vlan) for number, vlan in enumerate(VLANS.values())
+        ]
+        for asked, tenant in zip(honest, VLANS, strict=True):
+            asked.wanted = {f"nic-{tenant}1"}
+        # An error that quotes the packet comes back to the device.
+        assert [found - {"cable", "srx"} for found in ears.put(honest)] == [one.wanted for one in honest]
 
 
 def test_switch_and_device_come_back_as_they_were(site):

@@ -90,6 +90,17 @@ def recorded(monkeypatch):
     return Recorder
 
 
+def test_what_the_device_has_otherwise_is_told(device):
+    assert device.element.difference(NETWORK) == "It lacks vlan 100."
+    device.element.apply(NETWORK)
+    assert device.element.difference(NETWORK) == ""
+    slow = replace(NETWORK, balancers=(replace(WEB, algorithm="source"), SECURE))
+    server = server_of(NETWORK.id, WEB.id)
+    assert device.element.difference(slow) == f"It has lbvserver {server} with another lbmethod than wanted."
+    fewer = replace(NETWORK, balancers=(WEB,))
+    assert "which nobody wants." in device.element.difference(fewer)
+
+
 def test_a_network_is_made_changed_and_removed(device):
     before = resources(device)
     device.element.apply(NETWORK)

@@ -11,8 +11,8 @@ import pytest
 from network.names import router_namespace
 from network.reachability.values import Place
 from network.types import Peer
-from tests.unit.network.ears import Ears
-from tests.unit.network.lab import Wire, end, ethernet, inside, ipv4, ping, reaches, sh, udp
+from tests.unit.network.ears import Asked, Ears, mark_of
+from tests.unit.network.lab import Wire, arp, end, ethernet, inside, ipv4, ping, reaches, sh, udp
 from tests.unit.network.pairs import ENDS, HOSTS, IDS, OWN, PUBLIC, PairSite, build
 from tests.unit.network.routers import OUTSIDE
 from tests.unit.network.streams import Stream
@@ -195,3 +195,30 @@ def pair_of(chance: Random, site: PairSite) -> World:
     every = tuple(Peer(host.id, host.address) for host in site.lab.hosts)
     whole = replace(seen[HOSTS["first"]], peers=every)
     return World([Place(whole, site.specs["first"], turn="The first router forwards.")])
+
+
+def test_nobody_stands_in_for_the_gateway_that_two_hosts_have(both):
+    """S-28: a guest speaks as the gateway, as an end of the line or as a third router, on whatever host it is."""
+    places = {f"nic-{name}": ns for name, ns in both.guests.items()}
+    places |= {half: router_namespace(IDS[half]) for half in HOSTS}
+    asked, number = [], 0
+    for sender, victim in (("a1", "a2"), ("a2", "a1")):
+        own, target = (next(one for one in both.others if one.id == f"nic-{name}") for name in (sender, victim))
+        for mac, address in ((both.gateway.mac, both.gateway.address), (own.mac, both.gateway.address),
+                             (ENDS[1].mac, ENDS[1].address), (own.mac, ENDS[0].address)):  # fmt: skip
+            for to in (target.mac, both.gateway.mac, "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:12"):
+                mark = mark_of(number)
+                number += 3
+                asked += [
+                    Asked(f"nic-{sender}", ethernet(to, mac, 0x0806, arp(2, mac, address, to, address) + mark)),
+                    Asked(f"nic-{sender}", ethernet(to, mac, 0x0800, ipv4(address, "224.0.0.18", 112, mark_of(
+                        number - 1) + b"\0"))),
+                    Asked(f"nic-{sender}", ethernet(to, mac, 0x0800, udp(address, target.address, (3780, 3780), mark_of(
+                        number - 2) + b"\0"))),
+                ]  # fmt: skip
+    with Ears(places) as ears:
+        assert {one for heard in ears.put(asked) for one in heard} == set()
+        honest = ethernet(both.others[1].mac, both.others[0].mac, 0x0800, udp(
+            both.others[0].address, both.others[1].address, (9, 9), mark_of(number) + b"\0"))  # fmt: skip
+        assert "nic-a2" in ears.put([Asked("nic-a1", honest, {"nic-a2"})])[0]
+    assert both.become("PRIMARY", "BACKUP", within=25)

@@ -155,3 +155,16 @@ def test_tools_run_in_the_router_for_administrators(site, addressed, tool, addre
     options = {"ping": ("-c", "2", "-W", "3"), "arping": ("-c", "2"), "traceroute": ("-m", "3")}[tool]
     said = site.element.diagnose(ROUTERS["a"], tool, address, options)
     assert (said.exit_code, told in said.stdout) == (code, True), said
+
+
+@pytest.mark.usefixtures("running", "addressed")
+def test_metadata_are_those_of_the_guest_that_asks_whatever_its_headers_say(site):
+    """S-26: who asks is known by the port of the switch, and equal addresses of another tenant are no way to him."""
+    names = ("X-Forwarded-For", "X-Real-IP", "X-Instance-ID", "X-Instance-ID-Signature", "X-Tenant-ID", "Forwarded",
+             "X-Client-IP", "X-Project-ID")  # fmt: skip
+    for guest in ("a1", "a2", "b1"):
+        for claimed in ("10.1.1.11", "10.1.1.12", "vm-b1", "vm-a1"):
+            forged = [word for name in names for word in ("-H", f"{name}: {claimed}")]
+            for host in ("169.254.169.254", "10.1.1.1"):
+                said = site.fetch(guest, f"http://{host}/latest/meta-data/vm-id", *forged, "-H", f"Host: {claimed}")
+                assert said == f"200 vm-{guest}"

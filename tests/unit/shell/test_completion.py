@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from manager.models import NetscalerLoadBalancer, SrxFirewall
 from tests.unit.api import site
 from ui.shell import lookup, scripts
 from ui.shell.answer import answer
@@ -92,6 +93,28 @@ def test_values_are_names_where_these_are_of_one_only(texts, foreign):
     assert texts("deploy virtualmachine zoneid=00000001") == [f"zoneid={ZONES[1]['id']}"]
     foreign.replies["listNetworks"] = {"count": 1, "network": [{"id": "1", "name": "my net"}]}
     assert texts("deploy virtualmachine networkids=a,m") == ["networkids=a,'my net'"]
+
+
+@pytest.mark.usefixtures("as_admin")
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (SrxFirewall, "list srxfirewalls fwdeviceid="),
+        (NetscalerLoadBalancer, "list netscalerloadbalancers lbdeviceid="),
+    ],
+)
+def test_hardware_devices_are_completed_though_their_ids_have_other_names(pileus, factory, model, line):
+    device = factory(model, name="edge")
+    config = Config()
+    with Client(config.chosen()) as client:
+        catalog = Catalog.open(config.cache, config.chosen())
+        catalog.sync(client)
+    values = Values(lambda: Client(config.chosen(), TIME_LIMIT), lambda: catalog)
+    completer, key = Completer(catalog, values, [], []), line.rpartition(" ")[2]
+    assert [one.text for one in completer.complete(f"{line}ed")[0]] == [f"{key}edge"]
+    assert [one.text for one in completer.complete(f"{line}{device.id[:8]}")[0]] == [f"{key}{device.id}"]
+    done = pileus(*line.rpartition(" ")[0].split(), f"{key}edge")
+    assert (done.code, device.id in done.out) == (0, True)
 
 
 def test_rows_are_asked_for_once_and_by_page(texts, foreign):
