@@ -148,7 +148,7 @@ def _of_the_catalog() -> Iterator[dict[str, Any]]:
     yield _offering("gold", "Isolated network with all that a virtual router gives", tuple(_given(VIRTUAL_ROUTER)))
     yield _offering(
         "platinum",
-        "Isolated network with a firewall, NAT and VPN by a Juniper SRX and load balancing by a NetScaler",
+        "Isolated network with a firewall and NAT by a Juniper SRX and load balancing by a NetScaler",
         BASIC_SERVICES,
         dict.fromkeys(_given(catalog.JUNIPER_SRX), catalog.JUNIPER_SRX)
         | dict.fromkeys(_given(catalog.NETSCALER), catalog.NETSCALER),
