@@ -80,6 +80,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "PortForwarding": {},
             "SourceNat": {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"},
             "StaticNat": {},
+            "Vpn": {"SupportedVpnTypes": "ipsec", "VpnTypes": "removeaccessvpn"},
         },
     ),
     NETSCALER: Provider(NETSCALER, {"Lb": NETSCALER_CAPABILITIES}),

@@ -71,7 +71,7 @@ def _firewall(facts: Any, nic: NicView, rules: Mapping[str, Any], vlan: int) -> 
         vlan=vlan,
     )
     public = public_leg(facts.PublicAddress, facts.VlanIpRange, facts.kvm_label, network.public_mtu)
-    return RouterSpec(id=network.id, generation=network.generation, legs=(leg,), public=public, **own | {"vpn": None})
+    return RouterSpec(id=network.id, generation=network.generation, legs=(leg,), public=public, **own)
 
 
 def _balancer(facts: Any, nic: NicView, rules: Mapping[str, Any], vlan: int) -> BalancedNetwork:

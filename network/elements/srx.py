@@ -42,10 +42,12 @@ class Srx:
             check_vlan(configuration, spec, self._settings)
             if proof is not None and (missing := srx_vpn.lacking(configuration, self._settings)):
                 raise DeviceRefusedError(f"The device {self._settings.host} {missing}, so it can have no VPN.")
-            known = session.certificates(name_of(spec.id))
+            there = held(configuration, spec.id, self._settings)
+            may_have = proof is not None or srx_vpn.is_in(there)
+            known = session.certificates(name_of(spec.id)) if may_have else set()
             if proof is not None and proof[0] not in known:
                 session.load_certificate(*proof)
-            self._make_so(session, change(held(configuration, spec.id, self._settings), entries))
+            self._make_so(session, change(there, entries))
             for name in sorted(known - ({proof[0]} if proof is not None else set())):
                 session.forget_certificate(name)
 

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 from lxml import etree
 
 from network.elements.junos_secret import hidden
-from network.elements.junos_tree import Element, Place, below, leaves, node, place, texts
+from network.elements.junos_tree import Element, Entries, Place, below, leaves, node, place, texts
 from network.elements.srx_names import MARK, SrxSettings, digest_of, name_of, policy_of
 from network.errors import InvalidViewError
 from network.traffic import LARGEST_PORT
@@ -61,6 +61,10 @@ def places(settings: SrxSettings) -> dict[str, Place]:
 def ends(elements: Iterable[etree._Element]) -> set[str]:
     """The addresses, with prefix lengths, that gateways among these entries end at."""
     return {f"{address}/32" for element in elements for address in texts(element, "local-address")}
+
+
+def is_in(entries: Entries) -> bool:
+    return any(where.tag == "gateway" for where, _ in entries)
 
 
 def lacking(configuration: etree._Element, settings: SrxSettings) -> str:

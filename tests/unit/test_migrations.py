@@ -6,10 +6,12 @@ import os
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from manager import db, migrate
 from manager.config import settings
+from manager.models import NetworkOffering
+from manager.seed import seed, stable_id
 
 
 @pytest.fixture
@@ -93,3 +95,23 @@ def test_each_pair_of_keys_gets_an_id_and_the_newest_of_a_user_has_no_name(empty
     assert inspect(db.engine()).get_pk_constraint("api_keys")["constrained_columns"] == ["id"]
     migrate.downgrade("0006")
     assert inspect(db.engine()).get_pk_constraint("api_keys")["constrained_columns"] == ["api_key"]
+
+
+@pytest.mark.parametrize("empty", ["sqlite", "postgresql", "mariadb"], indirect=True)
+def test_the_offering_platinum_gets_its_vpn_and_loses_it_again(empty):
+    def services() -> list[dict[str, str]]:
+        with db.transaction() as session:
+            found = session.scalars(select(NetworkOffering).order_by(NetworkOffering.name))
+            return [{name: one.services[name] for name in sorted(one.services)} for one in found]
+
+    migrate.upgrade()
+    with db.transaction() as session:
+        seed(session)
+        wanted = session.get_one(NetworkOffering, stable_id("network_offering", "platinum")).services["Vpn"]
+    before = services()
+    assert wanted == "JuniperSRX"
+    migrate.downgrade("0028")
+    found = services()
+    assert [name for one in before for name in one if one not in found].count("Vpn") == 1
+    migrate.upgrade()
+    assert services() == before

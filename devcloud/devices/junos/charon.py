@@ -97,8 +97,7 @@ class Charon:
         """Its people are told where that can be."""
         with suppress(OSError, PlaneError), self._session() as session:
             _terminate(session)
-        there = Path("/sys/class/net")
-        batch(f"link del dev {one}" for one in (self.gateway.wire, self.gateway.tunnel) if (there / one).exists())
+        self._unwire()
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._home, ignore_errors=True)
@@ -117,8 +116,13 @@ class Charon:
             _terminate(session, cut)
         self.gateway = replace(self.gateway, users=users)
 
+    def _unwire(self) -> None:
+        # What an earlier one left goes with its namespace, which the kernel takes its time for.
+        batch((f"link del dev {one}" for one in (self.gateway.wire, self.gateway.tunnel)), force=True)
+
     def _wire(self) -> None:
         """Join its namespace to the device's."""
+        self._unwire()
         one, pid = self.gateway, self._process.pid
         ends = ((one.wire, "outer", WIRE_MAC, 1500), (one.tunnel, "inner", TUNNEL_MAC, min(one.mtu, 1500)))
         batch(

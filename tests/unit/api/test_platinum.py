@@ -10,6 +10,7 @@ import pytest
 from manager import db
 from manager.models import NetworkOffering
 from manager.workflows.views import present
+from network.vpn import RemoteAccess
 from tests.client import Refused
 from tests.unit.api.live_cloud import rows as rows_of
 from tests.unit.api.live_cloud import run
@@ -107,8 +108,45 @@ def test_the_same_calls_give_the_same(api, cloud, user, ordered):
         run(api, cloud, user, command, id=shown["platinum"][kind]["id"])
     parts = parts_of(cloud, network)
     assert (parts["srx"].router.forwardings, parts["netscaler"].balanced.balancers) == ((), ())
-    with pytest.raises(Refused, match=r"431 .*its offering platinum lacks it|431 .*Vpn"):
-        api("createRemoteAccessVpn", user, publicipid=rows_of_source(api, user, network))
+
+
+def test_remote_access_is_the_same(api, cloud, user, ordered):
+    """Its certificate, address and ids aside: what a tenant is shown, and what gateway is told."""
+    shown, gateways = {}, {}
+    run(api, cloud, user, "addVpnUser", username="ann", password="Secret-1")
+    for offering in ("gold", "platinum"):
+        network, _ = ordered(offering)
+        source = rows_of_source(api, user, network)
+        given = {"publicipid": source, "openfirewall": False}
+        made = run(api, cloud, user, "createRemoteAccessVpn", **given)["remoteaccessvpn"]
+        assert made["certificate"].startswith("-----BEGIN CERTIFICATE-----")
+        shown[offering] = {name: made[name] for name in made if name not in OF_ONE_VPN}
+        name = f"of-{offering}"
+        run(api, cloud, user, "addVpnUser", username=name, password="Secret-2")
+        with_both = gateway(cloud, network)
+        run(api, cloud, user, "removeVpnUser", username=name)
+        told_last = gateway(cloud, network)
+        assert {one.name for one in with_both.users} - {one.name for one in told_last.users} == {name}
+        assert told_last.address == made["publicip"]
+        gateways[offering] = replace(told_last, id="", address="", certificate="", private_key="")
+        run(api, cloud, user, "deleteRemoteAccessVpn", publicipid=source)
+        assert gateway(cloud, network) is None
+    assert shown["gold"] == shown["platinum"]
+    assert gateways["gold"] == gateways["platinum"]
+    assert [one.name for one in gateways["gold"].users] == ["ann"]
+
+
+OF_ONE_VPN = ("id", "publicipid", "publicip", "certificate", "jobid")
+
+
+def gateway(cloud, network: str) -> RemoteAccess | None:
+    """What the one that serves remote access was told of it."""
+    with db.transaction() as s:
+        specs = [command.router for command in present(s, network).commands.values() if command.router]
+    specs += [part.router for part in parts_of(cloud, network).values() if part.router]
+    found = [spec.vpn.remote for spec in specs if spec.vpn is not None]
+    assert len(found) < 2
+    return found[0] if found else None
 
 
 def test_a_load_balancer_beside_a_virtual_router(api, cloud, user, ordered):
@@ -167,6 +205,7 @@ def test_a_rehearsal_tells_what_a_device_would_do_and_never_how_it_is_reached(ap
     told_of = {}
     for offering in ("gold", "platinum"):
         network, vm = ordered(offering)
+        run(api, cloud, user, "createRemoteAccessVpn", publicipid=rows_of_source(api, user, network))
         address = run(api, cloud, user, "associateIpAddress", networkid=network)["ipaddress"]
         api("enableStaticNat", user, ipaddressid=address["id"], virtualmachineid=vm)
         cloud.settle()

@@ -32,7 +32,9 @@ def test_services_get_the_provider_chosen_or_the_default_one():
         (["Dhcp"], [("Dns", "VirtualRouter")], "chosen for Dns, which is not among"),
         (["Dhcp", "Firewall"], [], "The service Firewall needs SourceNat, which is not among"),
         ([], [("StaticNat", "VirtualRouter")], "The service StaticNat needs SourceNat"),
-        ([], [("Vpn", "JuniperSRX")], "JuniperSRX does not give the service Vpn; it gives Firewall, PortForwarding"),
+        ([], [("Lb", "JuniperSRX")], "JuniperSRX does not give the service Lb; it gives Firewall, PortForwarding"),
+        ([], [("Vpn", "JuniperSRX")], "The service Vpn needs SourceNat, which is not among"),
+        (["SourceNat", "Vpn"], [("SourceNat", "JuniperSRX")], "Vpn is by VirtualRouter and SourceNat by JuniperSRX"),
         (["Dhcp", "Lb"], [("Lb", "Netscaler")], "The service Lb needs SourceNat, which is not among"),
         (
             ["SourceNat", "Firewall"],

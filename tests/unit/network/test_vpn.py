@@ -88,7 +88,7 @@ def test_a_removed_user_is_cut_off_and_others_are_not(pair, person, give):
 def test_a_closed_vpn_takes_whom_openings_let_in(pair, person, give):
     give("a", remote_access("ann", open_to_all=False))
     with pytest.raises(CommandException):
-        person.connect("ann", "ann-secret", patience=3)
+        person.connect("ann", "ann-secret", patience=2)
     ports = [Traffic("udp", port, port, sources=(f"{CLIENT_ADDRESS}/32", "198.51.100.48/29")) for port in (500, 4500)]
     openings = tuple(Opening(END_A, traffic) for traffic in ports)
     give("a", remote_access("ann", open_to_all=False), openings=openings)
