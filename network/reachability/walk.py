@@ -9,6 +9,7 @@ from typing import Literal
 
 from network.balancing import Balancer
 from network.reachability import router as routers
+from network.reachability import segment
 from network.reachability.policy import METADATA_ADDRESS, Decision, Meeting, decide, is_within
 from network.reachability.values import Leg, Place, Probe, Step, Trail
 from network.types import ROUTER, GuestLeg, NicView, RouterSpec, StaticNat
@@ -56,6 +57,8 @@ class _Walk:
             self.pass_by("guest", Decision(True, "own address", reason, "Nic", nic.id), view.id)
         elif is_within(probe.target, (view.cidr,)) and (view.gateway_outside or probe.target != view.gateway):
             self.to_address(place, nic, probe)
+        elif view.is_flat and view.gateway_outside and probe.target != METADATA_ADDRESS:
+            segment.leave(self, place, nic, probe)
         elif view.gateway_outside and probe.target != METADATA_ADDRESS:
             reason = f"The gateway {view.gateway} is none of the network's NICs, so nothing leads to {probe.target}."
             self.pass_by("network", Decision(False, "route", reason, "Network", view.id), view.id)
@@ -66,7 +69,9 @@ class _Walk:
         """To the NIC of the network that has the probe's address."""
         nics = (nic for nic in place.view.nics if probe.target in (nic.address, *nic.further))
         receiver = next(nics, None)
-        if receiver is None:
+        if receiver is None and place.view.is_flat:
+            segment.leave(self, place, sender, probe)
+        elif receiver is None:
             reason = f"No running virtual machine of the network has the address {probe.target}."
             self.pass_by("network", Decision(False, "addresses", reason, "Network", place.view.id), place.view.id)
         elif receiver.role == ROUTER:
@@ -224,8 +229,9 @@ class _Walk:
 def _tunnel(place: Place, sender: NicView, receiver: NicView) -> Decision:
     known = {peer.host_id for peer in place.view.peers}
     is_known = not known or {sender.host_id, receiver.host_id} <= known
-    reason = "The hosts of the two NICs have a tunnel." if is_known else "The hosts of the two NICs have no tunnel."
-    return Decision(is_known, "tunnel", reason, "Host", receiver.host_id)
+    way = "trunk" if place.view.trunk else "tunnel"
+    reason = f"The hosts of the two NICs have {'a' if is_known else 'no'} {way}."
+    return Decision(is_known, way, reason, "Host", receiver.host_id)
 
 
 def from_nic(places: Sequence[Place], nic_id: str, probe: Probe) -> Trail:
@@ -254,6 +260,11 @@ def from_outside_to(places: Sequence[Place], nic_id: str, probe: Probe) -> Trail
     that leads to it; the probe's port is the guest's.
     """
     place, nic = next((place, nic) for place in places for nic in place.view.nics if nic.id == nic_id)
+    if place.view.is_flat:
+        walk = _Walk(places)
+        with suppress(_Denied):
+            segment.arrive(walk, place, nic, probe)
+        return walk.trail
     ways = routers.ways_to(place.router, nic.address, probe) if place.router else []
     trails = [from_outside(places, way) for way in ways]
     found = next((trail for trail in trails if trail.reachable), trails[0] if trails else None)
