@@ -36,7 +36,7 @@ def in_vlans(cloud: World, chance: Random) -> World:
 
 
 def test_the_model_says_what_the_flows_of_vlans_do():
-    for seed, made, chance in clouds(9000, 160):
+    for seed, made, chance in clouds(9000, 600):
         cloud = in_vlans(made, chance)
         for _ in range(QUESTIONS):
             case = ask(chance, cloud)
