@@ -99,6 +99,8 @@ def test_ranges_of_vlans_are_kept_and_networks_apart_from_what_else_is_in_vlans(
     made = api("createNetwork", user, name="own", **place("gold"))["network"]
     assert factory.first(Network, id=made["id"]).key == 101
     public = {"gateway": "203.0.113.1", "netmask": "255.255.255.0", "startip": "203.0.113.9"}
+    with pytest.raises(Refused, match="431 The VLAN 101 of physical network ph1 is that of a tenant network"):
+        api("createVlanIpRange", physicalnetworkid=cloud.physical_id, vlan="101", **public)
     api("createVlanIpRange", physicalnetworkid=cloud.physical_id, vlan="300", **public)
     with pytest.raises(Refused, match="431 The VLAN 300 of ph1 has public addresses or a private gateway"):
         api("createNetwork", name="n", vlan="300", **RANGE, **place("DefaultSharedNetworkOffering"))

@@ -63,6 +63,7 @@ def test_guests_and_the_outside_reach_what_groups_allow(fabric, flat, outside):
     a1, a2 = fabric.guests["a1"], fabric.guests["a2"]
     assert reaches(a1, OUTSIDE, 20)
     assert reaches(a1, BEYOND, 20)
+    assert reaches(fabric.guests["arouter"], OUTSIDE, 20)  # by which it asks name servers
     assert reaches(a1, "10.1.1.12", 20)
     assert reaches(outside, "10.1.1.12", 20)
     assert ping(outside, "10.1.1.11", wait=0.5) == 0
