@@ -126,8 +126,10 @@ class Switch:
             self._remove_tunnels(ways)
             self.trunks.remove_all_but(numbers.tunnels)
             before = record.mtus
-            for packet in announcements(host_id, held, numbers.tunnels, before):
+            packets, now = announcements(host_id, held, numbers.tunnels, record.segments)
+            for packet in packets:
                 self._ofctl("packet-out", packet)
+            record.segments = now
             record.mtus = {nic.id: view.mtu for view in held for nic in view.nics if nic.host_id == host_id}
             links.resize_taps(before, record.mtus)
             record.peers.give_back_all_but(numbers.tunnels)

@@ -52,13 +52,16 @@ class Numbers:
 
 @dataclass
 class Record:
-    """`mtus` holds the NICs that the last applied views put on this host, with the MTU of their network."""
+    """`mtus` holds the NICs that the last applied views put on this host, with the MTU of their network; `segments`
+    those in VLANs, with what that VLAN is.
+    """
 
     nics: Numbers = field(default_factory=lambda: Numbers(50000))
     peers: Numbers = field(default_factory=lambda: Numbers(8999))
     networks: Numbers = field(default_factory=lambda: Numbers(2**30))
     classes: Numbers = field(default_factory=lambda: Numbers(2**30))
     mtus: dict[str, int] = field(default_factory=dict)
+    segments: dict[str, str] = field(default_factory=dict)
 
     def nic(self, nic_id: str) -> LocalNic:
         number = self.nics.take(nic_id)
@@ -93,7 +96,7 @@ class RecordStore:
             for kind in KINDS:
                 numbers = getattr(record, kind)
                 numbers.given, numbers.last = before.get(kind, ({}, 0))
-            record.mtus = before.get("mtus", {})
+            record.mtus, record.segments = before.get("mtus", {}), before.get("segments", {})
             try:
                 yield record
             finally:
@@ -132,4 +135,4 @@ class RecordStore:
 
 def _plain(record: Record) -> str:
     kinds = {kind: (getattr(record, kind).given, getattr(record, kind).last) for kind in KINDS}
-    return json.dumps({**kinds, "mtus": record.mtus})
+    return json.dumps({**kinds, "mtus": record.mtus, "segments": record.segments})

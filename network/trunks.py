@@ -72,20 +72,24 @@ class Trunks:
 
 
 def announcements(
-    host_id: str, views: Sequence[NetworkView], numbers: Mapping[str, int], known: Iterable[str]
-) -> list[str]:
+    host_id: str, views: Sequence[NetworkView], numbers: Mapping[str, int], known: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
     """Packets, for ovs-ofctl packet-out, that tell the bridges of the underlay that NICs are at this host from now on:
-    all of those in VLANs but the `known`. Reverse ARP (RFC 903) of their MAC addresses, as hypervisors send it. Routers
-    of a pair tell it themselves, as only one of them forwards.
+    those in VLANs that are not `known` to be in that one. And all of them, by id, with what their VLAN is.
+
+    Reverse ARP (RFC 903) of their MAC addresses, as hypervisors send it. A bridge that last saw a NIC elsewhere would
+    send its frames there. Redundant routers tell by themselves which of them has the address.
     """
-    before, found = set(known), []
+    packets, segments = [], {}
     for view in views:
+        tag = f"push_vlan:0x8100,set_field:{TAGGED | view.key}->vlan_vid," if view.key else ""
         for nic in view.nics if view.trunk else ():
-            if nic.host_id != host_id or nic.id in before or nic.also_on:
+            if nic.host_id != host_id or nic.also_on:
                 continue
-            own = nic.mac.replace(":", "")
-            body = f"{ALL}{own}{REVERSE_ARP}0001080006040003{own}{'00' * 4}{own}{'00' * 4}"
-            tag = f"push_vlan:0x8100,set_field:{TAGGED | view.key}->vlan_vid," if view.key else ""
-            port = numbers[trunk_id(view.trunk)]
-            found.append(f"in_port=controller packet={body.ljust(2 * LEAST_FRAME, '0')} actions={tag}output:{port}")
-    return found
+            segments[nic.id] = f"{view.trunk}/{view.key}"
+            if known.get(nic.id) != segments[nic.id]:
+                own = nic.mac.replace(":", "")
+                body = f"{ALL}{own}{REVERSE_ARP}0001080006040003{own}{'00' * 4}{own}{'00' * 4}"
+                frame = body.ljust(2 * LEAST_FRAME, "0")
+                packets.append(f"in_port=controller packet={frame} actions={tag}output:{numbers[trunk_id(view.trunk)]}")
+    return packets, segments

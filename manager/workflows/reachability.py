@@ -121,7 +121,9 @@ def _stops(
         picture = pictures[leg.view.id]
         is_near = leg.sender.host_id == leg.receiver.host_id
         for role in (SENDER,) if is_near or not leg.left else (SENDER, RECEIVER):
-            host = hosts[(leg.sender if role == SENDER else leg.receiver).host_id]
+            host = hosts.get((leg.sender if role == SENDER else leg.receiver).host_id)
+            if host is None:
+                continue  # the outside of a flat network
             note = {
                 "role": role, "host_id": host.id, "host": host.name, "state": host.state, "network_id": leg.view.id,
                 "generation": generations[leg.view.id], "asked": host.state == "Up", "arrives": leg.allowed,

@@ -30,8 +30,8 @@ def compare(
     should = Site.of(wanted, numbers)
     packet = packet_of(frame)
     port = should.port_of(nic_id)
-    if sender is not None and view.trunk:
-        if port is None:
+    if view.trunk:
+        if port is None and (sender is not None or view.is_flat):
             port = should.port_to(trunk_id(view.trunk))
             packet["vlan_tci"] = TAGGED | view.key if view.key else 0
     elif sender is not None and (tunnel := should.port_to(tunnel_id(sender.host_id, view.overlay))) is not None:
@@ -66,10 +66,13 @@ def _nics(site: Site, walk: Walk) -> tuple[str, ...]:
 
 
 def _hosts(site: Site, walk: Walk, receivers: Sequence[str]) -> tuple[str, ...]:
-    """The hosts that a copy goes to: by a trunk those that have the frame's receiver."""
-    ways = [site.tunnels[port] for port, _ in walk.outputs if port in site.tunnels]
-    found = {way.partition("/")[0] for way in ways if not way.startswith(TRUNK)}
-    return tuple(sorted(found.union(receivers if any(way.startswith(TRUNK) for way in ways) else ())))
+    """The hosts that a copy goes to: by a trunk those that have the frame's receiver, or else what is outside, for
+    which the trunk's id stands.
+    """
+    ways = {site.tunnels[port] for port, _ in walk.outputs if port in site.tunnels}
+    trunks = {way for way in ways if way.startswith(TRUNK)}
+    found = {way.partition("/")[0] for way in ways - trunks}
+    return tuple(sorted(found.union((receivers or trunks) if trunks else ())))
 
 
 def _difference(should: Site, there: Site, right: Sequence[Row], rows: Sequence[Row]) -> str:

@@ -11,6 +11,7 @@ from network.balancing import Balancer
 from network.hardware import BalancedNetwork, DevicePart
 from network.reachability import devices
 from network.reachability import router as routers
+from network.reachability import segment
 from network.reachability.policy import METADATA_ADDRESS, Decision, Meeting, decide, is_within
 from network.reachability.values import Leg, Place, Probe, Step, Trail
 from network.types import ROUTER, GuestLeg, NicView, RouterSpec, StaticNat
@@ -58,6 +59,8 @@ class _Walk:
             self.pass_by("guest", Decision(True, "own address", reason, "Nic", nic.id), view.id)
         elif is_within(probe.target, (view.cidr,)) and (view.gateway_outside or probe.target != view.gateway):
             self.to_address(place, nic, probe)
+        elif view.is_flat and view.gateway_outside and probe.target != METADATA_ADDRESS:
+            segment.leave(self, place, nic, probe)
         elif view.gateway_outside and probe.target != METADATA_ADDRESS:
             reason = f"The gateway {view.gateway} is none of the network's NICs, so nothing leads to {probe.target}."
             self.pass_by("network", Decision(False, "route", reason, "Network", view.id), view.id)
@@ -68,7 +71,9 @@ class _Walk:
         """To the NIC of the network that has the probe's address."""
         nics = (nic for nic in place.view.nics if probe.target in (nic.address, *nic.further))
         receiver = next(nics, None)
-        if receiver is None:
+        if receiver is None and place.view.is_flat:
+            segment.leave(self, place, sender, probe)
+        elif receiver is None:
             reason = f"No running virtual machine of the network has the address {probe.target}."
             self.pass_by("network", Decision(False, "addresses", reason, "Network", place.view.id), place.view.id)
         elif (found := devices.part_at(place, probe.target)) is not None:
@@ -305,8 +310,9 @@ class _Walk:
 def _tunnel(place: Place, sender: NicView, receiver: NicView) -> Decision:
     known = {peer.host_id for peer in place.view.peers}
     is_known = not known or {sender.host_id, receiver.host_id} <= known
-    reason = "The hosts of the two NICs have a tunnel." if is_known else "The hosts of the two NICs have no tunnel."
-    return Decision(is_known, "tunnel", reason, "Host", receiver.host_id)
+    way = "trunk" if place.view.trunk else "tunnel"
+    reason = f"The hosts of the two NICs have {'a' if is_known else 'no'} {way}."
+    return Decision(is_known, way, reason, "Host", receiver.host_id)
 
 
 def from_nic(places: Sequence[Place], nic_id: str, probe: Probe) -> Trail:
@@ -336,6 +342,10 @@ def from_outside_to(places: Sequence[Place], nic_id: str, probe: Probe) -> Trail
     """
     place, nic = next((place, nic) for place in places for nic in place.view.nics if nic.id == nic_id)
     walk, direct = _Walk(places), replace(probe, target=nic.address)
+    if place.view.is_flat:
+        with suppress(_Denied):
+            segment.arrive(walk, place, nic, probe)
+        return walk.trail
     try:
         if place.router is not None and walk.from_beside(place, place.router, direct):
             return walk.trail

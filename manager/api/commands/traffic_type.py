@@ -14,7 +14,9 @@ from manager.api.commands.place import hold, refuse_while, with_keyword
 from manager.api.errors import Invalid
 from manager.api.fields import Choice, Ref, Text
 from manager.api.response import Response, Shown, Str, SuccessResponse
-from manager.models import Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow
+from manager.models import Network, PhysicalNetwork, TrafficType, VlanIpRange, WorkflowRow, Zone
+from manager.placement.tunnel_key import is_vlan
+from manager.workflows.router_spec import TRUNK_BRIDGE
 
 KINDS = ("Guest", "Public", "Management", "Storage")
 LABEL = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,14}")
@@ -45,7 +47,7 @@ class TrafficTypeResponse(Response):
 class AddTrafficType(Request):
     physicalnetworkid = Ref(PhysicalNetwork, "the physical network", required=True)
     traffictype = Choice("the kind of traffic", KINDS, required=True)
-    kvmnetworklabel = Text("the bridge of the hosts that carries it")
+    kvmnetworklabel = Text("the bridge of the hosts that carries it; of guests in VLANs br-phy when absent")
 
 
 class ListTrafficTypes(ListRequest):
@@ -80,6 +82,7 @@ def add_traffic_type(
     """Have a physical network carry a kind of traffic."""
     network = physicalnetworkid
     hold(call, network)
+    _demand_apart(call, network, traffictype, kvmnetworklabel)
     kind = TrafficType(
         physical_network_id=network.id,
         traffic_type=traffictype,
@@ -89,6 +92,24 @@ def add_traffic_type(
     taken = f"The physical network {network.name} has the traffic type {traffictype} already."
     call.subject = call.add(kind, taken=taken)
     return call.job_done(kind)
+
+
+def _demand_apart(call: Call, network: PhysicalNetwork, kind: str, label: str | None) -> None:
+    """:raises Invalid: another physical network of the zone has its guests' VLANs on that bridge: they would be one"""
+    if kind != "Guest" or not is_vlan(network):
+        return
+    hold(call, call.session.get_one(Zone, network.zone_id))
+    others = (
+        select(PhysicalNetwork, TrafficType.kvm_label)
+        .join(TrafficType, TrafficType.physical_network_id == PhysicalNetwork.id)
+        .where(PhysicalNetwork.zone_id == network.zone_id, PhysicalNetwork.id != network.id)
+        .where(PhysicalNetwork.removed.is_(None), TrafficType.removed.is_(None), TrafficType.traffic_type == "Guest")
+    )
+    wanted = label or TRUNK_BRIDGE
+    for other, theirs in call.session.execute(others):
+        if is_vlan(other) and (theirs or TRUNK_BRIDGE) == wanted:
+            raise Invalid(f"The VLANs of the physical network {other.name} are on the bridge {wanted} of the hosts "
+                          "already; kvmnetworklabel must name another one.")  # fmt: skip
 
 
 def _label(text: str | None) -> str:
@@ -101,6 +122,9 @@ def _label(text: str | None) -> str:
 def update_traffic_type(call: Call, id: TrafficType, kvmnetworklabel: str | None) -> WorkflowRow:
     """Change the bridge of a traffic type; routers that are there take it with their next change."""
     if kvmnetworklabel is not None:
+        _demand_apart(
+            call, call.session.get_one(PhysicalNetwork, id.physical_network_id), id.traffic_type, kvmnetworklabel
+        )
         id.kvm_label = _label(kvmnetworklabel)
     return call.job_done(id)
 

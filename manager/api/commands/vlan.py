@@ -34,6 +34,7 @@ from manager.models import (
     Zone,
     new_id,
 )
+from manager.placement.tunnel_key import holder_of_vlan
 
 VLANS = range(1, 4095)
 BATCH = 1000
@@ -170,10 +171,13 @@ def create_vlan_ip_range(call: Call, given: Given) -> VlanIpRange:
     hold(call, network)
     addresses = span(given.gateway, given.netmask, given.startip, given.endip or given.startip)
     _refuse_overlap(call, network.zone_id, addresses)
+    vlan = vlan_of(given.vlan)
+    if vlan.isdecimal() and holder_of_vlan(call.session, network, int(vlan)) is not None:
+        raise Invalid(f"The VLAN {vlan} of physical network {network.name} is that of a tenant network.")
     made = VlanIpRange(
         zone_id=network.zone_id,
         physical_network_id=network.id,
-        vlan=vlan_of(given.vlan),
+        vlan=vlan,
         gateway=str(addresses.gateway),
         netmask=str(addresses.subnet.netmask),
         start_ip=str(addresses.first),

@@ -178,6 +178,21 @@ def test_groups_follow_a_virtual_machine_that_starts_on_another_host(api, cloud,
         assert group["id"] in {policy.id for policy in view.groups}
 
 
+def test_what_explains_the_way_knows_of_the_outside(api, cloud, user, flat, wanted):
+    plain = {name: value for name, value in wanted.items() if name != "networkids"}
+    vm = run(api, cloud, user, "deployVirtualMachine", **plain)["virtualmachine"]
+    api("authorizeSecurityGroupIngress", user, securitygroupid=vm["securitygroup"][0]["id"], protocol="tcp",
+        startport=80, endport=80, cidrlist="192.0.2.0/24")  # fmt: skip
+    cloud.settle()
+    out = {"virtualmachineid": vm["id"], "toipaddress": "192.0.2.9", "protocol": "udp", "port": 53}
+    answer = run(api, cloud, user, "explainReachability", **out)["reachability"]
+    assert (answer["reachable"], answer["agrees"], answer["stopcount"]) == (True, True, 1)
+    for port, is_reachable in ((80, True), (81, False)):
+        given = {"sourceipaddress": "192.0.2.9", "tovirtualmachineid": vm["id"], "protocol": "tcp", "port": port}
+        answer = run(api, cloud, user, "explainReachability", **given)["reachability"]
+        assert (answer["reachable"], answer["agrees"], answer["stopcount"]) == (is_reachable, True, 1)
+
+
 def test_a_zone_with_security_groups_puts_machines_into_its_shared_network(api, cloud, user, factory, wanted):
     plain = {name: value for name, value in wanted.items() if name != "networkids"}
     change(factory, Zone, cloud.zone_id, security_groups=True)

@@ -10,6 +10,7 @@ from manager.recount import drift
 from tests.client import Refused
 from tests.unit.api.live_cloud import change, rows, run
 from tests.unit.api.test_shared_networks import RANGE, views
+from tests.unit.api.test_vpcs import new_vpc
 
 
 @pytest.fixture
@@ -81,12 +82,31 @@ def test_shared_networks_and_chosen_wires_are_one_segment_with_the_outside(api, 
         api("createNetwork", name="n", vlan="4095", **RANGE, **place("DefaultSharedNetworkOffering"))
 
 
-def test_ranges_of_vlans_are_kept_and_a_private_gateway_takes_no_network_away(api, cloud, factory, user, place):
+def test_two_physical_networks_are_not_on_one_bridge(api, cloud, factory, physical_id):
+    other = factory(PhysicalNetwork, zone_id=cloud.zone_id, name="other", isolation_methods="VLAN")
+    with pytest.raises(Refused, match="431 The VLANs of the physical network ph1 are on the bridge br-guest"):
+        api("addTrafficType", physicalnetworkid=other.id, traffictype="Guest", kvmnetworklabel="br-guest")
+    made = api("addTrafficType", physicalnetworkid=other.id, traffictype="Guest")
+    with pytest.raises(Refused, match="431 The VLANs of the physical network ph1 are on the bridge br-guest"):
+        api("updateTrafficType", id=made["id"], kvmnetworklabel="br-guest")
+
+
+def test_ranges_of_vlans_are_kept_and_networks_apart_from_what_else_is_in_vlans(api, cloud, factory, user, place):
     given = {"account": "tenant", "domainid": factory.root.id, "physicalnetworkid": cloud.physical_id}
     with pytest.raises(Refused, match="431 The vlanrange 90-100 does not lie within 100-101"):
         api("dedicateGuestVlanRange", vlanrange="90-100", **given)
     api("dedicateGuestVlanRange", vlanrange="101-101", **given)
     made = api("createNetwork", user, name="own", **place("gold"))["network"]
     assert factory.first(Network, id=made["id"]).key == 101
+    public = {"gateway": "203.0.113.1", "netmask": "255.255.255.0", "startip": "203.0.113.9"}
+    with pytest.raises(Refused, match="431 The VLAN 101 of physical network ph1 is that of a tenant network"):
+        api("createVlanIpRange", physicalnetworkid=cloud.physical_id, vlan="101", **public)
+    api("createVlanIpRange", physicalnetworkid=cloud.physical_id, vlan="300", **public)
+    with pytest.raises(Refused, match="431 The VLAN 300 of ph1 has public addresses or a private gateway"):
+        api("createNetwork", name="n", vlan="300", **RANGE, **place("DefaultSharedNetworkOffering"))
     with pytest.raises(Refused, match="431 The VLAN 101 is kept for networks of another account"):
         api("createNetwork", name="n", vlan="101", **RANGE, **place("DefaultSharedNetworkOffering"))
+    vpc = new_vpc(api, factory, cloud, user)
+    leg = {"ipaddress": "192.0.2.2", "gateway": "192.0.2.1", "netmask": "255.255.255.0"}
+    with pytest.raises(Refused, match="431 The VLAN 101 of physical network ph1 is that of a tenant network"):
+        api("createPrivateGateway", vpcid=vpc["id"], vlan="101", **leg)

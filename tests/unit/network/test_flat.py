@@ -39,7 +39,7 @@ def outside(lab) -> str:
 def flat(fabric, outside):
     """Tenant a's network as a flat one; the function applies it with these rules of the groups and this guest moved."""
 
-    def apply(*rules: PolicyRule, moved: str = "", egress: tuple[PolicyRule, ...] = (EGRESS,)) -> None:
+    def apply(*rules: PolicyRule, moved: str = "", egress: tuple[PolicyRule, ...] = (EGRESS,), vlan: int = 0) -> None:
         found = {"web": (*egress, *(one for one in rules if one.group)), "pinged": ()}
         found["pinged"] = tuple(one for one in rules if not one.group)
         nics = tuple(
@@ -48,7 +48,7 @@ def flat(fabric, outside):
         )
         policies = tuple(Policy(name, mine) for name, mine in found.items())
         fabric.apply(*fabric.changed(
-            overlay="vlan", key=0, trunk="br-phy", is_flat=True, gateway=OUTSIDE, gateway_outside=True, nics=nics,
+            overlay="vlan", key=vlan, trunk="br-phy", is_flat=True, gateway=OUTSIDE, gateway_outside=True, nics=nics,
             has_groups=True, groups=policies,
         ))  # fmt: skip
 
@@ -63,6 +63,7 @@ def test_guests_and_the_outside_reach_what_groups_allow(fabric, flat, outside):
     a1, a2 = fabric.guests["a1"], fabric.guests["a2"]
     assert reaches(a1, OUTSIDE, 20)
     assert reaches(a1, BEYOND, 20)
+    assert reaches(fabric.guests["arouter"], OUTSIDE, 20)  # by which it asks name servers
     assert reaches(a1, "10.1.1.12", 20)
     assert reaches(outside, "10.1.1.12", 20)
     assert ping(outside, "10.1.1.11", wait=0.5) == 0
@@ -178,3 +179,25 @@ def _move(fabric, source: str, target: str) -> None:
     sh("ip", "-n", new.ns, "link", "set", device, "up")
     with inside(new.ns):
         new.switch.plug_device(nic.id, device)
+
+
+def test_a_segment_may_have_a_tag(fabric, flat, outside):
+    """What is outside asks for a guest and sends to it with the tag; the guest's frames leave with it."""
+    flat(PolicyRule("udp", "ingress", Traffic("udp", 9, 9)), MEMBERS, vlan=77)
+    assert reaches(fabric.guests["a1"], "10.1.1.12", 20)
+    own, guest, thing = _mac(outside), Wire(fabric.guests["a2"]), Wire(outside)
+    asked = arp(1, own, OUTSIDE, "00:00:00:00:00:00", "10.1.1.12")
+    sent = udp(OUTSIDE, "10.1.1.12", (9, 9), b"with the tag")
+    for vlan in (78, 0):
+        thing.send(ethernet(ALL, own, 0x0806, asked, vlan=vlan))
+        thing.send(ethernet(A2, own, 0x0800, sent.replace(b"with the tag", b"other vlans!"), vlan=vlan))
+    assert not thing.heard(ethernet(own, A2, 0x0806, b"")[:14], 0.4)
+    thing.send(ethernet(ALL, own, 0x0806, asked, vlan=77))
+    assert thing.heard(ethernet(own, A2, 0x0806, b"")[:14], 20)
+    thing.send(ethernet(A2, own, 0x0800, sent, vlan=77))
+    heard = b"".join(frames_of(guest, b"with the tag", 20))
+    assert (b"with the tag" in heard, b"other vlans!" in heard) == (True, False)
+    guest.send(ethernet(own, A2, 0x0800, udp("10.1.1.12", OUTSIDE, (9, 9), b"and back")))
+    assert thing.heard(b"and back", 20)
+    guest.close()
+    thing.close()

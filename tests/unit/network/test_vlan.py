@@ -21,12 +21,22 @@ def vlan_of(view, key: int, **options):
     return replace(view, overlay="vlan", key=key, trunk=TRUNK, **options)
 
 
-@pytest.fixture
+def apply(fabric, *tenants: str) -> None:
+    """The networks of these tenants as VLANs, the others over GRE."""
+    fabric.apply(*(vlan_of(view, VLANS[view.id[-1]]) if view.id[-1] in tenants else view for view in fabric.views))
+
+
+@pytest.fixture(scope="module")
 def guests(fabric):
-    fabric.apply(*(vlan_of(view, VLANS[view.id[-1]]) for view in fabric.views))
+    apply(fabric, *VLANS)
     assert all(reaches(fabric.guests[f"{tenant}1"], "10.1.1.12", 20) for tenant in VLANS)
-    yield fabric.guests
-    fabric.apply()
+    return fabric.guests
+
+
+@pytest.fixture
+def as_vlans(fabric):
+    yield
+    apply(fabric, *VLANS)
 
 
 @pytest.fixture
@@ -86,8 +96,9 @@ def test_of_the_trunk_only_frames_of_the_networks_nics_come_in(fabric, guests, u
         assert all(mark not in frames for frames in heard.values())
 
 
+@pytest.mark.usefixtures("as_vlans")
 def test_the_kinds_are_on_one_host_at_once_and_a_network_returns(fabric, guests):
-    fabric.apply(vlan_of(fabric.views[0], 101), fabric.views[1])
+    apply(fabric, "a")
     for tenant in VLANS:
         assert reaches(guests[f"{tenant}1"], "10.1.1.12", 20)
         assert reaches(guests[f"{tenant}2"], "10.1.1.13", 20)
@@ -103,26 +114,25 @@ def test_a_switch_that_restarts_has_its_trunk_again(fabric, guests):
     host = fabric.lab.hosts[0]
     host.kill("ovs-vswitchd")
     host.start_vswitchd()
-    fabric.apply(*(vlan_of(view, VLANS[view.id[-1]]) for view in fabric.views))
+    apply(fabric, *VLANS)
     assert reaches(guests["a1"], "10.1.1.12", 20)
 
 
 def test_the_underlay_hears_where_a_nic_is(fabric, guests, underlay):
     """A NIC that comes to a host is told to the bridges on the way, which else send its frames to its last host."""
-    fabric.apply(*(vlan_of(view, VLANS[view.id[-1]]) for view in fabric.views[1:]))
-    fabric.apply(*(vlan_of(view, VLANS[view.id[-1]]) for view in fabric.views))
-    told = bytes.fromhex((A2 + A2)[:0]) + bytes.fromhex("8035")
-    frames = frames_of(underlay, told + bytes.fromhex("000108000604000302000000000200000000"), 20)
-    assert any(frame[6:12] == bytes.fromhex(A2.replace(":", "")) for frame in frames)
+    fabric.apply(vlan_of(fabric.views[1], VLANS["b"]))
+    apply(fabric, *VLANS)
+    asked = bytes.fromhex(f"8035 0001 0800 06 04 0003 {A2.replace(':', '')}")
+    frames = frames_of(underlay, asked, 20)
+    assert any(asked in frame and frame[6:12] == bytes.fromhex(A2.replace(":", "")) for frame in frames)
 
 
+@pytest.mark.usefixtures("as_vlans")
 def test_a_host_without_the_bridge_refuses_with_the_reason(fabric):
     host = fabric.lab.hosts[0]
     views = [replace(fabric.views[0], overlay="vlan", key=101, trunk="br-none")]
     with inside(host.ns), pytest.raises(SwitchRefusedError, match="The host has no bridge br-none of Open vSwitch"):
         host.switch.apply(views)
-    fabric.apply()
-    assert reaches(fabric.guests["a1"], "10.1.1.12", 20)
 
 
 def test_a_vlan_needs_a_bridge_and_a_number(fabric):
