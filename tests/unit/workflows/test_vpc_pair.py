@@ -123,7 +123,7 @@ def test_one_forwards_at_every_moment_while_both_are_made_anew(pair):
     clear_all(of, vpc_id, tiers, vms)
 
 
-@pytest.mark.parametrize("position", [None, *range(RESTART)])
+@pytest.mark.parametrize("position", [None, 2, 4, RESTART - 1])
 def test_a_vpc_of_one_router_gets_a_second(cloud, monkeypatch, position):  # noqa: F811 - as above
     of, vpc_id, tiers, vms = furnished(cloud, make_vpc(cloud))
     with monkeypatch.context() as patch:
