@@ -70,7 +70,7 @@ class Bundles:
 
 def here(host_id: str, views: Iterable[NetworkView]) -> list[NetworkView]:
     """The views that have a NIC on the host, in a fixed order."""
-    held = (view for view in views if any(nic.host_id == host_id for nic in view.nics))
+    held = (view for view in views if any(nic.host_id == host_id for nic in (*view.nics, *view.pair)))
     return sorted(held, key=lambda view: view.key)
 
 

@@ -219,8 +219,9 @@ class Host:
         return tuple(RuleHits(*pair) for pair in sorted(self.switch.rule_hits(rule_ids).items()))
 
     def _tunnels(self) -> Iterator[TunnelFacts]:
+        """Of two redundant routers, those of the one that forwards."""
         for router in self.journal.wanted(ROUTER, RouterSpec):
-            if router.vpn is not None:
+            if router.vpn is not None and (router.pair is None or self.routers.role(router.id) == "PRIMARY"):
                 yield from (TunnelFacts(key, state) for key, state in self.routers.tunnels(router.id).items())
 
     def _roles(self) -> Iterator[RouterRole]:

@@ -211,6 +211,32 @@ def set_back(run: Run) -> list[Ask]:
 change_vpc = workflow("vpc.change", Vpc, [Step(set_values, undo=set_back), Step(tell_vpc_router)], awaited=True)
 
 
+def set_offerings(run: Run) -> Outcome:
+    """Of the VPC and of tiers by their ids; what those had is noted once."""
+    vpc, tiers = vpc_of(run), run.arguments["tiers"]
+    rows = {network.id: network for network in run.session.scalars(select(Network).where(Network.id.in_(tiers)))}
+    if run.recall("before") is None:
+        run.note(before=vpc.offering_id, tiers={key: row.offering_id for key, row in rows.items()})
+    vpc.offering_id = run.arguments["offering"]
+    for key, row in rows.items():
+        row.offering_id = tiers[key]
+    return None
+
+
+def set_offerings_back(run: Run) -> list[Ask]:
+    if run.recall("before") is None:
+        return []
+    vpc_of(run).offering_id = run.recall("before")
+    for network_id, offering_id in run.recall("tiers").items():
+        run.session.get_one(Network, network_id).offering_id = offering_id
+    return tell_vpc_router(run)
+
+
+migrate_vpc = workflow(
+    "vpc.migrate", Vpc, [Step(set_offerings, undo=set_offerings_back), Step(tell_vpc_router)], awaited=True
+)
+
+
 def demand_no_tiers(run: Run) -> None:
     """:raises StepFailed: a tier is left; with the VPC locked, so that no other comes"""
     run.session.refresh(vpc_of(run), with_for_update=True)

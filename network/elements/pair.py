@@ -15,7 +15,7 @@ from typing import cast
 
 from network import links
 from network.elements.daemons import Daemon, arguments_of
-from network.elements.pair_files import CLOSED, DEVICE, OPEN, conntrackd_conf, keepalived_conf
+from network.elements.pair_files import CLOSED, DEVICE, LINE, OPEN, conntrackd_conf, keepalived_conf
 from network.elements.state_files import write
 from network.health import RouterCheck
 from network.names import router_namespace
@@ -67,6 +67,7 @@ def ensure(spec: RouterSpec, home: Path) -> None:
     if spec.pair is None:
         return
     _ensure_line(spec.pair, router_namespace(spec.id), mtu_of(spec))
+    write(home / LINE, f"{spec.pair.nic.address} {spec.pair.peer.address}")
     program = f"{sys.executable} -s -S -m network.elements.pair_role {home}"
     wanted = (
         (

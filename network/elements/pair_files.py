@@ -10,11 +10,15 @@ from network.types import Pair
 
 DEVICE = "pair0"
 TABLE = "pileus_gate"
+LINE = "line"
+"""The file with the addresses of both ends of the line, the router's own first."""
 GROUP = 51
 SECONDS_BETWEEN = 0.3
 """Between two advertisements; a router that is silent for three of them and a moment is taken for dead (RFC 5798)."""
 PRIORITY = 20
 """Of the scheduler, in real time: a router that is merely busy must not be taken for dead."""
+ALONE = "ALONE"
+"""What a router is told that was primary beside another one, which gives way to it."""
 NOBODY = "169.254.255.255"
 """VRRP is always about an address; the pair's own ones are on both routers, behind the gate."""
 
@@ -64,6 +68,7 @@ vrrp_instance pair {{
   }}
   notify "{notify}"
   notify_stop "{notify} INSTANCE pair STOP"
+  notify_master_rx_lower_pri "{notify} INSTANCE pair {ALONE}"
 }}
 """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import select
+
 from manager.api.call import Call
 from manager.api.command import ListRequest, Page, Request, command
 from manager.api.commands.place import hold
@@ -29,19 +31,20 @@ class InternalElementResponse(Response):
 
 
 class CreateInternalElement(Request):
-    nspid = Ref(ServiceProvider, "the provider, which is InternalLbVm and has none yet", required=True)
+    nspid = Ref(ServiceProvider, "the provider, which is InternalLbVm", required=True)
 
 
 @command("createInternalLoadBalancerElement", CreateInternalElement, InternalElementResponse, is_async=True,
          creates=True, event="NETWORK.ELEMENT.CREATE")  # fmt: skip
 def create_internal_load_balancer_element(call: Call, nspid: ServiceProvider) -> WorkflowRow:
-    """Give a provider its element, if it lacks it; a new provider comes with one."""
+    """Give a provider its element. One that has its element, as a new provider has, keeps it, so that scripts which set
+    up a zone need not look first.
+    """
     hold(call, nspid)
     if nspid.name != catalog.INTERNAL_BALANCER:
         raise Invalid(f"The provider {nspid.name} has no such element; that of {catalog.INTERNAL_BALANCER} has one.")
-    made = InternalBalancerElement(provider_id=nspid.id, live=nspid.id)
-    call.add(made, taken=f"The provider {nspid.id} has its element already.")
-    return call.job_done(made)
+    own = call.session.scalar(select(InternalBalancerElement).filter_by(provider_id=nspid.id, removed=None))
+    return call.job_done(own or call.add(InternalBalancerElement(provider_id=nspid.id, live=nspid.id)))
 
 
 class ConfigureInternalElement(Request):

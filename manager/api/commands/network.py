@@ -338,7 +338,7 @@ def _wanted(call: Call, network: Network, given: Given) -> dict[str, Any]:
         values["network_domain"] = domain
     if offering.id != network.offering_id:
         demand_offered(call, offering, call.session.get_one(Account, network.account_id), zone)
-        _check_change(call, network, offering)
+        check_change(call, network, offering)
         values["offering_id"] = offering.id
     return {name: value for name, value in values.items() if value != getattr(network, name)}
 
@@ -347,7 +347,7 @@ def _routers(offering: NetworkOffering) -> str:
     return "two routers" if offering.redundant_router else "one router"
 
 
-def _check_change(call: Call, network: Network, offering: NetworkOffering) -> None:
+def check_change(call: Call, network: Network, offering: NetworkOffering) -> None:
     """:raises Invalid: the offering cannot be had, or lacks a service of the network that is not just unused rules'"""
     if offering.state != "Enabled":
         raise Invalid(f"The network offering {offering.name} is {offering.state}; networks need an enabled one.")

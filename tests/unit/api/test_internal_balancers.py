@@ -230,14 +230,14 @@ def test_an_element_is_made_for_a_provider_that_lacks_it(api, factory, site):
     physical = api("createPhysicalNetwork", zoneid=cloud.zone_id, name="new")["id"]
     providers = api("listNetworkServiceProviders", physicalnetworkid=physical)["networkserviceprovider"]
     keys = {one["name"]: one["id"] for one in providers}
-    with pytest.raises(Refused, match=r"431 .* has its element already"):
-        api("createInternalLoadBalancerElement", nspid=keys["InternalLbVm"])
     with pytest.raises(Refused, match=r"431 .* has no such element"):
         api("createInternalLoadBalancerElement", nspid=keys["VirtualRouter"])
     (element,) = rows(factory, InternalBalancerElement, provider_id=keys["InternalLbVm"])
+    same = run(api, cloud, None, "createInternalLoadBalancerElement", nspid=keys["InternalLbVm"])
+    assert same["internalloadbalancerelement"]["id"] == element.id
     factory.change(element, live=None, removed=element.created)
     made = run(api, cloud, None, "createInternalLoadBalancerElement", nspid=keys["InternalLbVm"])
-    assert made["internalloadbalancerelement"]["enabled"] is True
+    assert made["internalloadbalancerelement"]["id"] != element.id
 
 
 def test_appliances_cost_as_many_statements_for_one_as_for_many(api, factory, site):

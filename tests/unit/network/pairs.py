@@ -66,7 +66,8 @@ class PairSite:
         return self.roles() == list(roles)
 
 
-def build(lab: Lab) -> PairSite:
+def build_public(lab: Lab) -> None:
+    """The public network, which both hosts of routers are on, and somebody outside."""
     lab.add_namespace(PUBLIC)
     lab.add_namespace(SWITCH)
     sh("ip", "-n", SWITCH, "link", "add", "br0", "type", "bridge")
@@ -83,6 +84,10 @@ def build(lab: Lab) -> PairSite:
             sh("ip", "-n", namespace, "link", "set", device, "master", "br-public", "up")
     sh("ip", "-n", PUBLIC, "link", "set", "eth0", "up")
     sh("ip", "-n", PUBLIC, "address", "add", f"{OUTSIDE}/24", "dev", "eth0")
+
+
+def build(lab: Lab) -> PairSite:
+    build_public(lab)
     others = [nic("a", "1", "host-1"), nic("a", "2", "host-2")]
     options = {
         "forwardings": (Forwarding(OWN, "tcp", 2222, 2222, "10.1.1.11", 22),),

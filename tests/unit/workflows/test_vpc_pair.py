@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
+from agents.contract import ApplyRouter
 from manager.db import transaction
 from manager.models import Host, Router, Vpc
 from manager.workflows import vpc
 from manager.workflows.engine import WORKFLOWS
 from manager.workflows.maintenance import maintain_host, reconnect_host
+from network.redundancy import FIRST
+from network.vpn import Tunnel, Vpn
 from tests.unit.workflows.test_laws import breaking
 from tests.unit.workflows.test_vpc import clear_all, cloud, make_tier, make_vpc, run  # noqa: F401 - cloud is a fixture
 
@@ -70,6 +75,21 @@ def test_a_redundant_vpc_has_two_routers_with_one_state(pair):
     clear_all(of, vpc_id, tiers, vms)
 
 
+def test_the_one_that_forwards_tells_of_tunnels(pair):
+    of, _, _, _ = pair
+    policy = "aes256-sha256;modp2048"
+    sides = ("203.0.113.9", ("10.0.0.0/16",), ("10.8.0.0/24",))
+    told = []
+    for runner in of.runners.values():
+        if runner.host.routers and runner.host.routers.specs:
+            (spec,) = runner.host.routers.specs.values()
+            tunnel = Tunnel("s2s", spec.public.address, *sides, "agreed", policy, policy)
+            found = replace(spec, vpn=Vpn(tunnels=(tunnel,)), generation=spec.generation + 1)
+            runner.host.hold_router(ApplyRouter(found.id, found))
+            told.append((spec.pair.priority == FIRST, len(runner.host.inventory().tunnels)))
+    assert sorted(told) == [(False, 0), (True, 1)]
+
+
 @pytest.mark.parametrize("position", range(RESTART))
 def test_a_restart_that_fails_leaves_one_that_forwards(pair, monkeypatch, position):
     of, vpc_id, tiers, vms = pair
@@ -103,7 +123,7 @@ def test_one_forwards_at_every_moment_while_both_are_made_anew(pair):
     clear_all(of, vpc_id, tiers, vms)
 
 
-@pytest.mark.parametrize("position", [None, *range(RESTART)])
+@pytest.mark.parametrize("position", [None, 2, 4, RESTART - 1])
 def test_a_vpc_of_one_router_gets_a_second(cloud, monkeypatch, position):  # noqa: F811 - as above
     of, vpc_id, tiers, vms = furnished(cloud, make_vpc(cloud))
     with monkeypatch.context() as patch:
