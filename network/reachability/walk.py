@@ -9,9 +9,8 @@ from typing import Literal
 
 from network.balancing import Balancer
 from network.hardware import BalancedNetwork, DevicePart
-from network.reachability import devices
+from network.reachability import devices, segment
 from network.reachability import router as routers
-from network.reachability import segment
 from network.reachability.policy import METADATA_ADDRESS, Decision, Meeting, decide, is_within
 from network.reachability.values import Leg, Place, Probe, Step, Trail
 from network.types import ROUTER, GuestLeg, NicView, RouterSpec, StaticNat
