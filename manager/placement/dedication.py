@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -36,8 +37,12 @@ def kept(session: Session, account_id: str) -> Kept:
     return Kept(frozenset(others), frozenset(own))
 
 
+@lru_cache(maxsize=1024)
 def admits(account_id: str) -> ColumnElement[bool]:
-    """Whether neither a row of Host nor a place that it stands in is kept for others than the account."""
+    """Whether neither a row of Host nor a place that it stands in is kept for others than the account.
+
+    Kept, since it is part of two statements of each placement, and to build it takes longer than they do.
+    """
     home = aliased(Domain)
     path = select(home.path).join(Account, Account.domain_id == home.id).where(Account.id == account_id)
     within = func.substr(path.scalar_subquery(), 1, func.length(Domain.path)) == Domain.path

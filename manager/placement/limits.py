@@ -7,6 +7,7 @@ are taken in one order (the account's, then its domain's, then upwards), so that
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, case, func, literal, select, update
@@ -135,11 +136,16 @@ def _limit(session: Session, account: Account, key: str) -> Any:
     """The account's limit, its own or the general one, as SQL; in bytes where the counter is."""
     if account.type == ROOT_ADMIN:
         return ENDLESS
-    resource = BY_KEY[key]
-    own = select(case((ResourceLimit.maximum == UNLIMITED, ENDLESS), else_=ResourceLimit.maximum * resource.unit))
-    mine = own.where(ResourceLimit.account_id == account.id, ResourceLimit.resource == key)
-    general = _general(session, account, resource)
-    return func.coalesce(mine.scalar_subquery(), ENDLESS if general == UNLIMITED else general * resource.unit)
+    return _own_or(account.id, key, _general(session, account, BY_KEY[key]))
+
+
+@lru_cache(maxsize=8192)
+def _own_or(account_id: str, key: str, general: int) -> Any:
+    """Kept, since a deployment needs five of them, and to build them takes longer than the statement."""
+    unit = BY_KEY[key].unit
+    own = select(case((ResourceLimit.maximum == UNLIMITED, ENDLESS), else_=ResourceLimit.maximum * unit))
+    mine = own.where(ResourceLimit.account_id == account_id, ResourceLimit.resource == key)
+    return func.coalesce(mine.scalar_subquery(), ENDLESS if general == UNLIMITED else general * unit)
 
 
 def _claim_in(session: Session, account: Account, place: Place, wanted: dict[str, int]) -> bool:

@@ -46,6 +46,12 @@ def leave_to_carrier(run: Run, network_id: str, shown: Picture) -> None:
         run.note(**{LEFT: left, f"carrier:{network_id}": None})
 
 
+def begin_telling(run: Run) -> None:
+    """Have a carrier start, where none is under way, while the job does something else before it waits."""
+    for network_id, generation in sorted((run.recall(LEFT) or {}).items()):
+        _carried(run, network_id, generation)
+
+
 def await_told(run: Run) -> Outcome:
     """Wait until all hosts were told what is noted.
 

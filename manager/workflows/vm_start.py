@@ -13,7 +13,7 @@ from manager.models import Host, StoragePool, Vm, Volume
 from manager.models.states import VM_MOVES, VOLUME_MOVES
 from manager.placement import host as placement
 from manager.placement.planner import DEFAULT
-from manager.workflows.crowds import await_taken_back, await_told
+from manager.workflows.crowds import await_taken_back, await_told, begin_telling
 from manager.workflows.engine import Ask, Await, Outcome, Run, StepFailed
 from manager.workflows.network import await_implemented
 from manager.workflows.specs import disk_spec, pool_spec, vm_spec, volume_spec
@@ -177,6 +177,7 @@ def prepare(run: Run) -> list[Ask]:
         for disk in disks_of(run) if disk.volume in unmade
     ]  # fmt: skip
     others, own = tell(run, host_id)
+    begin_telling(run)
     networks = {network.id: network for _, network in plugs_of(run)}
     offering = offering_of(run)
     disks = [disk_spec(disk.volume, pools[disk.volume.id], disk.offering or offering) for disk in disks_of(run)]

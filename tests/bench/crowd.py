@@ -29,6 +29,8 @@ from tests.bench.wire import Client
 
 SPREAD_NUMBER = FIRST_NUMBER // 2
 """That of the first VM that is a row; what benchmarks fill the database with has higher ones."""
+LAST_PLACE = 3900
+"""More addresses of the network are not looked at."""
 
 
 def spread(site: Site, network: Spread, hosts: int) -> None:
@@ -41,17 +43,20 @@ def spread(site: Site, network: Spread, hosts: int) -> None:
         like = session.query(Vm).first()
         if like is None:
             raise SystemExit("The first guest is not there.")
+        taken = set(session.scalars(select(Nic.address).where(Nic.network_id == network.network)))
         alike = {name: getattr(like, name) for name in (
             "account_id", "zone_id", "template_id", "service_offering_id", "os_type_id", "cpus", "cpu_mhz", "memory",
             "hypervisor")}  # fmt: skip
-    ids = [(place, SPREAD_NUMBER + place, new_id(), network.free[place]) for place in range(network.there, hosts)]
+    ids = [(SPREAD_NUMBER + place, new_id(), network.free[place]) for place in range(network.there, hosts)]
+    every = (f"10.64.{place // 250}.{place % 250 + 2}" for place in range(LAST_PLACE))
+    free = (address for address in every if address not in taken)
     copy(engine, Vm, ({**alike, "id": vm_id, "number": number, "name": f"vm-{number}", "display_name": f"vm-{number}",
                        "instance_name": f"i-9-{number}-VM", "host_id": host, "last_host_id": host, "state": "Running"}
-                      for _, number, vm_id, host in ids))  # fmt: skip
+                      for number, vm_id, host in ids))  # fmt: skip
     copy(engine, Nic, ({"vm_id": vm_id, "network_id": network.network, "host_id": host,
                         "mac": "06:" + ":".join(f"{byte:02x}" for byte in number.to_bytes(5, "big")),
-                        "address": f"10.64.{8 + place // 250}.{place % 250 + 2}"}
-                       for place, number, vm_id, host in ids))  # fmt: skip
+                        "address": address}
+                       for (number, vm_id, host), address in zip(ids, free, strict=False)))  # fmt: skip
     network.there = hosts
     network.deploy(network.free[0])
 

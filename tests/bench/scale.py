@@ -25,7 +25,7 @@ from tests.bench.measure import Cost, pace
 from tests.bench.rule_change import ROUNDS, Spread, fill
 from tests.bench.site import Site
 
-IDLE_SECONDS = 15.0
+IDLE_SECONDS = 30.0
 PATIENCE_SECONDS = 3600
 
 
