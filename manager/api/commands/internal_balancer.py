@@ -28,10 +28,10 @@ from manager.models import (
     ServiceProvider,
     Vm,
     WorkflowRow,
-    new_id,
 )
 from manager.placement.address import NoAddress, free_address
 from manager.workflows.internal_balancer import add_balancer, remove_balancer
+from manager.workflows.numbers import next_number
 from manager.workflows.rule_rows import living, move_all, next_revision
 from network import catalog
 
@@ -190,11 +190,14 @@ def _take_address(call: Call, network: Network, wanted: str | None) -> str:
     except NoAddress as error:
         raise ApiError(error.code, str(error)) from error
     call.add(NicAddress(nic_id=leg, network_id=network.id, address=address), taken=f"The address {address} is taken.")
-    key = new_id()
     call.add(
         BalancerAppliance(
-            id=key, name=f"b-{key[:8]}-VM", account_id=network.account_id, zone_id=network.zone_id,
-            network_id=network.id, address=address, live=f"{network.id}/{address}",
+            name=f"b-{next_number(call.session, 'router')}-VM",
+            account_id=network.account_id,
+            zone_id=network.zone_id,
+            network_id=network.id,
+            address=address,
+            live=f"{network.id}/{address}",
         ),
         taken=f"The address {address} is taken.",
     )  # fmt: skip
