@@ -35,7 +35,7 @@ class Netscaler:
             _check_neighbours(nitro, network)
             before = _held(nitro, network.id)
             if _differences(before, resources):
-                nitro.act("nsfeature", "enable", {"feature": ["LB", "SSL"]})
+                nitro.act("nsfeature", "enable", {"feature": ["LB", "REWRITE", "SSL"]})
                 _make_or_put_back(nitro, before, resources, network.id)
                 nitro.act("nsconfig", "save", {})
 

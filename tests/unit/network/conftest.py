@@ -7,6 +7,8 @@ from tests.unit.network.lab import Lab, reaches, sh
 from tests.unit.network.sites import Site, build
 from tests.unit.network.views import network, nic
 
+pytest.register_assert_rewrite("tests.unit.network.balanced")
+
 
 @pytest.fixture(scope="module")
 def lab():

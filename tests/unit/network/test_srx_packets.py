@@ -27,11 +27,17 @@ from tests.unit.network.test_router_rules import (  # noqa: F401 - run here over
     source_seen,
     test_a_forwarded_port_is_closed_until_it_is_opened_and_after_it_is_revoked,
     test_a_forwarding_may_be_for_some_sources_only,
+    test_an_address_that_moves_to_another_router_is_found_there_at_once,
     test_connections_survive_changes_and_end_with_the_rule_that_allowed_them,
     test_guests_may_leave_unless_a_rule_denies_it,
     test_guests_may_not_leave_unless_a_rule_allows_it,
     test_ports_of_a_range_keep_their_order,
     test_static_nat_holds_both_ways_until_it_is_taken_away,
+)
+from tests.unit.network.test_virtual_router import (  # noqa: F401 - as above
+    test_another_address_is_the_source_nat,
+    test_guests_leave_with_the_public_address,
+    test_nothing_from_outside_comes_in,
 )
 from tests.unit.network.views import MACS, nic
 
