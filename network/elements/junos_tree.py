@@ -73,6 +73,14 @@ def change(held: Entries, wanted: Entries) -> etree._Element | None:
     return root if len(root) else None
 
 
+def differences(held: Entries, wanted: Entries) -> list[str]:
+    """Names of entries that are there and not wanted (+), wanted and not there (-), or other than wanted (~)."""
+    signs = {at: "+" for at in held if at not in wanted} | {at: "-" for at in wanted if at not in held}
+    both = (at for at in wanted if at in held and _canonical(held[at]) != _canonical(wanted[at]))
+    signs |= dict.fromkeys(both, "~")
+    return sorted(f"{sign}{where.tag} {' '.join(key)}" for (where, key), sign in signs.items())
+
+
 def _reached(root: etree._Element, where: Place) -> etree._Element:
     """The element that holds the list, made on the way."""
     found = root

@@ -51,6 +51,16 @@ class Netscaler:
         with conversation(self._settings) as nitro:
             return sorted(one["aliasname"] for one in nitro.every("vlan") if _is_ours(one))
 
+    def differences(self, network: BalancedNetwork) -> tuple[str, ...]:
+        """Names of what the device has and should not (+), should have and has not (-), or has otherwise (~)."""
+        resources = wanted(network, self._settings.interface)
+        with conversation(self._settings) as nitro:
+            held = _held(nitro, network.id)
+        signs = dict.fromkeys(held.keys() - resources.keys(), "+") | dict.fromkeys(resources.keys() - held.keys(), "-")
+        both = held.keys() & resources.keys()
+        signs |= dict.fromkeys((key for key in both if _changed(held, resources, key)), "~")
+        return tuple(sorted(f"{sign}{kind} {' '.join(key)}" for (kind, key), sign in signs.items()))
+
     def statistics(self, network_id: str, balancer_id: str) -> dict[str, Any]:
         """Of one balancer, in NITRO's names: tothits, curclntconnections, totalrequestbytes, state and more."""
         with conversation(self._settings) as nitro:

@@ -85,6 +85,14 @@ class MemoryDevices:
         self._log_in(part.device)
         self.parts.pop((part.device.id, KINDS[part.device.kind].wanted(part).id), None)
 
+    def look(self, part: DevicePart) -> list[str]:
+        held = self.parts.get((part.device.id, KINDS[part.device.kind].wanted(part).id))
+        return [] if held == part else ["-part" if held is None else "~part"]
+
+    def strangers(self, parts: Sequence[DevicePart]) -> list[str]:
+        known = {KINDS[part.device.kind].wanted(part).id for part in parts}
+        return sorted({name for device_id, name in self.parts if device_id == parts[0].device.id} - known)
+
     def inspect(self, device: Device) -> DeviceFacts:
         self._log_in(device)
         mac = ":".join(digits(device.host, 10)[place : place + 2] for place in range(0, 10, 2))

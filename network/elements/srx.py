@@ -8,7 +8,7 @@ and a commit that nobody confirms is taken back by the device.
 from __future__ import annotations
 
 from network.elements.base import RouterState
-from network.elements.junos_tree import change
+from network.elements.junos_tree import change, differences
 from network.elements.srx_config import SrxSettings, check_vlan, held, lacking, name_of, places, routers, wanted
 from network.elements.srx_session import conversation
 from network.errors import DeviceRefusedError
@@ -50,6 +50,13 @@ class Srx:
     def list(self) -> list[str]:
         with conversation(self._settings) as session:
             return routers(session.configuration(committed=True), self._settings)
+
+    def differences(self, spec: RouterSpec) -> tuple[str, ...]:
+        """What the device has of the network otherwise than wanted, as `junos_tree.differences` names it."""
+        entries = wanted(spec, self._settings)
+        with conversation(self._settings) as session:
+            found = held(session.configuration(committed=True), spec.id, self._settings)
+        return tuple(differences(found, entries))
 
     def state(self, router_id: str) -> RouterState:
         with conversation(self._settings) as session:

@@ -202,6 +202,25 @@ def test_neighbours_with_the_same_addresses_are_spared(device):
     assert resources(device) == before
 
 
+def test_what_somebody_changed_is_told_and_left(device):
+    assert {line[0] for line in device.element.differences(NETWORK)} == {"-"}
+    device.element.apply(NETWORK)
+    assert device.element.differences(NETWORK) == ()
+    name = server_of(NETWORK.id, WEB.id)
+    with conversation(device.settings) as nitro:
+        nitro.add("server", {"name": f"{name}-x", "ipaddress": "10.1.1.99", "td": 100})
+        nitro.update("lbvserver", {"name": name, "lbmethod": "LEASTCONNECTION"})
+        (bound, *_) = [one for one in nitro.every("lbvserver_service_binding") if one["name"] == name]
+        nitro.delete("lbvserver_service_binding", name, {"servicename": bound["servicename"]})
+    changed = resources(device)
+    assert device.element.differences(NETWORK) == (
+        f"+server {name}-x",
+        f"-lbvserver_service_binding {name} {bound['servicename']}",
+        f"~lbvserver {name}",
+    )
+    assert resources(device) == changed
+
+
 def test_a_traffic_domain_of_somebody_else_is_not_taken(device):
     with conversation(device.settings) as nitro:
         nitro.add("nstrafficdomain", {"td": 100, "aliasname": "operator"})

@@ -204,6 +204,16 @@ def test_a_refused_change_forwards_as_before(site, addressed):
         assert source_seen(server, PUBLIC, FIRST, 80) == OUTSIDE
 
 
+def test_what_a_network_has_otherwise_is_told(site, addressed):
+    spec = changed(site, static_nats=(StaticNat(FIRST, "10.1.1.11"),), openings=(Opening(FIRST, WEB),))
+    other = revised(spec, openings=(), static_nats=(StaticNat(SECOND, "10.1.1.11"),))
+    with inside(DEVICE):
+        assert site.device.element.differences(spec) == ()
+        found = site.device.element.differences(other)
+        assert site.device.element.differences(spec) == ()
+    assert {line[0] for line in found} >= {"+", "-"}
+
+
 def test_a_removed_network_is_cut_off_and_spares_the_neighbour(site, addressed):
     changed(site, static_nats=(StaticNat(FIRST, "10.1.1.11"),), openings=(Opening(FIRST, WEB),))
     site.remove(site.specs["a"].id)
