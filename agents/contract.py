@@ -394,6 +394,17 @@ class RouterRole:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceDrift:
+    """What a hardware device, named by its address, has of a network otherwise than it was told: more (+), less (-) or
+    other (~).
+    """
+
+    network_id: str
+    device: str
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostInventory:
     """All that Pileus made on a host, as the host itself shows it; sent every so often, whole.
 
@@ -417,6 +428,7 @@ class HostInventory:
     guests: tuple[GuestFigures, ...] = ()
     tunnels: tuple[TunnelFacts, ...] = ()
     roles: tuple[RouterRole, ...] = ()
+    device_drift: tuple[DeviceDrift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,8 @@ class MariaDB(Service):
             return
         shutil.rmtree(data, ignore_errors=True)
         settings = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        # In the machine's own /tmp, whoever tidies up there takes away files that it is at work on.
+        settings += [f"--tmpdir={self.directory}"]
         argv = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", *settings]
         output(argv, user=self._as_account() or None)
         (self.directory / "installed").touch()
@@ -186,6 +188,7 @@ class MariaDB(Service):
             "--character-set-server=utf8mb4",
             "--collation-server=utf8mb4_bin",
             "--max-connections=200",
+            f"--tmpdir={self.directory}",
         ]
         if self.fast:
             settings += ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--sync-binlog=0"]

@@ -183,6 +183,18 @@ def _flows(facts: Facts, survey: Survey) -> Iterator[Finding]:
         yield survey.finding("flow", "Host", survey.id, detail, outcome)
 
 
+def _devices(facts: Facts, survey: Survey) -> Iterator[Finding]:
+    """What hardware devices have of a network otherwise than they were told; nothing of it is taken away for that."""
+    for one in survey.inventory.device_drift:
+        network = facts.networks.get(one.network_id)
+        if network is None or facts.network_moved(one.network_id, survey):
+            continue
+        detail = f"The device {one.device} of {survey.name} differs from what {network.name} needs: {one.difference}"
+        name = one.difference[1:]
+        outcome = {"+": ("absent", name), "-": (name, "absent")}.get(one.difference[:1], (name, "changed"))
+        yield survey.finding("device", "Network", one.network_id, detail, outcome)
+
+
 # --- what a host shows and the database does not know ----------------------------------------------------------------
 
 
@@ -236,5 +248,5 @@ def told_time(survey: Survey) -> str:
 
 
 Check = Callable[[Facts, Survey], Iterator[Finding]]
-DRIFT: tuple[Check, ...] = (_vms, _ports, _networks, _routers, _volumes, _images, _flows)
+DRIFT: tuple[Check, ...] = (_vms, _ports, _networks, _routers, _volumes, _images, _flows, _devices)
 ORPHANS: tuple[Check, ...] = (_unknown_domains, _unknown_things, _unknown_ports, _unknown_marks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -10,16 +11,18 @@ from typing import Any
 
 import structlog
 
-from agents.contract import ApplyNetwork
+from agents.contract import ApplyNetwork, DeviceDrift
 from agents.journal import Journal
 from network.cables import Cable
-from network.elements.devices import digest
+from network.elements.devices import digest, first_told
 from network.errors import NetworkError
 from network.hardware import Device, DeviceFacts, DevicePart
 from network.probe import DeviceTrace
 
 log = structlog.get_logger()
 PART = "device"
+LOOK_SECONDS = 300.0
+"""How long what devices showed is told again, before they are looked at anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class HostDevices:
     _told: dict[str, str] = field(default_factory=dict)
     _alone: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
     _keeper: threading.Thread | None = None
+    _looker: threading.Thread | None = None
+    _look_at: float = 0.0
+    _seen: dict[str, tuple[str, tuple[DeviceDrift, ...]]] = field(default_factory=dict)
+    _strange: tuple[str, ...] = ()
 
     def want(self, command: ApplyNetwork) -> None:
         """Take the parts of a newer view; those that are not in it any more are leaving."""
@@ -110,9 +117,54 @@ class HostDevices:
         """What is otherwise than the part says; changes nothing."""
         cable = self.switch.cable_difference(part.nic_id, Cable(part.cable, part.vlan, 0))
         try:
-            return DeviceTrace(cable, self.drivers.difference(part))
+            return DeviceTrace(cable, first_told(self.drivers.look(part)))
         except NetworkError as error:
             return DeviceTrace(cable, silent=str(error))
+
+    def drift(self) -> tuple[DeviceDrift, ...]:
+        """What devices showed otherwise when they were last looked at, of parts that they were told nothing of since.
+
+        A new look is begun beside all else when the last was a while ago.
+        """
+        if time.monotonic() >= self._look_at and (self._looker is None or not self._looker.is_alive()):
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            if self._held():
+                self._looker = threading.Thread(target=self.look, daemon=True)
+                self._looker.start()
+        return tuple(one for key, (told, found) in sorted(self._seen.items()) for one in found
+                     if self._told.get(key) == told)  # fmt: skip
+
+    def strangers(self) -> tuple[str, ...]:
+        """Networks that devices have and nobody ordered, as of the last look at devices that serve any."""
+        return self._strange
+
+    def look(self) -> None:
+        """Hold what devices have against what they were told; nothing is changed. Trouble is logged and passed over."""
+        seen, strange = {}, []
+        known: dict[str, list[HeldPart]] = defaultdict(list)
+        for held in self._held():
+            known[held.part.device.id].append(held)
+            with self._alone[held.network_id]:
+                told = self._told.get(held.key)
+                if told is not None and not held.leaving:
+                    seen[held.key] = told, tuple(self._differences(held))
+        for parts in known.values():
+            device = parts[0].part.device
+            try:
+                found = self.drivers.strangers([one.part for one in parts])
+            except NetworkError as error:
+                log.warning("device not looked at", device=device.host, error=str(error))
+                continue
+            strange += [f"device {device.host}: {name}" for name in found]
+        self._seen, self._strange = seen, tuple(strange)
+
+    def _differences(self, held: HeldPart) -> Iterable[DeviceDrift]:
+        device = held.part.device
+        try:
+            return [DeviceDrift(held.network_id, device.host, line) for line in self.drivers.look(held.part)]
+        except NetworkError as error:
+            log.warning("device not looked at", device=device.host, error=str(error))
+            return []
 
     def _held(self, network_id: str = "") -> list[HeldPart]:
         held: list[HeldPart] = self.journal.wanted(PART, HeldPart)

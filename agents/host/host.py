@@ -211,6 +211,8 @@ class Host:
             guests=counted.guests,
             tunnels=tuple(self._tunnels()),
             roles=tuple(self._roles()),
+            device_drift=self.devices.drift(),
+            unknown=self.devices.strangers(),
         )
 
     def _rule_hits(self, views: Iterable[NetworkView]) -> tuple[RuleHits, ...]:

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from lxml import etree
@@ -41,6 +42,10 @@ class Kind(ABC):
         :raises InvalidViewError: it cannot do it
         """
 
+    @abstractmethod
+    def called(self, network_id: str) -> str:
+        """How the driver lists the network."""
+
     def driver(self, device: Device) -> Any:
         return driver(self.element)(self.settings(device))
 
@@ -66,6 +71,9 @@ class Firewall(Kind):
             raise InvalidViewError(f"The firewall {part.device.id} is given no router.")
         return part.router
 
+    def called(self, network_id: str) -> str:
+        return network_id
+
     def content(self, part: DevicePart) -> list[Any]:
         entries = srx_config.wanted(self.wanted(part), self.settings(part.device))
         return [(repr(where), key, etree.tostring(element)) for (where, key), element in entries.items()]
@@ -90,6 +98,9 @@ class LoadBalancer(Kind):
             raise InvalidViewError(f"The load balancer {part.device.id} is given no network.")
         return part.balanced
 
+    def called(self, network_id: str) -> str:
+        return netscaler_config.name_of(network_id)
+
     def content(self, part: DevicePart) -> list[Any]:
         resources = netscaler_config.wanted(self.wanted(part), part.device.guest_port)
         return [(kind, key, sorted(content.items())) for (kind, key), content in resources.items()]
@@ -111,6 +122,17 @@ def digest(part: DevicePart) -> str:
     return hashlib.sha256(repr((where, sorted(content, key=repr))).encode()).hexdigest()
 
 
+SAYINGS = {"-": "It lacks {}.", "~": "It has {} otherwise than wanted.", "+": "It has {}, which nobody wants."}
+
+
+def first_told(differences: Sequence[str]) -> str:
+    """The gravest of what `Devices.look` finds, as a sentence; "" for none."""
+    signs = list(SAYINGS)
+    for found in sorted(differences, key=lambda one: signs.index(one[0])):
+        return SAYINGS[found[0]].format(found[1:])
+    return ""
+
+
 class Devices:
     """One conversation with a device at a time; the drivers' errors come through."""
 
@@ -128,12 +150,18 @@ class Devices:
         with self._alone[part.device.id]:
             kind.driver(part.device).remove(kind.wanted(part).id)
 
-    def difference(self, part: DevicePart) -> str:
-        """The first thing that the device has otherwise than the part says, as a sentence; "" for none."""
+    def look(self, part: DevicePart) -> list[str]:
+        """What the device has otherwise than the part wants, as its driver names it."""
         kind = KINDS[part.device.kind]
         with self._alone[part.device.id]:
-            found: str = kind.driver(part.device).difference(kind.wanted(part))
-            return found
+            return list(kind.driver(part.device).differences(kind.wanted(part)))
+
+    def strangers(self, parts: Sequence[DevicePart]) -> list[str]:
+        """Networks that a device has by our marks, without those of `parts`, which are all that it is to have."""
+        device = parts[0].device
+        kind = KINDS[device.kind]
+        with self._alone[device.id]:
+            return sorted(set(kind.driver(device).list()) - {kind.called(kind.wanted(part).id) for part in parts})
 
     def inspect(self, device: Device) -> DeviceFacts:
         """:raises DeviceRefusedError: the login is refused, or the device lacks what is named"""

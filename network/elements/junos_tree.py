@@ -73,20 +73,12 @@ def change(held: Entries, wanted: Entries) -> etree._Element | None:
     return root if len(root) else None
 
 
-def first_difference(held: Entries, wanted: Entries) -> str:
-    """The first entry that is missing, another one or too many, as a sentence; "" when all is as wanted."""
-    for (where, key), element in wanted.items():
-        there = held.get((where, key))
-        if there is None:
-            return f"It lacks {_told(where, key)}."
-        if _canonical(there) != _canonical(element):
-            return f"It has {_told(where, key)} otherwise than wanted."
-    return next((f"It has {_told(*one)}, which nobody wants." for one in held if one not in wanted), "")
-
-
-def _told(where: Place, key: tuple[str, ...]) -> str:
-    path = [part for step in where.above for part in step if part]
-    return " ".join([*path, where.tag, *key])
+def differences(held: Entries, wanted: Entries) -> list[str]:
+    """Names of entries that are there and not wanted (+), wanted and not there (-), or other than wanted (~)."""
+    signs = {at: "+" for at in held if at not in wanted} | {at: "-" for at in wanted if at not in held}
+    both = (at for at in wanted if at in held and _canonical(held[at]) != _canonical(wanted[at]))
+    signs |= dict.fromkeys(both, "~")
+    return sorted(f"{sign}{where.tag} {' '.join(key)}" for (where, key), sign in signs.items())
 
 
 def _reached(root: etree._Element, where: Place) -> etree._Element:

@@ -35,7 +35,7 @@ class Netscaler:
             _check_neighbours(nitro, network)
             before = _held(nitro, network.id)
             if _differences(before, resources):
-                nitro.act("nsfeature", "enable", {"feature": ["LB", "SSL"]})
+                nitro.act("nsfeature", "enable", {"feature": ["LB", "REWRITE", "SSL"]})
                 _make_or_put_back(nitro, before, resources, network.id)
                 nitro.act("nsconfig", "save", {})
 
@@ -51,17 +51,15 @@ class Netscaler:
         with conversation(self._settings) as nitro:
             return sorted(one["aliasname"] for one in nitro.every("vlan") if _is_ours(one))
 
-    def difference(self, network: BalancedNetwork) -> str:
-        """The first resource that the device has otherwise than `network` says, as a sentence; "" for none."""
+    def differences(self, network: BalancedNetwork) -> tuple[str, ...]:
+        """Names of what the device has and should not (+), should have and has not (-), or has otherwise (~)."""
         resources = wanted(network, self._settings.interface)
         with conversation(self._settings) as nitro:
-            there = _held(nitro, network.id)
-        for key in resources:
-            if key not in there:
-                return f"It lacks {_told(key)}."
-            if changed := _changed(there, resources, key):
-                return f"It has {_told(key)} with another {changed[0]} than wanted."
-        return next((f"It has {_told(key)}, which nobody wants." for key in there if key not in resources), "")
+            held = _held(nitro, network.id)
+        signs = dict.fromkeys(held.keys() - resources.keys(), "+") | dict.fromkeys(resources.keys() - held.keys(), "-")
+        both = held.keys() & resources.keys()
+        signs |= dict.fromkeys((key for key in both if _changed(held, resources, key)), "~")
+        return tuple(sorted(f"{sign}{kind} {' '.join(key)}" for (kind, key), sign in signs.items()))
 
     def statistics(self, network_id: str, balancer_id: str) -> dict[str, Any]:
         """Of one balancer, in NITRO's names: tothits, curclntconnections, totalrequestbytes, state and more."""

@@ -25,6 +25,9 @@ PREFIX = "pl-"
 FOLDER = "/nsconfig/ssl"
 LARGEST_VLAN = 4094
 LONGEST_MINUTES = 1440
+HTTP_PORT = 80
+FORWARDED, PROTOCOL = "X-Forwarded-For", "X-Forwarded-Proto"
+"""Headers by which members are told who asks, and that it was by TLS."""
 METHODS = {"roundrobin": "ROUNDROBIN", "leastconn": "LEASTCONNECTION", "source": "SOURCEIPHASH"}
 
 Content = Mapping[str, Any]
@@ -65,7 +68,7 @@ KINDS = (
         ("type",),
         ("httprequest", "respcode", "interval", "resptimeout", "retries", "successretries"),
     ),
-    Kind("service", ("name",), ("servername", "servicetype", "port", "td")),
+    Kind("service", ("name",), ("servername", "servicetype", "port", "td", "cip", "cipheader")),
     Kind("service_lbmonitor_binding", ("name", "monitor_name"), owner="service", other="lbmonitor"),
     Kind("systemfile", ("filename",), ("filelocation", "filecontent", "fileencoding")),
     Kind("sslcertkey", ("certkey",), ("cert", "key", "bundle")),
@@ -74,6 +77,15 @@ KINDS = (
         ("name",),
         ("servicetype", "port"),
         ("ipv46", "lbmethod", "listenpolicy", "persistencetype", "timeout", "cookiename", "rule", "resrule"),
+    ),
+    Kind("rewriteaction", ("name",), ("type", "target", "stringbuilderexpr")),
+    Kind("rewritepolicy", ("name",), ("rule", "action")),
+    Kind(
+        "lbvserver_rewritepolicy_binding",
+        ("name", "policyname"),
+        ("priority", "gotopriorityexpression", "bindpoint"),
+        owner="lbvserver",
+        other="rewritepolicy",
     ),
     Kind("lbvserver_service_binding", ("name", "servicename"), owner="lbvserver", other="service"),
     Kind("sslvserver_sslcertkey_binding", ("vservername", "certkeyname"), owner="lbvserver", other="sslcertkey"),
@@ -175,15 +187,40 @@ def _balancer(
     for member in one.members:
         host, service = f"{name}-{member.address}", f"{name}-{member.address}-{one.member_port}-{inner}"
         yield "server", {"name": host, "ipaddress": member.address, "td": td}
-        yield "service", {"name": service, "servername": host, "servicetype": inner, "port": one.member_port, "td": td}
+        told = {"cip": "ENABLED", "cipheader": FORWARDED} if inner == "HTTP" else {}
+        yield (
+            "service",
+            {"name": service, "servername": host, "servicetype": inner, "port": one.member_port, "td": td, **told},
+        )
         yield "service_lbmonitor_binding", {"name": service, "monitor_name": monitor["monitorname"]}
         yield "lbvserver_service_binding", {"name": server, "servicename": service}
     if one.protocol == "ssl":
         yield from _certificate(name, server, one)
+        yield from _told_of_tls(name, server)
 
 
 def _is_http(one: Balancer) -> bool:
-    return one.protocol == "ssl" or (one.stickiness is not None and one.stickiness.method != "SourceBased")
+    """Where the device must understand what is said, as a virtual router does; CloudStack takes port 80 for HTTP."""
+    by_cookie = one.stickiness is not None and one.stickiness.method != "SourceBased"
+    return by_cookie or one.protocol == "ssl" or one.port == HTTP_PORT
+
+
+def _told_of_tls(name: str, server: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Members believe the header, so what a client says itself is taken out first."""
+    deleted, inserted = f"{name}-untold", f"{name}-told"
+    yield "rewriteaction", {"name": deleted, "type": "delete_http_header", "target": PROTOCOL}
+    yield (
+        "rewriteaction",
+        {"name": inserted, "type": "insert_http_header", "target": PROTOCOL, "stringbuilderexpr": '"https"'},
+    )
+    rules = {deleted: f'HTTP.REQ.HEADER("{PROTOCOL}").EXISTS', inserted: "true"}
+    for number, (policy, rule) in enumerate(rules.items()):
+        yield "rewritepolicy", {"name": policy, "rule": rule, "action": policy}
+        bound = {"priority": 10 + number, "gotopriorityexpression": "END" if rule == "true" else "NEXT"}
+        yield (
+            "lbvserver_rewritepolicy_binding",
+            {"name": server, "policyname": policy, "bindpoint": "REQUEST", **bound},
+        )
 
 
 def _virtual_server(name: str, one: Balancer, sources: tuple[str, ...]) -> dict[str, Any]:

@@ -85,14 +85,18 @@ class MemoryDevices:
         self._log_in(part.device)
         self.parts.pop((part.device.id, KINDS[part.device.kind].wanted(part).id), None)
 
-    def difference(self, part: DevicePart) -> str:
+    def look(self, part: DevicePart) -> list[str]:
         self._log_in(part.device)
         kind = KINDS[part.device.kind]
         held = self.parts.get((part.device.id, kind.wanted(part).id))
         if held is None:
-            return "It lacks the network."
-        has, wants = (sorted(map(repr, kind.content(one))) for one in (held, part))
-        return "" if has == wants else f"It lacks {next(iter(set(wants) - set(has)), 'nothing, and has more')}."
+            return ["-part"]
+        has, wants = (sorted(kind.content(one), key=repr) for one in (held, part))
+        return [] if has == wants else ["~part"]
+
+    def strangers(self, parts: Sequence[DevicePart]) -> list[str]:
+        known = {KINDS[part.device.kind].wanted(part).id for part in parts}
+        return sorted({name for device_id, name in self.parts if device_id == parts[0].device.id} - known)
 
     def inspect(self, device: Device) -> DeviceFacts:
         self._log_in(device)

@@ -11,7 +11,7 @@ from lxml import etree
 
 from network.elements import srx_vpn
 from network.elements.base import RouterState
-from network.elements.junos_tree import change, first_difference
+from network.elements.junos_tree import change, differences
 from network.elements.srx_config import check_vlan, held, lacking, places, routers, wanted
 from network.elements.srx_names import SrxSettings, name_of
 from network.elements.srx_session import SrxSession, conversation
@@ -69,6 +69,13 @@ class Srx:
         with conversation(self._settings) as session:
             return routers(session.configuration(committed=True), self._settings)
 
+    def differences(self, spec: RouterSpec) -> tuple[str, ...]:
+        """What the device has of the network otherwise than wanted, as `junos_tree.differences` names it."""
+        entries = wanted(spec, self._settings)
+        with conversation(self._settings) as session:
+            found = held(session.configuration(committed=True), spec.id, self._settings)
+        return tuple(differences(found, entries))
+
     def state(self, router_id: str) -> RouterState:
         with conversation(self._settings) as session:
             found = held(session.configuration(committed=True), router_id, self._settings)
@@ -76,12 +83,6 @@ class Srx:
             return "absent"
         needed = {places(self._settings)[kind] for kind in MINIMAL}
         return "running" if needed <= {where for where, _ in found} else "degraded"
-
-    def difference(self, spec: RouterSpec) -> str:
-        """The first thing that the device has committed otherwise than `spec` says, as a sentence; "" for none."""
-        entries = wanted(spec, self._settings)
-        with conversation(self._settings) as session:
-            return first_difference(held(session.configuration(committed=True), spec.id, self._settings), entries)
 
     def traffic(self, router_id: str) -> tuple[int, int]:
         """Bytes that guests sent to the device and got from it, since their network is on it."""

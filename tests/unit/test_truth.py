@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import delete, select, update
 
-from agents.contract import DomainFacts, NetworkFacts
+from agents.contract import DeviceDrift, DomainFacts, NetworkFacts
 from manager import reports, truth
 from manager.celery_app import app
 from manager.db import epoch, transaction
@@ -130,6 +130,10 @@ def domain_of(vm, **values):
     )
 
 
+def device_drift(vm, difference):
+    return DeviceDrift(one(Nic.network_id, vm_id=vm.id), "192.0.2.90", difference)
+
+
 def inventory_of(cloud, host_id):
     return next(runner.host.inventory() for runner in cloud.runners.values() if runner.host.id == host_id)
 
@@ -147,6 +151,9 @@ def other_host(cloud, vm):
         (lambda _: {"volumes": ()}, "volume.missing", "a file", "none"),
         (lambda _: {"flow_drift": ("-table=0,drop",)}, "flow", "table=0,drop", "absent"),
         (lambda _: {"flow_drift": ("+table=0,normal",)}, "flow", "absent", "table=0,normal"),
+        (lambda vm: {"device_drift": (device_drift(vm, "-service s"),)}, "device", "service s", "absent"),
+        (lambda vm: {"device_drift": (device_drift(vm, "+service s"),)}, "device", "absent", "service s"),
+        (lambda vm: {"device_drift": (device_drift(vm, "~service s"),)}, "device", "service s", "changed"),
     ],
 )
 def test_what_the_vms_host_does_not_show(cloud, vm, planted, kind, expected, found):

@@ -16,11 +16,14 @@ HTTP = ("HTTP", "SSL")
 DEFAULT_MONITOR = {"type": "TCP", "interval": 5, "resptimeout": 2, "retries": 3, "successretries": 1}
 SUBNET = re.compile(r"CLIENT\.IP\.SRC\.IN_SUBNET\(([0-9./]+)\)")
 COOKIE = re.compile(r'HTTP\.REQ\.COOKIE\.VALUE\("([A-Za-z0-9_.-]{1,64})"\)')
+HEADER = re.compile(r'HTTP\.REQ\.HEADER\("([A-Za-z0-9-]{1,64})"\)\.EXISTS')
+STRING = re.compile(r'"([A-Za-z0-9 /._-]{0,64})"')
 SET_COOKIE = re.compile(r'HTTP\.RES\.SET_COOKIE\.COOKIE\("([A-Za-z0-9_.-]{1,64})"\)\.VALUE\("\1"\)')
 GLOBAL = """global
-  stats socket {socket} mode 600 level admin
+  stats socket {socket} mode 600 level admin expose-fd listeners
   server-state-file {state}
   maxconn 1000
+  nbthread 1
 defaults
   timeout connect 4s
   timeout client 120s
@@ -36,24 +39,28 @@ def short(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def text(configuration: Configuration, folder: str, place: Callable[[int], str]) -> str:
-    """All but the global part; certificates lie in `folder`, `place` is the file of a traffic domain's namespace.
+def _number(name: str) -> int:
+    """Of a server in its backend, the same in any process: tables of persistence hold it."""
+    return 1 + int(short(name)[:7], 16)
+
+
+def text(configuration: Configuration, folder: str, domain: int, place: Callable[[int], str]) -> str:
+    """All but the global part, of the virtual servers with members in the traffic domain; '' for none.
+
+    Certificates lie in `folder`, `place` is the file of a domain's namespace.
 
     :raises PlaneError: an expression is none that this device evaluates
     """
-    services = {entry["name"]: entry for entry in configuration["service"].values()}
-    used = {entry["servicename"] for entry in configuration["lbvserver_service_binding"].values()}
-    lines = [line for name in sorted(used) for line in _watched(configuration, services[name], place)]
-    for entry in configuration["lbvserver"].values():
-        lines += _front(configuration, entry, folder, place)
-        lines += _back(configuration, entry, services, place)
+    services = {entry["name"]: entry for entry in configuration["service"].values() if entry["td"] == domain}
+    bound = [key for key in configuration["lbvserver_service_binding"] if key[1] in services]
+    named = {name for name, _ in bound}
+    servers = [entry for entry in configuration["lbvserver"].values() if entry["name"] in named]
+    used = sorted({service for _, service in bound}) if servers else []
+    lines = [line for name in used for line in _watched(configuration, services[name])]
+    for entry in servers:
+        lines += _front(configuration, entry, folder, "" if entry["td"] == domain else place(entry["td"]))
+        lines += _back(configuration, entry, services)
     return "".join(f"{line}\n" for line in lines)
-
-
-def _within(entry: Entry, place: Callable[[int], str]) -> str:
-    """HAProxy looks for names of namespaces in /run/netns, from where a path leads to any."""
-    found = place(int(entry["td"]))
-    return f" namespace ../..{found}" if found else ""
 
 
 def address_of(configuration: Configuration, service: Entry) -> str:
@@ -62,7 +69,7 @@ def address_of(configuration: Configuration, service: Entry) -> str:
     return str(configuration["server"][service["servername"],]["ipaddress"])
 
 
-def _watched(configuration: Configuration, service: Entry, place: Callable[[int], str]) -> Iterator[str]:
+def _watched(configuration: Configuration, service: Entry) -> Iterator[str]:
     """Each service is watched once, whatever virtual servers it is bound to."""
     names = [key[1] for key in configuration["service_lbmonitor_binding"] if key[0] == service["name"]]
     monitors = [configuration["lbmonitor"][name,] for name in names] or [DEFAULT_MONITOR]
@@ -77,23 +84,48 @@ def _watched(configuration: Configuration, service: Entry, place: Callable[[int]
         yield f"  http-check send meth {method} uri {path} ver HTTP/1.1 hdr Host {address_of(configuration, service)}"
         yield f"  http-check expect status {','.join(monitor.get('respcode', ['200']))}"
     counts = f"inter {monitor['interval']}s fall {monitor['retries']} rise {monitor['successretries']}"
-    where = f"{address_of(configuration, service)}:{service['port']}{_within(service, place)}"
-    yield f"  server s {where} check {counts}"
+    yield f"  server s {address_of(configuration, service)}:{service['port']} check {counts}"
 
 
-def _front(configuration: Configuration, entry: Entry, folder: str, place: Callable[[int], str]) -> Iterator[str]:
+def _front(configuration: Configuration, entry: Entry, folder: str, inside: str) -> Iterator[str]:
+    """`inside` is the file of its namespace, if it is another.
+
+    HAProxy looks for names of namespaces in /run/netns, from where a path leads to any.
+    """
     if "ipv46" not in entry or entry.get("state") == "DISABLED":
         return
     certificates = [key[1] for key in configuration["sslvserver_sslcertkey_binding"] if key[0] == entry["name"]]
     if entry["servicetype"] == "SSL" and not certificates:
         return
     tls = "".join(f" ssl crt {folder}/{short(name)}.pem" for name in certificates[:1])
+    within = f" namespace ../..{inside}" if inside else ""
     yield f"frontend v_{short(entry['name'])}"
     yield f"  mode {_mode(entry)}"
-    yield f"  bind {entry['ipv46']}:{entry['port']}{_within(entry, place)}{tls}"
+    yield f"  bind {entry['ipv46']}:{entry['port']}{within}{tls}"
     if entry.get("listenpolicy", "NONE") != "NONE":
         yield f"  tcp-request connection reject unless {{ src {' '.join(_subnets(entry['listenpolicy']))} }}"
+    if _mode(entry) == "http":
+        yield from _rewritten(configuration, entry)
     yield f"  default_backend b_{short(entry['name'])}"
+
+
+def _rewritten(configuration: Configuration, entry: Entry) -> Iterator[str]:
+    """What policies make of a request, in the order of their priorities, until one that holds says END."""
+    bound = [one for key, one in configuration["lbvserver_rewritepolicy_binding"].items() if key[0] == entry["name"]]
+    for binding in sorted(bound, key=lambda one: int(one["priority"])):
+        policy = configuration["rewritepolicy"][binding["policyname"],]
+        action = configuration["rewriteaction"][policy["action"],]
+        header, text_given = HEADER.fullmatch(policy["rule"]), STRING.fullmatch(action.get("stringbuilderexpr", '""'))
+        is_plain = policy["rule"] == "true" and text_given is not None
+        if not (is_plain or header) or binding.get("bindpoint") != "REQUEST" or text_given is None:
+            raise PlaneError(f"this device does not evaluate the policy {policy['name']}")
+        condition = f" if {{ req.hdr({header[1]}) -m found }}" if header else ""
+        if action["type"] == "delete_http_header":
+            yield f"  http-request del-header {action['target']}{condition}"
+        else:
+            yield f'  http-request add-header {action["target"]} "{text_given[1]}"{condition}'
+        if is_plain and binding.get("gotopriorityexpression") == "END":
+            return
 
 
 def _subnets(expression: str) -> list[str]:
@@ -108,21 +140,23 @@ def _mode(entry: Entry) -> str:
     return "http" if entry["servicetype"] in HTTP else "tcp"
 
 
-def _back(
-    configuration: Configuration, entry: Entry, services: dict[str, Entry], place: Callable[[int], str]
-) -> Iterator[str]:
+def _back(configuration: Configuration, entry: Entry, services: dict[str, Entry]) -> Iterator[str]:
     yield f"backend b_{short(entry['name'])}"
     yield f"  mode {_mode(entry)}"
     yield f"  balance {METHODS[entry.get('lbmethod', 'LEASTCONNECTION')]}"
     yield from _persistence(entry)
     is_by_cookie = entry.get("persistencetype") == "COOKIEINSERT"
-    for key, binding in sorted(configuration["lbvserver_service_binding"].items()):
-        if key[0] == entry["name"]:
-            service = services[key[1]]
-            own = short(service["name"])
-            where = f"{address_of(configuration, service)}:{service['port']}{_within(service, place)}"
-            more = f" weight {binding.get('weight', 1)}" + (f" cookie {own}" if is_by_cookie else "")
-            yield f"  server {own} {where} track s_{own}/s{more}{_switched(configuration, service)}"
+    bound = [one for one in sorted(configuration["lbvserver_service_binding"].items()) if one[0][0] == entry["name"]]
+    headers = {services[key[1]].get("cipheader") for key, _ in bound if services[key[1]].get("cip") == "ENABLED"}
+    if _mode(entry) == "http":
+        yield from (f"  option forwardfor header {header}" for header in headers - {None})
+    for key, binding in bound:
+        service = services[key[1]]
+        own = short(service["name"])
+        where = f"{address_of(configuration, service)}:{service['port']}"
+        more = f" id {_number(service['name'])} weight {binding.get('weight', 1)}"
+        more += f" cookie {own}" if is_by_cookie else ""
+        yield f"  server {own} {where} track s_{own}/s{more}{_switched(configuration, service)}"
 
 
 def _switched(configuration: Configuration, service: Entry) -> str:

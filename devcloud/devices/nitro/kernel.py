@@ -8,23 +8,17 @@ A VLAN of a traffic domain is in the network namespace of that domain.
 from __future__ import annotations
 
 import base64
-import csv
-import io
-import os
 import re
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
-from devcloud.devices.linux import PlaneError, address_lines, addresses, batch, run, show
+from devcloud.devices.linux import address_lines, addresses, batch, show
 from devcloud.devices.nitro import domains
-from devcloud.devices.nitro.haproxy import GLOBAL, short, text
+from devcloud.devices.nitro.haproxy import short, text
 from devcloud.devices.nitro.namespaces import Namespaces
+from devcloud.devices.nitro.process import Haproxy, end_leftovers
 from devcloud.devices.nitro.store import Configuration, is_tagged
 from devcloud.devices.trunk import Trunks
 
@@ -32,48 +26,60 @@ PUBLIC, VLAN, DOMAIN_HOME = "public", "vlan", "lo"
 LOOPBACK = "127.0.0.1/8"
 PUBLIC_INTERFACE = "1/1"
 INTERFACE = re.compile(r"(\d+)-(\d+)")
-READY_SECONDS = 10.0
-PID = "haproxy.pid"
 PROTOCOL = "241"
 COUNTED = {"tothits": "stot", "totalrequestbytes": "bin", "totalresponsebytes": "bout", "curclntconnections": "scur"}
 
 
 class Kernel:
-    """The plane of `store.Store`. A new HAProxy takes over from the old one, which ends with its last connection."""
+    """The plane of `store.Store`."""
 
     def __init__(self, home: Path) -> None:
-        self._home, self._text, self._number = home, "", 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._leaving: list[subprocess.Popen[bytes]] = []
+        self._home = home
+        self._balancers: dict[int, Haproxy] = {}
         self._trunks, self._domains = Trunks(), Namespaces()
         (home / "ssl").mkdir(mode=0o700, exist_ok=True)
-        self._end_leftover()
+        end_leftovers(home)
+        self._led: tuple[Any, ...] = ()
         for setting in ("rp_filter", "send_redirects"):
             Path(f"/proc/sys/net/ipv4/conf/all/{setting}").write_text("0")
 
     def apply(self, configuration: Configuration) -> None:
         present = {int(entry["td"]) for entry in configuration["nstrafficdomain"].values()}
         self._domains.ensure(present)
-        wanted = text(configuration, str(self._home / "ssl"), self._domains.path)
         self._trunks.serve(_trunks(configuration))
+        self._lead(configuration, present)
+        self._write_certificates(configuration)
+        self._balance(configuration, present)
+        self._domains.keep(present)
+
+    def _balance(self, configuration: Configuration, present: set[int]) -> None:
+        """Have each traffic domain served from within: a process of HAProxy that is leaving enters no namespace."""
+        texts = {one: text(configuration, str(self._home / "ssl"), one, self._domains.file) for one in (0, *present)}
+        for domain, wanted in texts.items():
+            balancer = self._balancers.setdefault(domain, Haproxy(self._home, domain))
+            if wanted or balancer.runs:
+                balancer.serve(wanted, self._domains.path(domain))
+        for domain in self._balancers.keys() - texts.keys():
+            self._balancers.pop(domain).stop()
+
+    def _lead(self, configuration: Configuration, present: set[int]) -> None:
+        """Bring devices, addresses and routes to their places, unless all are there since the last time."""
+        servers = [(one.get("ipv46"), one["td"]) for one in configuration["lbvserver"].values()]
+        kinds = ("nsip", "vlan_nsip_binding", domains.BINDING, "nstrafficdomain", "route")
+        wanted = repr(([configuration[kind] for kind in kinds], servers))
+        if self._led == (wanted, _devices()):
+            return
         self._domains.place({f"{VLAN}{vlan}": td for vlan, td in domains.of_vlans(configuration).items()})
         for domain in (0, *sorted(present)):
             _address(configuration, domain, self._domains.path(domain))
-        self._write_certificates(configuration)
-        if wanted != self._text or self._process is None:
-            self._serve(wanted)
-            self._text = wanted
-        self._domains.keep(present)
+        self._led = (wanted, _devices())
 
     def stop(self) -> None:
-        """End what serves connections, which would outlive the process."""
-        for one in [*self._leaving, self._process]:
-            if one is not None:
-                one.kill()
-                one.wait()
+        for one in self._balancers.values():
+            one.stop()
 
     def statistics(self, name: str) -> dict[str, Any]:
-        rows = {(row["# pxname"], row["svname"]): row for row in csv.DictReader(io.StringIO(self._ask("show stat")))}
+        rows = {key: row for one in self._balancers.values() for key, row in one.rows().items()}
         front, back = rows.get((f"v_{short(name)}", "FRONTEND")), f"b_{short(name)}"
         members = [row for (group, one), row in rows.items() if group == back and one != "BACKEND"]
         up = sum(row["status"].startswith("UP") for row in members)
@@ -95,47 +101,9 @@ class Kernel:
             path.touch(mode=0o600)
             path.write_bytes(content)
 
-    def _serve(self, wanted: str) -> None:
-        number = self._number + 1
-        state, path = self._home / "servers", self._home / f"{number}.cfg"
-        state.write_text(self._ask("show servers state") if self._process is not None else "")
-        path.write_text(GLOBAL.format(socket=self._home / f"{number}.sock", state=state) + wanted)
-        run(["haproxy", "-c", "-q", "-f", str(path)])
-        old = ["-sf", str(self._process.pid)] if self._process is not None else []
-        started = subprocess.Popen(
-            ["haproxy", "-db", "-q", "-f", str(path), *old],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._leaving = [one for one in [*self._leaving, self._process] if one is not None and one.poll() is None]
-        self._process, self._number = started, number
-        (self._home / PID).write_text(str(started.pid))
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._ask("show info"):
-            if started.poll() is not None or time.monotonic() > deadline:
-                raise PlaneError("haproxy did not come up")
-            time.sleep(0.02)
 
-    def _end_leftover(self) -> None:
-        """One that outlived its device would go on taking connections beside the new one."""
-        try:
-            pid = int((self._home / PID).read_text())
-            if str(self._home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
-        except (FileNotFoundError, ProcessLookupError):
-            return
-
-    def _ask(self, command: str) -> str:
-        """'' from one that does not answer yet."""
-        with socket.socket(socket.AF_UNIX) as asked:
-            asked.settimeout(READY_SECONDS)
-            try:
-                asked.connect(str(self._home / f"{self._number}.sock"))
-                asked.sendall(f"{command}\n".encode())
-                return asked.makefile().read()
-            except (FileNotFoundError, ConnectionRefusedError):
-                return ""
+def _devices() -> list[str]:
+    return sorted(link["ifname"] for link in show("link", "show"))
 
 
 def _trunks(configuration: Configuration) -> dict[str, dict[str, int]]:

@@ -23,6 +23,9 @@ class Namespaces:
         """The file of the domain's namespace; '' for that of the process."""
         return f"/proc/{os.getpid()}/fd/{self._held[domain]}" if domain else ""
 
+    def file(self, domain: int) -> str:
+        return self.path(domain) or f"/proc/{os.getpid()}/ns/net"
+
     def ensure(self, domains: Iterable[int]) -> None:
         for domain in domains:
             if domain and domain not in self._held:
@@ -35,7 +38,7 @@ class Namespaces:
             there = {link["ifname"] for link in show("link", "show", inside=self.path(held))}
             for device in sorted(there - {"lo"}):
                 if domains.get(device) != held:
-                    batch([f"link set dev {device} netns /proc/{os.getpid()}/ns/net"], inside=self.path(held))
+                    batch([f"link set dev {device} netns {self.file(0)}"], inside=self.path(held))
         own = {link["ifname"] for link in show("link", "show")}
         batch(f"link set dev {device} netns {self.path(domains[device])}" for device in sorted(domains.keys() & own))
 

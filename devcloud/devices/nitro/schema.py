@@ -100,9 +100,9 @@ RESOURCES: Final = {
         _resource(
             "service",
             "name:name servername:name ip:ip servicetype:HTTP|TCP|UDP|SSL_BRIDGE port:port state:ENABLED|DISABLED"
-            " td:0..4094",
+            " td:0..4094 cip:ENABLED|DISABLED cipheader:token",
             "name servicetype port",
-            "servername ip servicetype port td",
+            "servername ip servicetype port td cip cipheader",
             servername="server",
             td=DOMAIN,
         ),
@@ -135,6 +135,13 @@ RESOURCES: Final = {
             "certkey cert key",
             "cert key bundle",
         ),
+        _resource(
+            "rewriteaction",
+            "name:name type:rewrite target:token stringbuilderexpr:expression",
+            "name type target",
+            "type",
+        ),
+        _resource("rewritepolicy", "name:name rule:expression action:name", "name rule action", action="rewriteaction"),
         _binding("nstrafficdomain_vlan_binding", "td:1..4094 vlan:1..4094", "td vlan", td=DOMAIN, vlan="vlan"),
         _binding(
             "vlan_nsip_binding",
@@ -151,6 +158,14 @@ RESOURCES: Final = {
             "name servicename",
             name="lbvserver",
             servicename="service",
+        ),
+        _binding(
+            "lbvserver_rewritepolicy_binding",
+            "name:name policyname:name priority:1..2147483647 gotopriorityexpression:NEXT|END"
+            " bindpoint:REQUEST|RESPONSE",
+            "name policyname",
+            name="lbvserver",
+            policyname="rewritepolicy",
         ),
         _binding(
             "service_lbmonitor_binding",
@@ -225,6 +240,7 @@ PATTERNS: Final[Mapping[str, Callable[[str], object]]] = {
     "file": _matches(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"),
     "folder": _matches(r"/nsconfig/ssl/?"),
     "base64": _matches(r"[A-Za-z0-9+/=\s]+"),
+    "rewrite": _matches(r"insert_http_header|delete_http_header"),
     "interface": _matches(r"(LA|[0-9]+)/[0-9]+"),
     "flag": _matches(r"(?i)true|false"),
     "text": _matches(r"[^\x00-\x1f]{1,255}"),

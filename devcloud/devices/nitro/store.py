@@ -19,10 +19,14 @@ from devcloud.devices.nitro.schema import RESOURCES, NitroError, Resource
 Key = tuple[str, ...]
 Configuration = dict[str, dict[Key, dict[str, Any]]]
 SWITCHABLE = ("server", "service", "lbvserver")
-FEATURES = ("LB", "SSL")
+FEATURES = ("LB", "REWRITE", "SSL")
 BINDINGS_WITH = {
     "vlan": ("vlan_nsip_binding", "vlan_interface_binding"),
-    "lbvserver": ("lbvserver_service_binding", "sslvserver_sslcertkey_binding"),
+    "lbvserver": (
+        "lbvserver_service_binding",
+        "lbvserver_rewritepolicy_binding",
+        "sslvserver_sslcertkey_binding",
+    ),
     "service": ("service_lbmonitor_binding",),
     "nstrafficdomain": ("nstrafficdomain_vlan_binding",),
 }
@@ -56,10 +60,9 @@ class Store:
 
     @property
     def in_force(self) -> Configuration:
-        """Without load balancing the virtual servers are there and do not listen."""
-        if "LB" in self.features:
-            return self.running
-        return {**self.running, "lbvserver": {}}
+        """Without load balancing the virtual servers are there and do not listen; without rewriting no policy holds."""
+        idle = {"LB": "lbvserver", "REWRITE": "lbvserver_rewritepolicy_binding"}
+        return self.running | {kind: {} for feature, kind in idle.items() if feature not in self.features}
 
     def save(self) -> None:
         resources = {kind: [[list(key), entry] for key, entry in held.items()] for kind, held in self.running.items()}

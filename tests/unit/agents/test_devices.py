@@ -41,6 +41,10 @@ class Trying(MemoryDevices):
         self._reach(part.device)
         super().remove(part)
 
+    def look(self, part: DevicePart) -> list[str]:
+        self._reach(part.device)
+        return super().look(part)
+
     def _reach(self, device: Device) -> None:
         if device.id in self.down:
             raise DeviceUnreachableError(f"The device {device.host} does not answer on port {device.port}.")
@@ -156,3 +160,33 @@ def test_a_device_is_inspected_by_its_login(host):
     assert inspect_device(host, InspectDevice(NETSCALER, "eth2")).mac != facts.mac
     with pytest.raises(DeviceRefusedError, match="refuses the login of pileus"):
         inspect_device(host, InspectDevice(replace(SRX, password="wrong"), "eth2"))
+
+
+def test_what_devices_show_otherwise_is_told_until_they_are_told_anew(host, drivers):
+    host.devices._look_at = float("inf")
+    host.hold((command(part()), command(part("b", vlan=200), tenant="b")))
+    host.devices.look()
+    assert (host.devices.drift(), host.devices.strangers()) == ((), ())
+    drivers.parts["srx-1", "stranger"] = drivers.parts.pop(("srx-1", "router-a"))
+    host.devices.look()
+    (found,) = host.devices.drift()
+    assert (found.network_id, found.device, found.difference) == ("net-a", SRX.host, "-part")
+    assert host.devices.strangers() == (f"device {SRX.host}: stranger",)
+    assert drivers.parts.keys() == {("srx-1", "stranger"), ("srx-1", "router-b")}
+    # What it was told since is nobody's finding.
+    shut = replace(part().router.legs[0], egress_open=False)
+    host.hold((command(revised(part(), legs=(shut,)), generation=2),))
+    assert host.devices.drift() == ()
+    drivers.down.add("srx-1")
+    host.devices.look()
+    assert host.devices.drift() == ()
+
+
+def test_looks_are_taken_beside_all_else_and_not_at_each_inventory(host, drivers):
+    host.hold((command(part()),))
+    drivers.parts.clear()
+    assert host.devices.drift() == ()
+    host.devices._looker.join(20)
+    (found,) = host.devices.drift()
+    drivers.parts["srx-1", "router-a"] = part()
+    assert host.devices.drift() == (found,)

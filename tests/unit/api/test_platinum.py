@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -214,3 +215,57 @@ def test_a_rehearsal_tells_what_a_device_would_do_and_never_how_it_is_reached(ap
         told_of[offering] = [(one["where"], one["part"], one["change"]) for one in rules]
         assert "password" not in repr(answer)
     assert told_of["gold"] == told_of["platinum"] == [("router", "openings", "add")]
+
+
+POLICIES = ("health", "sticky")
+CHANGES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
+    ("health", "LBHealthCheckPolicies", "LBHealthCheckPolicy", {}),
+    ("sticky", "LBStickinessPolicies", "LBStickinessPolicy", {}),
+    ("firewall", "FirewallRules", "FirewallRule", {}),
+    ("egress", "EgressFirewallRules", "EgressFirewallRule", {}),
+    ("forwarding", "PortForwardingRules", "PortForwardingRule", {"privateport": 8081}),
+    ("balancer", "LoadBalancerRules", "LoadBalancerRule", {"algorithm": "roundrobin"}),
+)
+"""By kind of rule: its names in the commands that list and change it, and what is changed, if it can be."""
+
+
+def test_rules_are_listed_changed_and_deleted_alike(api, cloud, user, ordered):
+    seen: dict[str, list[Any]] = {}
+    for offering in ("gold", "platinum"):
+        network, vm = ordered(offering)
+        shown = furnish(api, cloud, user, network, vm)
+        if offering == "platinum":
+            devices = {kind: part.vlan for kind, part in parts_of(cloud, network).items()}
+        seen[offering] = list(journey(api, cloud, user, network, shown))
+    assert seen["gold"] == seen["platinum"]
+    assert seen["gold"][-1] == {"forwardings": [], "static_nats": 0, "openings": [], "egress": [], "balancers": []}
+    run(api, cloud, user, "restartNetwork", id=network, cleanup=True)
+    assert {kind: part.vlan for kind, part in parts_of(cloud, network).items()} == devices
+
+
+def journey(api, cloud, user, network: str, shown: dict[str, dict[str, Any]]) -> Iterator[Any]:
+    """What a tenant sees of each kind as it is listed, changed and deleted, and what providers are told then."""
+    for kind, many, one, change in CHANGES:
+        # A policy is shown as the one of its rule.
+        parts = [value[0]["id"] for value in shown[kind].values() if isinstance(value, list) and kind in POLICIES]
+        key = parts[0] if parts else shown[kind]["id"]
+        own = {"lbruleid": shown["balancer"]["id"]} if parts else {"id": key}
+
+        def listed(own=own, many=many, kind=kind) -> Any:
+            found = next((value for value in api(f"list{many}", user, **own).values() if isinstance(value, list)), [])
+            return [shape({kind: entry}) for entry in found]
+
+        yield many, listed()
+        if change:
+            run(api, cloud, user, f"update{one}", id=key, **change)
+            yield f"update{one}", listed(), told(cloud, network)
+        if kind == "balancer":
+            members = api("listLoadBalancerRuleInstances", user, id=key)
+            yield one, members["count"]
+        run(api, cloud, user, f"delete{one}", id=key)
+        yield f"delete{one}", len(listed()) if own.get("id") else 0, told(cloud, network)
+    listing = {"associatednetworkid": network, "isstaticnat": True}
+    (address,) = api("listPublicIpAddresses", user, **listing)["publicipaddress"]
+    run(api, cloud, user, "disableStaticNat", ipaddressid=address["id"])
+    yield api("listPublicIpAddresses", user, **listing).get("count", 0)
+    yield told(cloud, network)

@@ -107,14 +107,14 @@ def test_what_a_device_or_its_cable_has_otherwise_is_told(api, admin, site, monk
         "The device, or its cable, is not as it should be; its operator can mend that."
     )
     assert not {"difference", "deviceid", "hostname"} & answer["stops"][-1].keys()
-    assert "It lacks " in explained(api, cloud, admin, **ask)["stops"][-1]["difference"]
+    assert "otherwise than wanted" in explained(api, cloud, admin, **ask)["stops"][-1]["difference"]
     drivers.parts.update(kept)
     with monkeypatch.context() as patch:
         patch.setattr(SimulatedSwitch, "cable_difference", lambda *_: "Interface eth9, the cable, is down.")
         stop = explained(api, cloud, admin, **ask)["stops"][-1]
         assert (stop["agrees"], stop["difference"]) == (False, "Interface eth9, the cable, is down.")
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryDevices, "difference", refuse)
+        patch.setattr(MemoryDevices, "look", refuse)
         stop = explained(api, cloud, admin, **ask)["stops"][-1]
         assert (stop["reason"], stop["difference"]) == ("What the device holds could not be read.", "It is silent.")
         assert "agrees" not in stop

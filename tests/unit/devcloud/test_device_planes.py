@@ -97,6 +97,15 @@ def stored(tmp_path, network) -> Store:
     return store
 
 
+def here(_domain: int) -> str:
+    return "/proc/self/ns/net"
+
+
+def planned(store: Store) -> str:
+    """What serves the network's traffic domain."""
+    return haproxy.text(store.in_force, "/nowhere", NETWORK.vlan, here)
+
+
 @pytest.mark.parametrize(
     ("sticky", "line"),
     [
@@ -109,7 +118,7 @@ def stored(tmp_path, network) -> Store:
 def test_haproxy_takes_what_the_driver_wants(tmp_path, sticky, line):
     narrow = replace(NETWORK, balancers=(replace(WEB, stickiness=sticky),),
                      openings=(Opening(VIP, replace(ALL[0].traffic, sources=("192.0.2.0/24",))),))  # fmt: skip
-    text = haproxy.text(stored(tmp_path, narrow).in_force, "/nowhere")
+    text = planned(stored(tmp_path, narrow))
     assert f"  {line}\n" in text
     assert "tcp-request connection reject unless { src 192.0.2.0/24 }" in text
     path = tmp_path / "haproxy.cfg"
@@ -121,12 +130,12 @@ def test_haproxy_takes_what_the_driver_wants(tmp_path, sticky, line):
 
 def test_tls_needs_a_certificate_and_load_balancing_its_feature(tmp_path):
     store = stored(tmp_path, replace(NETWORK, balancers=(SECURE,)))
-    assert f"bind {VIP}:443 ssl crt /nowhere/" in haproxy.text(store.in_force, "/nowhere")
+    assert f"bind {VIP}:443 namespace ../../proc/self/ns/net ssl crt /nowhere/" in planned(store)
     (binding,) = store.every("sslvserver_sslcertkey_binding")
     store.delete("sslvserver_sslcertkey_binding", binding["vservername"], {})
-    assert "bind" not in haproxy.text(store.in_force, "/nowhere")
+    assert "bind" not in planned(store)
     store.enable(["LB"], on=False)
-    assert haproxy.text(store.in_force, "/nowhere").count("frontend") == 0
+    assert planned(store).count("frontend") == 0
 
 
 def test_an_expression_that_it_does_not_evaluate_is_refused(tmp_path):
@@ -135,4 +144,4 @@ def test_an_expression_that_it_does_not_evaluate_is_refused(tmp_path):
     for change_ in ({"listenpolicy": "CLIENT.TCP.DSTPORT.EQ(80)"}, {"persistencetype": "RULE", "rule": "true"}):
         broken = {**store.running, "lbvserver": {("x",): {**server, **change_}}}
         with pytest.raises(PlaneError, match="does not evaluate"):
-            haproxy.text(broken, "/nowhere")
+            haproxy.text(broken, "/nowhere", NETWORK.vlan, here)

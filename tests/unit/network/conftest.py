@@ -10,6 +10,8 @@ from tests.unit.network.sites import Site, build
 from tests.unit.network.views import network, nic
 from tests.unit.network.vpn_sites import Ear, Person
 
+pytest.register_assert_rewrite("tests.unit.network.balanced")
+
 
 @pytest.fixture(scope="module")
 def lab():

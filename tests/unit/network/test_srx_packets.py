@@ -27,11 +27,17 @@ from tests.unit.network.test_router_rules import (  # noqa: F401 - run here over
     source_seen,
     test_a_forwarded_port_is_closed_until_it_is_opened_and_after_it_is_revoked,
     test_a_forwarding_may_be_for_some_sources_only,
+    test_an_address_that_moves_to_another_router_is_found_there_at_once,
     test_connections_survive_changes_and_end_with_the_rule_that_allowed_them,
     test_guests_may_leave_unless_a_rule_denies_it,
     test_guests_may_not_leave_unless_a_rule_allows_it,
     test_ports_of_a_range_keep_their_order,
     test_static_nat_holds_both_ways_until_it_is_taken_away,
+)
+from tests.unit.network.test_virtual_router import (  # noqa: F401 - as above
+    test_another_address_is_the_source_nat,
+    test_guests_leave_with_the_public_address,
+    test_nothing_from_outside_comes_in,
 )
 from tests.unit.network.views import MACS, nic
 
@@ -196,6 +202,16 @@ def test_a_refused_change_forwards_as_before(site, addressed):
         site.apply(other)
     with serving(addressed["a1"], 80) as server:
         assert source_seen(server, PUBLIC, FIRST, 80) == OUTSIDE
+
+
+def test_what_a_network_has_otherwise_is_told(site, addressed):
+    spec = changed(site, static_nats=(StaticNat(FIRST, "10.1.1.11"),), openings=(Opening(FIRST, WEB),))
+    other = revised(spec, openings=(), static_nats=(StaticNat(SECOND, "10.1.1.11"),))
+    with inside(DEVICE):
+        assert site.device.element.differences(spec) == ()
+        found = site.device.element.differences(other)
+        assert site.device.element.differences(spec) == ()
+    assert {line[0] for line in found} >= {"+", "-"}
 
 
 def test_a_removed_network_is_cut_off_and_spares_the_neighbour(site, addressed):
