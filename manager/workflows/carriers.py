@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -52,12 +52,15 @@ def carried_by(
     return Await(begun.id)
 
 
-def or_owe(run: Run, asks: Sequence[Ask]) -> list[Ask]:
+def or_owe(run: Run, asks: Sequence[Ask], down: Collection[str] | None = None) -> list[Ask]:
     """Those of `asks` whose hosts are not Down. Those that are, are owed theirs: sent until they are answered, which
-    nobody waits for.
+    nobody waits for. `down` are the agents of Down hosts, for whoever knows them.
     """
-    query = select(Host.agent_id).where(Host.state == "Down", Host.agent_id.in_({ask.agent_id for ask in asks}))
-    down = set(run.session.scalars(query)) if asks else set()
+    if down is None and asks:
+        query = select(Host.agent_id).where(Host.state == "Down", Host.agent_id.in_({ask.agent_id for ask in asks}))
+        down = set(run.session.scalars(query))
+    if not down:
+        return list(asks)
     run.session.add_all(
         AgentCommandRow(
             workflow_id=run.row.id,

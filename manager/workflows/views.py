@@ -47,13 +47,15 @@ CROWD = 16
 class Picture:
     """One generation of a network: the command for each host that holds a part of it, by host id.
 
-    One of a crowd's network has the command of the host that was asked for alone.
+    One of a crowd's network has the command of the host that was asked for alone. `down` are the agents of hosts with
+    NICs that are Down.
     """
 
     commands: dict[str, ApplyNetwork]
     agents: dict[str, str]
     generation: int = 0
     crowded: bool = False
+    down: frozenset[str] = frozenset()
 
     def asks(self, *, but: str | None = None) -> list[Ask]:
         """The command for every host, or for all others than `but`."""
@@ -130,7 +132,9 @@ def _picture(
         own_line = line is not None and of_vpc is None  # that of a VPC's routers is a view of its own
         view = replace(view, pair=line.ends) if line is not None and own_line and host_id in here else view
         commands[host_id] = ApplyNetwork(view, routers.get(host_id), parts.get(host_id, ()))
-    return Picture(commands, {host: agent for host, (agent, _) in places.items()}, facts.Network.generation, crowded)
+    agents = {host_id: agent_id for host_id, (agent_id, _) in places.items()}
+    down = frozenset(row.agent_id for _, row in rows if row.host_state == "Down")
+    return Picture(commands, agents, facts.Network.generation, crowded, down)
 
 
 def _own(spec: RouterSpec | None, line: Line | None) -> dict[str, RouterSpec]:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from agents.contract import NicSpec, PlugNic, UnplugNic, VmSpec
 from manager.db import write
 from manager.models import Network, Nic, NicAddress, Vm
+from manager.workflows.carriers import or_owe
 from manager.workflows.crowds import LEFT, await_told, leave_to_carrier
 from manager.workflows.engine import Ask, Outcome, Run, Step, StepFailed, workflow
 from manager.workflows.specs import disk_spec, vm_spec
@@ -52,7 +53,8 @@ def put_on(run: Run) -> Outcome:
     leave_to_carrier(run, nic.network_id, shown)
     spec = spec_with(run, [nic.id])
     plug = PlugNic(spec, nic.id, (shown.commands[str(vm.host_id)],))
-    return [Ask(agent_of(run, str(vm.host_id)), plug, vm.generation), *shown.asks(but=vm.host_id)]
+    others = or_owe(run, shown.asks(but=vm.host_id), shown.down)
+    return [Ask(agent_of(run, str(vm.host_id)), plug, vm.generation), *others]
 
 
 def take_off(run: Run) -> Outcome:
@@ -80,7 +82,10 @@ def tell_all(run: Run) -> Outcome:
     nic = nic_of(run)
     if nic is None or not is_running(run):
         return None
-    return await_told(run) if run.recall(LEFT) else picture(run.session, nic.network_id).asks()
+    if run.recall(LEFT):
+        return await_told(run)
+    shown = picture(run.session, nic.network_id)
+    return or_owe(run, shown.asks(), shown.down)
 
 
 def spec_with(run: Run, first: list[str] | None = None, *, but: str = "") -> VmSpec:

@@ -27,6 +27,7 @@ from manager.models import (
 )
 from manager.placement import affinity, limits
 from manager.placement import host as placement
+from manager.workflows.carriers import or_owe
 from manager.workflows.crowds import leave_to_carrier
 from manager.workflows.engine import Ask, Run
 from manager.workflows.rules import retire_rules_of_vm
@@ -151,7 +152,7 @@ def tell(run: Run, host_id: str, *, leaving: bool = False) -> tuple[list[Ask], t
     for network_id in networks_of(run):
         shown = picture(run.session, network_id, leaving=[host_id] if leaving else (), own=host_id)
         leave_to_carrier(run, network_id, shown)
-        asks += shown.asks(but=host_id)
+        asks += or_owe(run, shown.asks(but=host_id), shown.down)
         if host_id in shown.commands:
             own.append(shown.commands[host_id])
     return asks, tuple(own)

@@ -126,7 +126,7 @@ def nics_query() -> Select[Any]:
     columns = (
         Vm.id, Vm.number, Vm.name, Vm.instance_name, Vm.public_keys, Vm.user_data, Vm.password,
         Vm.user_data_details, ServiceOffering.name.label("offering"), ServiceOffering.network_rate,
-        Host.agent_id, Host.underlay_address,
+        Host.agent_id, Host.underlay_address, Host.state.label("host_state"),
     )  # fmt: skip
     return (
         select(Nic, *columns)

@@ -84,6 +84,32 @@ def test_a_deployment_to_a_host_that_dies_ends_and_its_undo_is_owed(cloud):
     assert cloud.domains() == {first: "running"}
 
 
+def test_a_network_goes_on_without_a_host_that_is_down(cloud):
+    """Virtual machines come and go; the host learns of them all when it is back."""
+    cloud.deploy("first")
+    second = cloud.deploy("second")
+    cloud.settle()
+    away = cloud.get(Host, cloud.get(Vm, second).host_id)
+    runner = silence(cloud, away.id)
+    declare_down(cloud, away.id)
+    third = cloud.deploy("third")
+    cloud.settle()
+    assert cloud.get(Vm, third).state == "Running"
+    assert cloud.get(Vm, third).host_id != away.id
+    cloud.stop(third)
+    cloud.settle()
+    assert cloud.get(Vm, third).state == "Stopped"
+    with transaction() as session:
+        (owed,) = {*session.execute(select(AgentCommandRow.agent_id, AgentCommandRow.name).filter_by(status="owed"))}
+    assert owed == (away.agent_id, "network.apply")
+    hear(cloud, runner)
+    cloud.pass_time()
+    cloud.settle()
+    with transaction() as session:
+        assert session.scalars(select(AgentCommandRow).filter_by(status="owed")).all() == []
+    assert cloud.leftovers()["drift"] == []
+
+
 def test_a_command_without_an_answer_is_sent_again_and_given_up_at_its_deadline(cloud):
     vm_id = cloud.deploy()
     cloud.settle()
