@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from agents import runner as runners
 from agents.contract import ApplyNetwork, StartVm
@@ -50,7 +51,7 @@ def one_crowd(engine, tmp_path, monkeypatch) -> Cloud:
 
 def tellings() -> list[WorkflowRow]:
     with transaction() as session:
-        return list(session.scalars(engine.select(WorkflowRow).filter_by(name=TELL).order_by(WorkflowRow.created)))
+        return list(session.scalars(select(WorkflowRow).filter_by(name=TELL).order_by(WorkflowRow.created)))
 
 
 def hosts_told(cloud: Cloud) -> tuple[int, int]:
@@ -83,7 +84,7 @@ def test_messages_may_be_doubled_reordered_and_lost(each_crowd, times, lose):
     assert cloud.domains() == {vm_ids[2]: "running"}
     held = {nic.id for r in cloud.runners.values() if r.host.hypervisor for v in r.host.views() for nic in v.nics}
     with transaction() as session:
-        placed = set(session.scalars(engine.select(Nic.id).where(Nic.host_id.is_not(None))))
+        placed = set(session.scalars(select(Nic.id).where(Nic.host_id.is_not(None))))
     assert held == placed
     for vm_id in (vm_ids[0], vm_ids[2]):
         cloud.destroy(vm_id)
@@ -208,7 +209,7 @@ def test_a_host_that_is_down_is_owed_what_it_must_know(one_crowd):
     assert {nic.id for view in silent.host.views() for nic in view.nics} != nics_of(cloud)
     cloud.runners[silent.agent_id] = silent
     with transaction() as session:
-        assert session.scalars(engine.select(AgentCommandRow.status).filter_by(agent_id=silent.agent_id)
+        assert session.scalars(select(AgentCommandRow.status).filter_by(agent_id=silent.agent_id)
                                .order_by(AgentCommandRow.sequence.desc())).first() == "owed"  # fmt: skip
         session.get_one(Host, down).state = "Up"
     cloud.pass_time()
@@ -218,7 +219,7 @@ def test_a_host_that_is_down_is_owed_what_it_must_know(one_crowd):
 
 def nics_of(cloud: Cloud) -> set[str]:
     with transaction() as session:
-        return set(session.scalars(engine.select(Nic.id).filter_by(network_id=cloud.network_id)))
+        return set(session.scalars(select(Nic.id).filter_by(network_id=cloud.network_id)))
 
 
 def test_nics_come_and_go_in_a_crowd(one_crowd):

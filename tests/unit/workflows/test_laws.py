@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from manager.models import Network, Router, Template, Vm
 from manager.workflows import engine
@@ -249,7 +250,7 @@ def test_a_late_start_cannot_revive_a_removed_vm(cloud):
 def test_cancelling_unwinds_at_the_next_step(cloud):
     vm_id = cloud.deploy()
     with engine.transaction() as session:
-        session.scalars(engine.select(engine.WorkflowRow).filter_by(subject_id=vm_id)).one().cancelled = True
+        session.scalars(select(engine.WorkflowRow).filter_by(subject_id=vm_id)).one().cancelled = True
     cloud.settle()
     assert cloud.get(Vm, vm_id).state == "Error"
     assert "cancelled" in cloud.get(Vm, vm_id).reason
@@ -315,6 +316,6 @@ def test_restart_with_cleanup_makes_the_router_anew(cloud):
     cloud.settle(times=2)
     assert len(cloud.leftovers()["routers"]) == 1
     with engine.transaction() as session:
-        assert session.scalars(engine.select(Router.state).filter_by(removed=None)).one() == "Running"
+        assert session.scalars(select(Router.state).filter_by(removed=None)).one() == "Running"
     clear_all(cloud, vm_id)
     assert cloud.leftovers() == EMPTY

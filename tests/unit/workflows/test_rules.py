@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from manager.db import transaction
 from manager.models import (
@@ -135,8 +136,8 @@ def test_changes_that_come_together_travel_together(running):
         open_ports(cloud, address, port)
     cloud.settle(times=2, shuffle=True)
     with transaction() as s:
-        told = len(list(s.scalars(rules.select(WorkflowRow.id).filter_by(name="network.rules"))))
-        states = set(s.scalars(rules.select(NetworkRule.state)))
+        told = len(list(s.scalars(select(WorkflowRow.id).filter_by(name="network.rules"))))
+        states = set(s.scalars(select(NetworkRule.state)))
     assert ports_of(cloud) == list(range(1, 21))
     assert told <= 4  # one for the address, and few for twenty rules
     assert states == {"Active"}
@@ -226,7 +227,7 @@ def test_what_led_to_a_vm_is_gone_even_if_the_router_cannot_be_told(running, mon
     cloud, vm_id = running
     address = associate(cloud)
     with transaction() as s:
-        guest = s.scalars(rules.select(Nic.address).filter_by(vm_id=vm_id)).one()
+        guest = s.scalars(select(Nic.address).filter_by(vm_id=vm_id)).one()
         revision = next_revision(s, cloud.network_id)
         lead = PortForwardingRule(
             account_id=cloud.account_id, network_id=cloud.network_id, address_id=address, vm_id=vm_id, protocol="tcp",

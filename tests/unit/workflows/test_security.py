@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from manager.db import transaction
 from manager.models import (
     AgentCommandRow,
     Host,
     NetworkOffering,
+    Nic,
     SecurityGroup,
     SecurityGroupRule,
     SecurityMember,
@@ -31,7 +33,7 @@ STEPS = [(name, position) for name in ("security.authorize", "security.revoke", 
 def group(cloud: Cloud) -> str:
     """The id of a group; all networks of the cloud have security groups."""
     with transaction() as s:
-        for offering in s.scalars(security.select(NetworkOffering)):
+        for offering in s.scalars(select(NetworkOffering)):
             offering.services = {**offering.services, "SecurityGroup": "SecurityGroupProvider"}
         made = SecurityGroup(account_id=cloud.account_id, name="web")
         s.add(made)
@@ -90,7 +92,7 @@ def ports_of(cloud: Cloud, group_id: str) -> list[int]:
 
 def address_of(cloud: Cloud, vm_id: str) -> str:
     with transaction() as s:
-        return s.scalars(security.select(security.Nic.address).filter_by(vm_id=vm_id)).one()
+        return s.scalars(select(Nic.address).filter_by(vm_id=vm_id)).one()
 
 
 @pytest.mark.parametrize("after", [False, True])
