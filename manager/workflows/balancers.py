@@ -15,6 +15,7 @@ from manager.models import (
     HealthPolicy,
     LoadBalancerRule,
     NetworkRule,
+    Nic,
     SslCert,
     StickinessPolicy,
 )
@@ -47,7 +48,7 @@ def balancers(
 
 
 def _switched_on(session: Session, rules: list[LoadBalancerRule]) -> list[LoadBalancerRule]:
-    """Without those inside whose appliance is stopped."""
+    """Without those inside whose appliance is stopped, or whose tier has lost its gateway."""
     inner = {rule.network_id for rule in rules if rule.inner_address}
     if not inner:
         return rules
@@ -57,7 +58,13 @@ def _switched_on(session: Session, rules: list[LoadBalancerRule]) -> list[LoadBa
         BalancerAppliance.state.in_(("Stopping", "Stopped")),
     )
     off = {(row.network_id, row.address) for row in session.execute(query)}
-    return [rule for rule in rules if (rule.network_id, rule.inner_address) not in off]
+    legs = select(Nic.network_id).where(Nic.network_id.in_(inner), Nic.router_id.is_not(None), Nic.host_id.is_not(None))
+    here = set(session.scalars(legs))
+    return [
+        rule
+        for rule in rules
+        if not rule.inner_address or (rule.network_id in here and (rule.network_id, rule.inner_address) not in off)
+    ]
 
 
 def _certificates(session: Session, ids: set[str | None]) -> dict[str | None, Certificate]:

@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused(api, factory, tenant, physical, place, kept):
     ):
         with pytest.raises(Refused, match=f"431 .*{reason}"):
             api("dedicateGuestVlanRange", **{**owner, **given})
-    factory(Network, name="theirs", key=20, zone_id=physical.zone_id)
+    factory(Network, name="theirs", key=20, zone_id=physical.zone_id, physical_network_id=physical.id)
     with pytest.raises(Refused, match=r"431 .*holds the key of the network theirs of another account"):
         api("dedicateGuestVlanRange", **owner, vlanrange="20-21")
     shared = factory(NetworkOffering, name="chosen", guest_ip_type="L2", specify_vlan=True)

@@ -96,7 +96,7 @@ BARE = (
 MAPS: dict[str, tuple[str, ...]] = {
     "iptonetworklist": ("networkid",), "accountdetails": (), "details": (), "rules": (), "serviceproviderlist": (),
     "servicecapabilitylist": (), "usersecuritygrouplist": (), "vmidipmap": ("vmid",), "param": (),
-    "parameters": (), "serviceofferingdetails": (), "tags": (), "userdatadetails": (),
+    "parameters": (), "serviceofferingdetails": (), "tags": (), "tiernetworkofferings": (), "userdatadetails": (),
 }  # fmt: skip
 """By name of a parameter: which keys of its maps hold identifiers."""
 GIVEN = {("deployVirtualMachine", "customid"), ("createNetwork", "externalid"), ("registerOauthProvider", "clientid"),

@@ -112,7 +112,7 @@ def test_zone_offering_and_physical_network_must_be_enabled(api, tenant, factory
     traffic = factory.first(TrafficType, physical_network_id=physical.id)
     for thing, values in (
         (physical, {"state": "Disabled"}),
-        (physical, {"state": "Enabled", "isolation_methods": "VLAN"}),
+        (physical, {"state": "Enabled", "isolation_methods": "STT"}),
         (traffic, {"traffic_type": "Public"}),
     ):
         factory.change(thing, **values)

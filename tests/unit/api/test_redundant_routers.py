@@ -177,7 +177,7 @@ def test_a_pair_is_started_and_stopped_with_its_network_alone(api, factory, pair
 def test_offerings_that_cannot_have_two_routers_are_refused(api, factory):
     with pytest.raises(Refused, match="431 Only Isolated networks outside VPCs have redundant routers"):
         _offer(api, guestiptype="Shared", specifyvlan=True)
-    with pytest.raises(Refused, match="431 The RedundantRouter of SourceNat is false with VpcVirtualRouter"):
+    with pytest.raises(Refused, match="431 Only Isolated networks outside VPCs have redundant routers; those of tiers"):
         _offer(api, forvpc=True, supportedservices="SourceNat,Dhcp")
     with pytest.raises(Refused, match="431 The RedundantRouter of SourceNat is true with VirtualRouter; it cannot be"):
         _offer(api, params={"servicecapabilitylist[0].capabilityvalue": "maybe"})

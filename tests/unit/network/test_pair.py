@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from random import Random
 
@@ -13,7 +14,7 @@ from network.reachability.values import Place
 from network.types import Peer
 from tests.unit.network.ears import Asked, Ears, mark_of
 from tests.unit.network.lab import Wire, arp, end, ethernet, inside, ipv4, ping, reaches, sh, udp
-from tests.unit.network.pairs import ENDS, HOSTS, IDS, OWN, PUBLIC, PairSite, build
+from tests.unit.network.pairs import ENDS, HOSTS, IDS, OWN, PUBLIC, SWITCH, PairSite, build
 from tests.unit.network.routers import OUTSIDE
 from tests.unit.network.streams import Stream
 from tests.unit.network.test_router_reach import BEYOND, CASES, as_there, cases, judged
@@ -120,12 +121,12 @@ def test_the_one_that_waits_is_not_heard(both):
     with inside(waiting):
         assert ping(waiting, "10.1.1.11", wait=0.5) == 0
         assert ping(waiting, OUTSIDE, wait=0.5) == 0
-    wire = Wire(PUBLIC)
+    wire = Wire(SWITCH, "p2")  # of the host of the second: on the others its primary tells of the same MAC address
     mac = both.specs["second"].public.mac
-    both.apply("second")
-    sh("ip", "-n", waiting, "link", "set", "dev", "eth1", "address", mac)
-    assert not wire.heard(bytes.fromhex(mac.replace(":", "")), 0.7)
-    wire.close()
+    with closing(wire):
+        both.apply("second")
+        sh("ip", "-n", waiting, "link", "set", "dev", "eth1", "address", mac)
+        assert not wire.heard(bytes.fromhex(mac.replace(":", "")), 0.7)
 
 
 def test_states_of_connections_are_on_both(both):
