@@ -164,7 +164,8 @@ def test_an_appliance_is_stopped_and_started(api, factory, site):
     run(api, cloud, user, "createLoadBalancer", **given(tier, sourceipaddress="10.0.1.200", sourceport=81))
     run(api, cloud, user, "createLoadBalancer", **given(tier, sourceipaddress="10.0.1.201"))
     run(api, cloud, user, "assignToLoadBalancerRule", id=made["id"], virtualmachineids=vm)
-    (one, other) = api("listInternalLoadBalancerVMs", vpcid=tier["vpcid"], listall=True)["internalloadbalancervm"]
+    shown = api("listInternalLoadBalancerVMs", vpcid=tier["vpcid"], listall=True)["internalloadbalancervm"]
+    one, other = sorted(shown, key=lambda each: each["guestipaddress"])
     assert (one["state"], one["role"], one["guestipaddress"]) == ("Running", "INTERNAL_LB_VM", "10.0.1.200")
     assert (one["vpcid"], one["guestnetworkid"]) == (tier["vpcid"], tier["id"])
     (nic,) = one["nic"]
