@@ -15,7 +15,6 @@ from manager.models import (
     HealthPolicy,
     LoadBalancerRule,
     NetworkRule,
-    Nic,
     SslCert,
     StickinessPolicy,
 )
@@ -48,7 +47,7 @@ def balancers(
 
 
 def _switched_on(session: Session, rules: list[LoadBalancerRule]) -> list[LoadBalancerRule]:
-    """Without those inside whose appliance is stopped, or whose tier has lost its gateway."""
+    """Without those inside whose appliance is stopped."""
     inner = {rule.network_id for rule in rules if rule.inner_address}
     if not inner:
         return rules
@@ -58,13 +57,7 @@ def _switched_on(session: Session, rules: list[LoadBalancerRule]) -> list[LoadBa
         BalancerAppliance.state.in_(("Stopping", "Stopped")),
     )
     off = {(row.network_id, row.address) for row in session.execute(query)}
-    legs = select(Nic.network_id).where(Nic.network_id.in_(inner), Nic.router_id.is_not(None), Nic.host_id.is_not(None))
-    here = set(session.scalars(legs))
-    return [
-        rule
-        for rule in rules
-        if not rule.inner_address or (rule.network_id in here and (rule.network_id, rule.inner_address) not in off)
-    ]
+    return [rule for rule in rules if (rule.network_id, rule.inner_address) not in off]
 
 
 def _certificates(session: Session, ids: set[str | None]) -> dict[str | None, Certificate]:

@@ -67,7 +67,8 @@ def test_what_ansible_builds_is_there(playbooks, root):
     (key,) = root.listSSHKeyPairs(name="ansible-key")["sshkeypair"]
     assert (vm["keypairs"], key["fingerprint"]) == ("ansible-key", believed["key"]["fingerprint"])
     address = believed["address"]["ip_address"]
-    (shown,) = root.listPublicIpAddresses(ipaddress=address, listall="true")["publicipaddress"]
+    (zone,) = root.listZones(name=ZONE)["zone"]
+    (shown,) = root.listPublicIpAddresses(ipaddress=address, zoneid=zone["id"], listall="true")["publicipaddress"]
     assert shown["state"] == "Allocated"
     rules = root.listFirewallRules(ipaddressid=shown["id"], listall="true")["firewallrule"]
     assert sorted((rule["startport"], rule["cidrlist"], rule["state"]) for rule in rules) == [

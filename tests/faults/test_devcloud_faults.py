@@ -16,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 from cs import CloudStackException
+from requests import RequestException
 
 from devcloud.cells import Cell
 from devcloud.cloud import DevCloud
@@ -79,7 +80,7 @@ class World:
         try:
             drift = root.listDrift(surveyedafter=str(since)).get("drift", [])
             return [*drift, *root.listOrphans(surveyedafter=str(since)).get("orphan", [])]
-        except CloudStackException as error:
+        except (CloudStackException, RequestException) as error:  # the last fault may have been the API's
             return [{"detail": str(error)}]
 
     def running(self) -> list[dict[str, Any]]:

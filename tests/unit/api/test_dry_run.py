@@ -63,9 +63,13 @@ def rehearse(api, cloud, factory, caller, command, **given):
 
 
 def unmarked(lines: list[str]) -> list[str]:
-    """Without cookies and a host's own numbers: what the dry run made had another id, of which they are made."""
+    """Without cookies, a host's own numbers, and the order of a group's buckets.
+
+    All three are made of ids, and what the dry run made had another id.
+    """
     numbers = r"(?<=in_port=)10\d{3}|(?<=set_field:)0x[0-9a-f]+(?=->reg[137])"
-    return sorted(re.sub(numbers, "N", re.sub(r"cookie=0x[0-9a-f]+,", "", line)) for line in lines)
+    alike = [re.sub(numbers, "N", re.sub(r"cookie=0x[0-9a-f]+,", "", line)) for line in lines]
+    return sorted(",bucket=".join(sorted(line.split(",bucket="))) for line in alike)
 
 
 def entries(shown) -> list[tuple[str, str, str, dict]]:

@@ -49,7 +49,8 @@ def test_load_balancer_rules_and_their_members(tried, site):  # noqa: F811 - as 
 def test_nics_and_their_addresses(api, factory, tried, site):  # noqa: F811 - as above
     cloud, user, vm, _ = site
     nic = vm["nic"][0]["id"]
-    shown, real = tried("addIpToNic", nicid=nic, ipaddress="10.1.1.77")
+    free = next(one for one in ("10.1.1.77", "10.1.1.78") if one != vm["nic"][0]["ipaddress"])
+    shown, real = tried("addIpToNic", nicid=nic, ipaddress=free)
     assert shown["hosts"][0]["added"] > 0
     shown, _ = tried("removeIpFromNic", id=real["id"])
     assert (shown["hosts"][0]["added"], shown["hosts"][0]["removed"] > 0) == (0, True)
