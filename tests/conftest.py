@@ -28,7 +28,7 @@ from manager.workflows import numbers
 from tests.client import Api, Caller
 from tests.factories import Factory
 
-pytest_plugins = ["tests.workers"]
+pytest_plugins = ["tests.chance", "tests.workers"]
 
 FILES = 200
 # How long an example takes says how busy the machine is.
