@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agents.contract import to_plain
 from manager.db import epoch
-from manager.models import AgentCommandRow, Host, WorkflowRow
-from manager.workflows.engine import Ask, Await, Run, StepFailed, Workflow
+from manager.models import Host, WorkflowRow
+from manager.workflows.engine import Ask, Await, Run, StepFailed, Workflow, command_row
 
 OWED = -1
 """The position of commands that no step waits for."""
@@ -62,19 +61,6 @@ def or_owe(run: Run, asks: Sequence[Ask], down: Collection[str] | None = None) -
     if not down:
         return list(asks)
     run.session.add_all(
-        AgentCommandRow(
-            workflow_id=run.row.id,
-            position=OWED,
-            undoing=run.row.undoing,
-            agent_id=ask.agent_id,
-            name=ask.command.name,
-            subject=ask.command.subject,
-            generation=ask.generation,
-            arguments=to_plain(ask.command),
-            status="owed",
-            due_at=epoch(),
-        )
-        for ask in asks
-        if ask.agent_id in down
+        command_row(run, ask, OWED, status="owed", due_at=epoch()) for ask in asks if ask.agent_id in down
     )
     return [ask for ask in asks if ask.agent_id not in down]

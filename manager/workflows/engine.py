@@ -283,21 +283,19 @@ def _visit(run: Run, step: Step) -> Outcome:
     return function(run) if function else None
 
 
+def command_row(run: Run, ask: Ask, position: int, **times: Any) -> AgentCommandRow:
+    """What is stored of one command that the workflow asks at `position`."""
+    return AgentCommandRow(
+        workflow_id=run.row.id, position=position, undoing=run.row.undoing, agent_id=ask.agent_id,
+        name=ask.command.name, subject=ask.command.subject, generation=ask.generation,
+        arguments=to_plain(ask.command), **times,
+    )  # fmt: skip
+
+
 def _store(run: Run, asks: Sequence[Ask], now: float) -> None:
     """Store all commands of the step in one statement, to be sent after the commit."""
     commands = [
-        AgentCommandRow(
-            workflow_id=run.row.id,
-            position=run.position,
-            undoing=run.row.undoing,
-            agent_id=ask.agent_id,
-            name=ask.command.name,
-            subject=ask.command.subject,
-            generation=ask.generation,
-            arguments=to_plain(ask.command),
-            due_at=now + RESEND_SECONDS,
-            deadline=now + ask.command.timeout,
-        )
+        command_row(run, ask, run.position, due_at=now + RESEND_SECONDS, deadline=now + ask.command.timeout)
         for ask in asks
     ]
     run.session.add_all(commands)

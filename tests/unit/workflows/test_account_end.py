@@ -25,12 +25,11 @@ from manager.models import (
     Volume,
     WorkflowRow,
 )
-from manager.workflows import engine
 from manager.workflows.account import OWN_ROWS, PEOPLE_AND_ROWS, delete_account, disable_account
 from manager.workflows.clearing import FORGOTTEN, WAYS
 from manager.workflows.domain import delete_domain
 from manager.workflows.engine import WORKFLOWS
-from tests.unit.workflows.cloud import Cloud, Killed
+from tests.unit.workflows.cloud import Cloud
 from tests.unit.workflows.test_laws import breaking
 
 WITH_OTHERS = {
@@ -140,22 +139,12 @@ def test_an_account_goes_with_all_it_holds(cloud):
     assert_gone(cloud)
 
 
-def test_a_deletion_survives_the_death_of_its_workers(quick, monkeypatch):
+def test_a_deletion_survives_the_death_of_its_workers(quick, killed_at_commits):
     furnish(quick)
-    drive = engine._drive
-    seen: set[tuple[str, int, bool, int]] = set()
-
-    def killed_once_at_each_visit(session, row, *rest):
-        drive(session, row, *rest)
-        mark = (row.id, row.position, row.undoing, row.asked)
-        if mark not in seen:
-            seen.add(mark)
-            raise Killed
-
-    monkeypatch.setattr(engine, "_drive", killed_once_at_each_visit)
+    deaths = killed_at_commits()
     delete(quick)
     quick.settle_killed()
-    assert len(seen) > 10
+    assert len(deaths) > 10
     assert_gone(quick)
 
 

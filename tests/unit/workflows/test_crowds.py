@@ -11,10 +11,10 @@ from manager.celery_app import app
 from manager.db import transaction
 from manager.models import AgentCommandRow, Host, Network, Nic, Vm, WorkflowRow
 from manager.placement.address import add_nic
-from manager.workflows import engine, views
+from manager.workflows import views
 from manager.workflows.engine import WORKFLOWS
 from manager.workflows.vm_nic import add_nic_to_vm, remove_nic_from_vm
-from tests.unit.workflows.cloud import Cloud, Killed
+from tests.unit.workflows.cloud import Cloud
 from tests.unit.workflows.test_laws import EMPTY, breaking, clear_all
 
 TELL = "network.tell"
@@ -170,19 +170,9 @@ def test_carriers_that_fail_fail_their_jobs_which_unwind_without_them(one_crowd,
     assert cloud.leftovers() == EMPTY
 
 
-def test_a_worker_killed_before_every_commit_leaves_nothing_half_done(one_crowd, monkeypatch):
+def test_a_worker_killed_before_every_commit_leaves_nothing_half_done(one_crowd, killed_at_commits):
     cloud = one_crowd
-    drive = engine._drive
-    seen: set[tuple[str, int, bool, int]] = set()
-
-    def killed_once_at_each_visit(session, row, *rest):
-        drive(session, row, *rest)
-        mark = (row.id, row.position, row.undoing, row.asked)
-        if mark not in seen:
-            seen.add(mark)
-            raise Killed
-
-    monkeypatch.setattr(engine, "_drive", killed_once_at_each_visit)
+    killed_at_commits()
     vm_ids = [cloud.deploy("one"), cloud.deploy("two")]
     cloud.settle_killed()
     assert cloud.domains() == dict.fromkeys(vm_ids, "running")

@@ -175,18 +175,8 @@ def test_an_agent_killed_between_effect_and_record_does_it_again_without_harm(cl
     assert cloud.leftovers() == EMPTY
 
 
-def test_a_worker_killed_before_every_commit_leaves_nothing_half_done(cloud, monkeypatch):
-    drive = engine._drive
-    seen: set[tuple[str, int, bool, int]] = set()
-
-    def killed_once_at_each_visit(session, row, *rest):
-        drive(session, row, *rest)
-        mark = (row.id, row.position, row.undoing, row.asked)
-        if mark not in seen:
-            seen.add(mark)
-            raise Killed
-
-    monkeypatch.setattr(engine, "_drive", killed_once_at_each_visit)
+def test_a_worker_killed_before_every_commit_leaves_nothing_half_done(cloud, killed_at_commits):
+    deaths = killed_at_commits()
     vm_id = cloud.deploy()
     cloud.settle_killed()
     assert cloud.domains() == {vm_id: "running"}
@@ -194,7 +184,7 @@ def test_a_worker_killed_before_every_commit_leaves_nothing_half_done(cloud, mon
     cloud.settle_killed()
     cloud.delete_network()
     cloud.settle_killed()
-    assert len(seen) > 6
+    assert len(deaths) > 6
     assert cloud.leftovers() == EMPTY
 
 

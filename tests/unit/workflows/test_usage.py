@@ -23,9 +23,9 @@ from manager.models.meters import (
     VOLUME,
     key_of,
 )
-from manager.workflows import engine, usage
+from manager.workflows import usage
 from manager.workflows.vm import destroy_vm
-from tests.unit.workflows.cloud import Cloud, Killed
+from tests.unit.workflows.cloud import Cloud
 
 HOUR = 3600.0
 SLACK = 0.01
@@ -118,18 +118,8 @@ def test_running_time_in_records_is_the_time_in_running(cloud, seed):
     assert hours_of(vm_id, ALLOCATED_VM) == pytest.approx(allocated, abs=SLACK)
 
 
-def test_a_worker_killed_before_every_commit_measures_nothing_twice(cloud, monkeypatch):
-    drive = engine._drive
-    seen: set[tuple[str, int, bool, int]] = set()
-
-    def killed_once_at_each_visit(session, row, *rest):
-        drive(session, row, *rest)
-        mark = (row.id, row.position, row.undoing, row.asked)
-        if mark not in seen:
-            seen.add(mark)
-            raise Killed
-
-    monkeypatch.setattr(engine, "_drive", killed_once_at_each_visit)
+def test_a_worker_killed_before_every_commit_measures_nothing_twice(cloud, killed_at_commits):
+    killed_at_commits()
     vm_id = cloud.deploy()
     cloud.settle_killed()
     pass_hours(3)
