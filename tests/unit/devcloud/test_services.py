@@ -210,7 +210,7 @@ def test_process_waits_for_what_it_needs(group, place):
 def test_program_that_cannot_start_is_tried_again_and_told(group):
     group.apply([Process("none", ["/nowhere/program"])])
     wait_until(lambda: "cannot start" in _text(group.log("none")), "the log", 10)
-    assert pids(group)["none"] == 0
+    wait_until(lambda: pids(group)["none"] == 0, "the end of the attempt", 10)
 
 
 def _text(path):

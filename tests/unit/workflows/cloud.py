@@ -101,7 +101,7 @@ class Cloud:
             s.add_all([zone, role, domain])
             s.flush()
             pod = Pod(zone_id=zone.id, name="p1", gateway="192.0.2.1", netmask="255.255.255.0", start_ip="192.0.2.2")
-            account = Account(number=7, name="tenant", domain_id=domain.id, type=0, role_id=role.id)
+            account = Account(number=999, name="tenant", domain_id=domain.id, type=0, role_id=role.id)
             physical = PhysicalNetwork(zone_id=zone.id, name="ph1", state="Enabled")
             s.add_all([pod, account, physical])
             s.flush()
