@@ -30,6 +30,12 @@ def links(namespace: str = "") -> dict[str, Link]:
     return {found["ifname"]: _link(found) for found in _ip("address", "show", namespace=namespace)}
 
 
+def forwards(device: str) -> bool:
+    """Whether the bridge that the device is in lets frames pass there; it does so a moment after the device is up."""
+    (shown,) = _ip("-details", "link", "show", "dev", device)
+    return bool(shown.get("linkinfo", {}).get("info_slave_data", {}).get("state") == "forwarding")
+
+
 def routes(device: str) -> list[dict[str, Any]]:
     """The routes through `device` that the kernel did not make by itself."""
     return [route for route in _ip("-4", "route", "show", "dev", device) if route.get("protocol") != "kernel"]

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Empty for a file that is not there, or was cut off by a failing host."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> bool:

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 from network import links
 from network.diagnostics import Tool, ToolOutput, diagnose
-from network.elements import balancer, pair, routes
+from network.elements import balancer, legs, pair, routes
 from network.elements import router_files as files
 from network.elements.base import GuestPorts, RouterState
 from network.elements.daemons import Daemon
@@ -25,8 +24,8 @@ from network.elements.ipsec import Ipsec, has_kernel_esp
 from network.elements.pair_files import DEVICE as PAIR_DEVICE
 from network.elements.router_files import METADATA_ADDRESS
 from network.elements.router_health import examine, note_rules
-from network.elements.router_rules import PUBLIC_DEVICE, device_of, nft_rules
-from network.elements.state_files import write
+from network.elements.router_rules import device_of, nft_rules
+from network.elements.state_files import read_json, write
 from network.errors import CommandFailedError, NetworkError
 from network.health import RouterCheck
 from network.names import private_device, router_guest_device, router_namespace, router_public_device
@@ -96,9 +95,10 @@ class VirtualRouter:
             write(home / "spec.json", json.dumps({"id": spec.id, "nics": sorted(nics)}))
             # On the loopback: the guests send to it through their gateway and must not ask for it by ARP.
             links.change([f"address replace {METADATA_ADDRESS}/32 dev lo", "link set dev lo up"], namespace)
-            _ensure_public_leg(spec, namespace)
+            legs.ensure_public_leg(spec, namespace)
             self._ensure_private_legs(spec, namespace, home)
             routes.ensure(spec, namespace)
+            legs.announce(spec, home, namespace)
             self._ensure_dnsmasq(spec, home)
             self._ensure_metadata(spec, home)
             balancer.ensure(spec, home)
@@ -202,20 +202,20 @@ class VirtualRouter:
     def _ensure_guest_leg(self, leg: GuestLeg, inner: str, namespace: str) -> None:
         self._ensure_line(leg.nic, inner, leg.mtu, namespace)
         prefix = IPv4Network(leg.cidr).prefixlen
-        _ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu, more=leg.nic.further)
+        legs.ensure_addresses(namespace, inner, f"{leg.nic.address}/{prefix}", leg.mtu, more=leg.nic.further)
         self._ports.plug_device(leg.nic.id, router_guest_device(leg.nic.id))
 
     def _ensure_line(self, nic: NicView, inner: str, mtu: int, namespace: str) -> None:
         """The device `inner` of the namespace, without addresses, whose other end can be plugged."""
-        _ensure_switched_veth(router_guest_device(nic.id), inner, namespace, nic.mac, mtu)
+        legs.ensure_switched_veth(router_guest_device(nic.id), inner, namespace, nic.mac, mtu)
 
     def _ensure_private_legs(self, spec: RouterSpec, namespace: str, home: Path) -> None:
         wanted, before = {leg.id for leg in spec.private_legs}, {*_private_of(home)}
         write(home / PRIVATE, json.dumps({"gateways": sorted(wanted | before)}))
         for leg in spec.private_legs:
             device, inner = router_guest_device(leg.id), private_device(leg.id)
-            _ensure_switched_veth(device, inner, namespace, leg.mac, leg.mtu)
-            _ensure_addresses(namespace, inner, f"{leg.address}/{leg.prefix_length}", leg.mtu)
+            legs.ensure_switched_veth(device, inner, namespace, leg.mac, leg.mtu)
+            legs.ensure_addresses(namespace, inner, f"{leg.address}/{leg.prefix_length}", leg.mtu)
             self._ports.plug_tagged(device, leg.bridge, leg.vlan)
         for gateway_id in sorted(before - wanted):
             self._drop_private_leg(gateway_id)
@@ -239,7 +239,7 @@ class VirtualRouter:
         write(home / "hosts", files.dns_hosts(spec))
         served = {device_of(spec, leg): leg.nic.address for leg in spec.legs}
         daemon = _dnsmasq(spec.id, home, len(served))
-        before = _read_json(home / "applied.json")
+        before = read_json(home / "applied.json")
         # The sockets of dnsmasq are bound to the device: with a new one they hear nothing.
         there = links.links(router_namespace(spec.id))
         numbers = [there[device].ifindex for device in served]
@@ -278,70 +278,15 @@ def _ensure_namespace(router_id: str) -> str:
     return namespace
 
 
-def _ensure_veth(device: str, inner: str, namespace: str, mac: str) -> bool:
-    """Join the host and the namespace; True if the pair was made by this call."""
-    is_whole = device in links.links() and inner in links.links(namespace)
-    if not is_whole:
-        links.remove(device)
-        links.remove(inner, namespace)
-        links.change([f"link add {device} type veth peer name {inner} address {mac} netns {namespace}"])
-    elif links.links(namespace)[inner].mac != mac:
-        links.change([f"link set dev {inner} down", f"link set dev {inner} address {mac}"], namespace)
-    return not is_whole
-
-
-def _ensure_switched_veth(device: str, inner: str, namespace: str, mac: str, mtu: int) -> None:
-    """As `_ensure_veth`, of one whose end on the host is a port of the switch."""
-    if _ensure_veth(device, inner, namespace, mac):
-        links.without_checksum_offload(device)
-    links.without_checksum_offload(inner, namespace)
-    links.change([f"link set dev {device} addrgenmode none", f"link set dev {device} mtu {mtu}"])
-
-
-def _ensure_addresses(namespace: str, device: str, address: str, mtu: int, *, more: tuple[str, ...] = ()) -> None:
-    """Give the device just `address`, before it comes up, so that coming up announces it, and then those of `more`.
-
-    The kernel announces all addresses of a device again when its MAC address is set, even to what it is.
-    """
-    there = links.links(namespace)[device]
-    wanted = [address, *(f"{one}/32" for one in more)]
-    lines = [f"address del {old} dev {device}" for old in there.addresses if old not in wanted]
-    lines += [f"address add {one} dev {device}" for one in wanted[1:] if one not in there.addresses]
-    if lines:
-        lines.append(f"link set dev {device} address {there.mac}")
-    if address not in there.addresses:
-        lines += [f"link set dev {device} down", f"address add {address} dev {device}"]
-    if lines or not there.up or there.mtu != mtu:
-        links.change([*lines, f"link set dev {device} mtu {mtu} up"], namespace)
-
-
-def _ensure_public_leg(spec: RouterSpec, namespace: str) -> None:
-    device, public = router_public_device(spec.id), spec.public
-    if public is None:
-        links.remove(device)
-        ways = [
-            f"route replace default via {leg.gateway} dev {device_of(spec, leg)}" for leg in spec.legs if leg.gateway
-        ]
-        if ways:
-            links.change(ways, namespace)
-        return
-    _ensure_veth(device, PUBLIC_DEVICE, namespace, public.mac)
-    lines = [f"link set dev {device} addrgenmode none", f"link set dev {device} master {public.bridge}"]
-    links.change([*lines, f"link set dev {device} mtu {public.mtu} up"])
-    own = f"{public.address}/{public.prefix_length}"
-    _ensure_addresses(namespace, PUBLIC_DEVICE, own, public.mtu, more=spec.addresses)
-    links.change([f"route replace default via {public.gateway} dev {PUBLIC_DEVICE}"], namespace)
-
-
 def _nics_of(home: Path) -> list[str]:
     """The NICs of the legs that the router may have."""
-    held: list[str] = _read_json(home / "spec.json").get("nics", [])
+    held: list[str] = read_json(home / "spec.json").get("nics", [])
     return held
 
 
 def _private_of(home: Path) -> list[str]:
     """The private gateways whose legs the router may have."""
-    held: list[str] = _read_json(home / PRIVATE).get("gateways", [])
+    held: list[str] = read_json(home / PRIVATE).get("gateways", [])
     return held
 
 
@@ -388,14 +333,6 @@ def _prune_leases(spec: RouterSpec, home: Path) -> None:
     kept = [line for line in lines if not _is_foreign(spec, line)]
     if kept != lines:
         write(home / "leases", "".join(f"{line}\n" for line in kept))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found
 
 
 def _digest(text: str) -> str:

@@ -63,5 +63,7 @@ class Stream:
         self._over.set()
         self._threads[1].join(5)
         for one in (self._client, self._server):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)  # whoever waits for data is not woken by a close
             one.close()
         self._threads[0].join(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,13 +10,14 @@ from dataclasses import replace
 import pytest
 
 from network.types import Forwarding, Opening, StaticNat, Traffic
-from tests.unit.network.lab import ROUTERS
+from tests.unit.network.lab import ROUTERS, inside
 from tests.unit.network.routers import OUTSIDE
 from tests.unit.network.sites import PUBLIC
 from tests.unit.network.streams import Stream
 
 pytestmark = pytest.mark.usefixtures("running")
 
+ETH_P_ARP = 0x0806
 OWN, FURTHER = "198.51.100.10", "198.51.100.11"
 
 
@@ -63,3 +65,18 @@ def test_a_connection_that_is_not_allowed_any_more_ends_with_its_router(site, pu
         site.remove(ROUTERS["a"])
         site.apply(replace(published, openings=()))
         assert not one.goes_on(within=3)
+
+
+def test_the_public_network_is_told_where_all_its_addresses_are_now(site, published):
+    """The router may have been on another host, to which all send until they hear of this one."""
+    site.remove(ROUTERS["a"])
+    with inside(PUBLIC), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)) as ear:
+        ear.bind(("eth0", ETH_P_ARP))
+        ear.settimeout(20)
+        site.apply(published)
+        told = set()
+        while told != {OWN, FURTHER}:
+            frame = ear.recv(100)
+            sender, target = frame[28:32], frame[38:42]
+            if sender == target and frame[6:12] == bytes.fromhex(published.public.mac.replace(":", "")):
+                told.add(socket.inet_ntoa(sender))
