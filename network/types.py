@@ -79,6 +79,9 @@ class PolicyRule:
     group: str = ""
 
 
+EVERYTHING_LEAVES = PolicyRule("open-egress", "egress", Traffic("all"))
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What guests may open: the rules of a security group, in which order is nothing and all of them allow, or those

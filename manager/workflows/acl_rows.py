@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from manager.db import write
 from manager.models import Network, NetworkAclItem, NetworkAclList, utcnow
 from manager.models.states import IllegalMove
-from network.types import Policy, PolicyRule, Traffic
+from network.types import EVERYTHING_LEAVES, Policy, PolicyRule, Traffic
 
 WANTED = ("Add", "Active")
 
@@ -64,10 +64,15 @@ def renumber(session: Session, list_id: str, numbers: Mapping[str, int]) -> None
 
 
 def policy_of(session: Session, list_id: str | None) -> Policy | None:
-    """What hosts must know of the list; networks without one cost no statement."""
+    """What hosts must know of the list; networks without one cost no statement.
+
+    As in CloudStack, all may leave until an item says what may.
+    """
     if list_id is None:
         return None
-    rules = (_rule(item) for item in items_of(session, list_id) if item.state in WANTED)
+    rules = [_rule(item) for item in items_of(session, list_id) if item.state in WANTED]
+    if not any(rule.direction == "egress" for rule in rules):
+        rules.append(EVERYTHING_LEAVES)
     return Policy(list_id, tuple(rules))
 
 

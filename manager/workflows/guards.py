@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from manager.models import NetworkOffering, Nic, SecurityGroupRule, SecurityMember
 from manager.models.security import PROTOCOLS
-from network.types import Policy, PolicyRule, Traffic
+from network.types import EVERYTHING_LEAVES, Policy, PolicyRule, Traffic
 
 SERVICE = "SecurityGroup"
 EVERYWHERE = "0.0.0.0/0"
 WANTED = ("Add", "Active")
-OPEN_EGRESS = "open-egress"
+OPEN_EGRESS = EVERYTHING_LEAVES.id
 """The policy that a guest has besides its groups while none of these has an egress rule: CloudStack's default."""
 
 
@@ -56,7 +56,7 @@ def guard_of(session: Session, network_id: str, services: Iterable[str]) -> Guar
         joined[vm_id] = (*joined.get(vm_id, ()), group_id)
     rules = _rules(session, {group_id for groups in joined.values() for group_id in groups})
     policies = [Policy(group_id, tuple(map(_rule, found))) for group_id, found in sorted(rules.items())]
-    policies.append(Policy(OPEN_EGRESS, (PolicyRule(OPEN_EGRESS, "egress", Traffic("all")),)))
+    policies.append(Policy(OPEN_EGRESS, (EVERYTHING_LEAVES,)))
     held = {key for key, found in rules.items() if any(rule.direction == "egress" for rule in found)}
     groups = {vm: mine if held & set(mine) else (*mine, OPEN_EGRESS) for vm, mine in joined.items()}
     return Guard({"has_groups": True, "groups": tuple(policies)}, groups)

@@ -205,7 +205,7 @@ def _public_nic(address: PublicAddress, span: VlanIpRange) -> Shown:
 class ListRouters(AccountListRequest):
     id = Ref(Router, "only this router")
     name = Text("only the router of this name")
-    networkid = Ref(Network, "only the router of this network")
+    networkid = Ref(Network, "only the router of this network, or of the VPC whose tier it is")
     vpcid = Ref(Vpc, "only the router of this VPC")
     forvpc = Flag("only routers of VPCs, or only others")
     zoneid = Ref(Zone, "only routers in this zone")
@@ -222,9 +222,12 @@ def list_routers(call: Call, keyword: str | None, **filters: Any) -> Page:
     """List virtual routers."""
     call.parameters["fetchhealthcheckresults"] = filters["fetchhealthcheckresults"]
     query = select(Router).where(access.visible(call, Router))
-    columns = {"id": Router.id, "name": Router.name, "networkid": Router.network_id, "zoneid": Router.zone_id,
-               "vpcid": Router.vpc_id, "hostid": Router.host_id, "state": Router.state}  # fmt: skip
+    columns = {"id": Router.id, "name": Router.name, "zoneid": Router.zone_id, "vpcid": Router.vpc_id,
+               "hostid": Router.host_id, "state": Router.state}  # fmt: skip
     query = narrowed(query, filters, columns)
+    if (served := filters["networkid"]) is not None:
+        of_vpc = served.vpc_id is not None
+        query = query.where(Router.vpc_id == served.vpc_id if of_vpc else Router.network_id == served.id)
     if filters["forvpc"] is not None:
         query = query.where(Router.vpc_id.is_not(None) if filters["forvpc"] else Router.vpc_id.is_(None))
     for name, column in (("podid", Host.pod_id), ("clusterid", Host.cluster_id)):

@@ -12,7 +12,7 @@ from manager.models import Network, NetworkAclHits, NetworkAclItem, NetworkAclLi
 from manager.models.acl import DEFAULT_ALLOW, DEFAULT_DENY
 from network import simulator_switch
 from network.errors import InvalidViewError
-from network.types import PolicyRule, Traffic
+from network.types import EVERYTHING_LEAVES, PolicyRule, Traffic
 from tests.client import Caller, Refused
 from tests.unit.api.live_cloud import change, costs, live_cloud, run
 
@@ -30,12 +30,16 @@ def tier(factory, tmp_path):
 
 
 def held(cloud) -> tuple[PolicyRule, ...]:
-    """The rules that all hosts of the tier have."""
+    """The rules that all hosts of the tier have, but for the one that lets everything leave while no item says more."""
     views = [view for runner in cloud.runners.values() if runner.host.switch
              for view in runner.host.switch.views.values()]  # fmt: skip
     assert views
     assert len({view.acl for view in views}) == 1
-    return views[0].acl.rules
+    rules = views[0].acl.rules
+    assert (EVERYTHING_LEAVES in rules) == all(
+        rule.direction == "ingress" for rule in rules if rule != EVERYTHING_LEAVES
+    )
+    return tuple(rule for rule in rules if rule != EVERYTHING_LEAVES)
 
 
 def create(api, cloud, user, acl, **given):
@@ -69,6 +73,17 @@ def test_every_cloud_has_two_lists_that_nobody_changes(api, tier, admin):
         api("deleteNetworkACLList", admin, id=DEFAULT_ALLOW)
     assert api("listNetworkACLLists", user, vpcid=vpc.id)["count"] == 3
     assert api("listNetworkACLLists", user, networkid=cloud.network_id)["networkacllist"][0]["name"] == "web"
+
+
+def test_everything_leaves_until_an_item_says_what_may(api, tier):
+    """As in CloudStack, by the words of its router's own configuration."""
+    cloud, user, _, acl = tier
+    create(api, cloud, user, acl, startport=80, endport=80)
+    assert [(rule.direction, rule.allow) for rule in held(cloud)] == [("ingress", True)]
+    item = create(api, cloud, user, acl, startport=25, endport=25, traffictype="Egress", action="deny")
+    assert [(rule.direction, rule.allow) for rule in held(cloud)] == [("ingress", True), ("egress", False)]
+    run(api, cloud, user, "deleteNetworkACL", id=item)
+    assert [rule.direction for rule in held(cloud)] == ["ingress"]
 
 
 def test_a_list_from_its_making_to_its_end(api, tier, admin):
@@ -315,7 +330,7 @@ def test_an_item_that_no_host_takes_is_taken_back(api, tier, monkeypatch):
     cloud, user, _, acl = tier
 
     def refuse(view):
-        if view.acl.rules:
+        if view.acl.rules != (EVERYTHING_LEAVES,):
             raise InvalidViewError("The host does not like it.")
 
     with monkeypatch.context() as patch:

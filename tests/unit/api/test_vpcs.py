@@ -127,6 +127,7 @@ def test_tiers_are_legs_of_one_router_with_their_guests(api, factory, site):
     assert api("listNetworks", user, vpcid=vpc["id"])["count"] == 3
     assert api("listNetworks", user, forvpc=False)["count"] == 1
     (router,) = api("listRouters", forvpc=True, listall=True)["router"]
+    assert api("listRouters", networkid=tier["id"], listall=True)["router"] == [router]
     assert len(router["nic"]) == 4
     assert cloud.leftovers()["drift"] == []
 

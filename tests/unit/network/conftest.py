@@ -8,7 +8,7 @@ from tests.unit.network.fabric import Fabric
 from tests.unit.network.lab import Lab, reaches, sh
 from tests.unit.network.sites import Site, build
 from tests.unit.network.views import network, nic
-from tests.unit.network.vpn_sites import Ear, Person
+from tests.unit.network.vpn_sites import Ear, Person, at_home
 
 pytest.register_assert_rewrite("tests.unit.network.balanced")
 
@@ -63,7 +63,7 @@ def addressed(site):
 @pytest.fixture(scope="module")
 def person(pair) -> Person:
     """Of the module's `pair`, which has a site's `lab`, `host`, `specs` and `apply`."""
-    one = Person(pair.lab, pair.host.ns)
+    one = at_home(pair.lab, pair.host.ns)
     yield one
     one.daemon.end()
 

@@ -28,7 +28,7 @@ from tests.unit.network.test_vpn import (  # noqa: F401 - run here over this mod
     test_a_removed_user_is_cut_off_and_others_are_not,
 )
 from tests.unit.network.views import MACS, nic
-from tests.unit.network.vpn_sites import CLIENT, END_B, Person, becomes, remote_access
+from tests.unit.network.vpn_sites import CLIENT, END_B, Person, at_home, becomes, remote_access
 
 GUEST = "10.1.1.11"
 
@@ -119,7 +119,7 @@ def give(pair):
 @pytest.fixture(scope="module")
 def other(pair) -> Person:
     """Somebody who comes to tenant b."""
-    one = Person(pair.lab, pair.host.ns, "other", "198.51.100.51", END_B)
+    one = at_home(pair.lab, pair.host.ns, "other", "198.51.100.51", END_B)
     yield one
     one.daemon.end()
 

@@ -14,7 +14,7 @@ from network.vpn import RemoteAccess, Tunnel, Vpn, VpnUser
 from tests.unit.network.lab import ROUTERS, Lab, inside, ping, reaches, sh
 from tests.unit.network.routers import tier, vpc_router
 from tests.unit.network.test_router_rules import connected, serving
-from tests.unit.network.vpn_sites import CLIENT, Ear, Person, becomes
+from tests.unit.network.vpn_sites import CLIENT, Ear, Person, at_home, becomes
 
 END_V, END_W = "198.51.100.30", "198.51.100.40"
 RANGE_V, RANGE_W = "10.0.0.0/16", "10.20.0.0/16"
@@ -100,7 +100,7 @@ def ear(world) -> Iterator[Ear]:
 
 @pytest.fixture(scope="module")
 def person(world) -> Iterator[Person]:
-    one = Person(world.lab, world.lab.hosts[2].ns)
+    one = at_home(world.lab, world.lab.hosts[2].ns)
     yield one
     one.daemon.end()
 

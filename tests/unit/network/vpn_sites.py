@@ -74,18 +74,10 @@ def tunnel(tenant: str, **options) -> Vpn:
 
 
 class Person:
-    """Somebody's computer on the public network, with strongSwan, who comes to the gateway at `end`."""
+    """Somebody's computer, the namespace `ns`, with strongSwan and its files below `folder`; comes to `end`."""
 
-    def __init__(
-        self, lab: Lab, host: str, name: str = "person", address: str = CLIENT_ADDRESS, end: str = END_A
-    ) -> None:
-        self.ns, self.end = CLIENT if name == "person" else f"{PREFIX}-{name}", end
-        lab.add_namespace(self.ns)
-        sh("ip", "-n", host, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", self.ns)
-        sh("ip", "-n", host, "link", "set", name, "master", "br-public", "up")
-        sh("ip", "-n", self.ns, "link", "set", "eth0", "up")
-        sh("ip", "-n", self.ns, "address", "add", f"{address}/24", "dev", "eth0")
-        self.folder = lab.dir / name
+    def __init__(self, ns: str, folder: Path, end: str = END_A) -> None:
+        self.ns, self.end, self.folder = ns, end, folder
         self.folder.mkdir(mode=0o700)
         conf = self.folder / "strongswan.conf"
         plugins = PLUGINS.replace("kernel-netlink", "kernel-libipsec kernel-netlink")
@@ -141,6 +133,17 @@ class Person:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(f"{self.folder}/vici")
             yield vici.Session(connection)
+
+
+def at_home(lab: Lab, host: str, name: str = "person", address: str = CLIENT_ADDRESS, end: str = END_A) -> Person:
+    """A person on the public network of the lab's host."""
+    ns = CLIENT if name == "person" else f"{PREFIX}-{name}"
+    lab.add_namespace(ns)
+    sh("ip", "-n", host, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", ns)
+    sh("ip", "-n", host, "link", "set", name, "master", "br-public", "up")
+    sh("ip", "-n", ns, "link", "set", "eth0", "up")
+    sh("ip", "-n", ns, "address", "add", f"{address}/24", "dev", "eth0")
+    return Person(ns, lab.dir / name, end)
 
 
 class Ear:

@@ -11,6 +11,7 @@ from manager.models.states import RULE_MOVES
 from manager.workflows import acl
 from manager.workflows.acl_rows import forget_lists, items_of, live_of, next_change, renumber
 from manager.workflows.engine import WORKFLOWS
+from network.types import EVERYTHING_LEAVES
 from tests.unit.workflows.cloud import Cloud
 from tests.unit.workflows.test_laws import breaking
 
@@ -76,11 +77,13 @@ def replace(cloud, list_id: str) -> None:
 
 
 def held(cloud) -> dict[str, set[tuple[int, ...]]]:
-    """By network: what the hosts of its guests have, as the ports of the items in order."""
+    """By network: what the hosts of its guests have, as the ports of the items in order; none says what leaves."""
     found: dict[str, set[tuple[int, ...]]] = {}
     for runner in cloud.runners.values():
         for view in runner.host.switch.views.values() if runner.host.switch else ():
-            ports = tuple(rule.traffic.first_port for rule in view.acl.rules) if view.acl else ()
+            rules = view.acl.rules if view.acl else (EVERYTHING_LEAVES,)
+            assert rules[-1] == EVERYTHING_LEAVES
+            ports = tuple(rule.traffic.first_port for rule in rules[:-1])
             found.setdefault(view.id, set()).add(ports)
     return found
 
