@@ -97,7 +97,7 @@ class Journal:
 
     def wanted_one(self, kind: str, thing_id: str, type_: type[Any]) -> Any | None:
         rows = self._query("SELECT body FROM wanted WHERE kind = ? AND id = ?", kind, thing_id)
-        return msgspec.json.decode(rows[0][0], type=type_) if rows else None
+        return self._decode(kind, thing_id, rows[0][0], type_) if rows else None
 
     def fact(self, name: str) -> str:
         rows = self._query("SELECT value FROM facts WHERE name = ?", name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +43,7 @@ ROUTER = "router"
 VM = "vm"
 POOL = "pool"
 STORE = "store"
+TURNS = 64
 
 
 @dataclass
@@ -61,6 +64,7 @@ class Host:
     recorder: Any = Recording
     captures: dict[str, Any] = field(default_factory=dict)
     devices: HostDevices = field(init=False)
+    _turns: list[threading.Lock] = field(init=False, default_factory=lambda: [threading.Lock() for _ in range(TURNS)])
 
     def __post_init__(self) -> None:
         self.devices = HostDevices(self.journal, self.switch, self.device_drivers)
@@ -114,34 +118,52 @@ class Host:
             self.journal.want(ROUTER, command.router_id, command.router.generation, command.router)
         self.make_so()
 
+    @contextmanager
+    def _turn(self, router_id: str) -> Iterator[RouterSpec | None]:
+        """The router as it is wanted now, while nobody else brings or ends it; None for one that has ended.
+
+        Who has read of it before would bring back what has ended since, and nobody would ever remove that.
+        """
+        with self._turns[hash(router_id) % TURNS]:
+            yield self.journal.wanted_one(ROUTER, router_id, RouterSpec)
+
     def _end_router(self, router_id: str) -> None:
-        self.routers.remove(router_id)  # first: what the journal has forgotten nobody would remove
-        self.journal.drop(ROUTER, router_id)
+        with self._turn(router_id):
+            self.routers.remove(router_id)  # first: what the journal has forgotten nobody would remove
+            self.journal.drop(ROUTER, router_id)
 
     def make_so(self) -> None:
         """Bring routers and flows to the wanted state of the journal."""
-        routers = self.journal.wanted(ROUTER, RouterSpec)
-        for router in routers:
-            self.routers.apply(router)
+        ids = [router.id for router in self.journal.wanted(ROUTER, RouterSpec)]
+        for router_id in ids:
+            with self._turn(router_id) as router:
+                if router is not None:
+                    self.routers.apply(router)
         self.switch.apply(self.views())
-        for router in routers:
-            if router.pair is not None:
-                self.routers.join(router)
+        for router_id in ids:
+            with self._turn(router_id) as router:
+                if router is not None and router.pair is not None:
+                    self.routers.join(router)
 
     def keep_tunnels(self) -> None:
         """Begin again what routers have given up, such as after a refusal by the other site, or what has died; tell
         devices the rest.
         """
         self.devices.keep()
-        for router in self.journal.wanted(ROUTER, RouterSpec):
+        for known in self.journal.wanted(ROUTER, RouterSpec):
             try:
-                if router.vpn is not None:
-                    self.routers.keep_tunnels(router.id)
-                if router.pair is not None and self.routers.role(router.id) in (None, "UNKNOWN"):
-                    self.routers.apply(router)
-                    self.routers.join(router)
+                with self._turn(known.id) as router:
+                    if router is not None:
+                        self._keep(router)
             except NetworkError as error:
-                log.warning("router is not kept", router=router.id, error=str(error))
+                log.warning("router is not kept", router=known.id, error=str(error))
+
+    def _keep(self, router: RouterSpec) -> None:
+        if router.vpn is not None:
+            self.routers.keep_tunnels(router.id)
+        if router.pair is not None and self.routers.role(router.id) in (None, "UNKNOWN"):
+            self.routers.apply(router)
+            self.routers.join(router)
 
     def resume(self) -> None:
         """After a restart of the agent or of the switch alone: plugs, routers and flows as the journal wants them."""

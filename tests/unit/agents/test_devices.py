@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -25,12 +26,14 @@ NETSCALER = Device("ns-1", "netscaler", "203.0.113.6", 443, "nsroot", "secret", 
 
 
 class Trying(MemoryDevices):
-    """Counts what it is told; a device in `down` does not answer."""
+    """Counts what it is told; a device in `down` does not answer, and none shows what it has while `shown` is clear."""
 
     def __init__(self) -> None:
         super().__init__()
         self.down: set[str] = set()
         self.applied: list[str] = []
+        self.shown = threading.Event()
+        self.shown.set()
 
     def apply(self, part: DevicePart) -> None:
         self._reach(part.device)
@@ -42,6 +45,7 @@ class Trying(MemoryDevices):
         super().remove(part)
 
     def look(self, part: DevicePart) -> list[str]:
+        assert self.shown.wait(20)
         self._reach(part.device)
         return super().look(part)
 
@@ -185,7 +189,9 @@ def test_what_devices_show_otherwise_is_told_until_they_are_told_anew(host, driv
 def test_looks_are_taken_beside_all_else_and_not_at_each_inventory(host, drivers):
     host.hold((command(part()),))
     drivers.parts.clear()
+    drivers.shown.clear()
     assert host.devices.drift() == ()
+    drivers.shown.set()
     host.devices._looker.join(20)
     (found,) = host.devices.drift()
     drivers.parts["srx-1", "router-a"] = part()
