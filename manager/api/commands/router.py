@@ -38,6 +38,7 @@ from manager.models import (
 from manager.models.hardware import SRX
 from manager.models.states import ROUTER_MOVES
 from manager.workflows.router import destroy_router_alone, restart_of_router, start_router_again, stop_router_alone
+from manager.workflows.vpc_router import start_vpc_router, stop_vpc_router
 
 
 class RouterResponse(Response):
@@ -263,6 +264,10 @@ class OneRouter(Request):
 @command("startRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.START")
 def start_router(call: Call, id: Router) -> WorkflowRow:
     """Start a Stopped router, on the host that has fewest routers."""
+    if id.vpc_id is not None:
+        ROUTER_MOVES.demand(id, "start")
+        vpc = call.session.get_one(Vpc, id.vpc_id)
+        return _about(id, start_vpc_router.start(call.session, vpc, call=call, router_id=id.id))
     network = _implemented(call, id)
     ROUTER_MOVES.demand(id, "start")
     return _about(id, start_router_again.start(call.session, network, call=call))
@@ -270,7 +275,14 @@ def start_router(call: Call, id: Router) -> WorkflowRow:
 
 @command("stopRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.STOP")
 def stop_router(call: Call, id: Router) -> WorkflowRow:
-    """Take a Running router off its host. Its network is without DHCP, DNS and a way out until it is started."""
+    """Take a Running router off its host. Its network is without DHCP, DNS and a way out until it is started.
+
+    Of two that serve one VPC the other goes on.
+    """
+    if id.vpc_id is not None:
+        ROUTER_MOVES.demand(id, "stop")
+        vpc = call.session.get_one(Vpc, id.vpc_id)
+        return _about(id, stop_vpc_router.start(call.session, vpc, call=call, router_id=id.id))
     network = _implemented(call, id)
     ROUTER_MOVES.demand(id, "stop")
     return _about(id, stop_router_alone.start(call.session, network, call=call))

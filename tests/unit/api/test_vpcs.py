@@ -18,7 +18,7 @@ from manager.models import (
 )
 from network.types import Forwarding, Opening, StaticNat, Traffic
 from tests.client import Caller, Refused
-from tests.unit.api.live_cloud import costs, live_cloud
+from tests.unit.api.live_cloud import costs, live_cloud, run
 
 TIER_OFFERING = "DefaultIsolatedNetworkOfferingForVpcNetworks"
 MASK = "255.255.255.0"
@@ -299,11 +299,33 @@ def test_restart_makes_the_router_anew_with_the_same_addresses(api, factory, sit
     router = api("listRouters", vpcid=vpc["id"], listall=True)["router"][0]
     done(api, cloud, api("rebootRouter", id=router["id"]))
     with pytest.raises(Refused, match=r"431 The router .* is that of VPC shop"):
-        api("stopRouter", id=router["id"])
+        api("destroyRouter", id=router["id"])
     tier = api("listNetworks", user, vpcid=vpc["id"])["network"][0]
     done(api, cloud, api("restartNetwork", user, id=tier["id"]), user)
     with pytest.raises(Refused, match=r"431 The network .* is a tier; restartVPC with cleanup"):
         api("restartNetwork", user, id=tier["id"], cleanup=True)
+
+
+def test_its_router_is_stopped_and_started(api, factory, site):
+    cloud, user = site
+    vpc = new_vpc(api, factory, cloud, user)
+    tier = new_tier(api, factory, cloud, user, vpc)["id"]
+    cloud.deploy("vm1", tier)
+    cloud.settle()
+    before = router_of(cloud)
+    stopped = run(api, cloud, None, "stopRouter", id=before.id)["router"]
+    assert (stopped["state"], stopped.get("hostid")) == ("Stopped", None)
+    with pytest.raises(Refused, match=r"is Stopped; to stop it must be Running"):
+        api("stopRouter", id=before.id)
+    assert cloud.leftovers()["drift"] == []
+    assert cloud.leftovers()["routers"] == []
+    started = run(api, cloud, None, "startRouter", id=before.id)["router"]
+    assert (started["state"], started["id"]) == ("Running", before.id)
+    after = router_of(cloud)
+    assert ([leg.nic.address for leg in after.legs], after.public.address) == (
+        [leg.nic.address for leg in before.legs], before.public.address
+    )  # fmt: skip
+    assert cloud.leftovers()["drift"] == []
 
 
 def test_a_vpc_and_its_router_may_be_told_another_mtu(api, factory, site):

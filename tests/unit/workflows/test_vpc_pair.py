@@ -10,7 +10,7 @@ from sqlalchemy import select
 from agents.contract import ApplyRouter
 from manager.db import transaction
 from manager.models import Host, Router, Vpc
-from manager.workflows import vpc
+from manager.workflows import vpc, vpc_router
 from manager.workflows.engine import WORKFLOWS
 from manager.workflows.maintenance import maintain_host, reconnect_host
 from network.redundancy import FIRST
@@ -100,6 +100,32 @@ def test_a_restart_that_fails_leaves_one_that_forwards(pair, monkeypatch, positi
     assert len(hosts_of(of)) >= 1
     assert all(spec.legs for specs, _ in hosts_of(of).values() for spec in specs)
     run(of, vpc.restart_vpc, vpc_id)
+    of.settle()
+    assert is_pair(of, vpc_id)
+    clear_all(of, vpc_id, tiers, vms)
+
+
+@pytest.mark.parametrize("standby", [False, True])
+@pytest.mark.parametrize(("name", "position"), [
+    *(("vpc.router.stop", position) for position in range(len(vpc_router.stop_vpc_router.steps) - 1)),
+    *(("vpc.router.start", position) for position in range(len(vpc_router.start_vpc_router.steps))),
+])  # fmt: skip
+def test_one_that_is_stopped_or_started_alone_leaves_the_other(pair, monkeypatch, name, position, standby):
+    of, vpc_id, tiers, vms = pair
+    with transaction() as s:
+        router = s.scalars(select(Router).filter_by(vpc_id=vpc_id, standby=standby)).one().id
+    if name == "vpc.router.start":
+        run(of, vpc_router.stop_vpc_router, vpc_id, router_id=router)
+        of.settle()
+        assert len(hosts_of(of)) == 1
+    with monkeypatch.context() as patch:
+        patch.setitem(WORKFLOWS, name, breaking(WORKFLOWS[name], position, after=True))
+        run(of, WORKFLOWS[name], vpc_id, router_id=router)
+        of.settle(times=2)
+    assert is_pair(of, vpc_id) is (name == "vpc.router.stop")
+    assert of.get(Router, router).state == ("Running" if name == "vpc.router.stop" else "Stopped")
+    assert of.leftovers()["drift"] == []
+    run(of, vpc_router.start_vpc_router, vpc_id, router_id=router)
     of.settle()
     assert is_pair(of, vpc_id)
     clear_all(of, vpc_id, tiers, vms)
