@@ -49,6 +49,7 @@ def mark_one_stopped(run: Run) -> Outcome:
     _, router = _routers(run)
     if router is not None:
         ROUTER_MOVES.move(router, "stopped")
+        router.redundant_state = "UNKNOWN"
     return None
 
 

@@ -186,6 +186,7 @@ def test_one_router_forwards_while_the_other_is_away(cloud, estate, published):
     assert len({one["hostid"] for one in before.values()}) == 2
     estate.root.stopRouter(id=before["PRIMARY"]["id"], fetch_result=True)
     until("the web of web", lambda: server(cloud.site.outside, published) == "web", 20)
+    until("the other one to say so", lambda: set(estate.routers("one")) == {"PRIMARY"}, WITHIN)
     assert estate.asks("web", ELSEWHERE) != ""
     estate.root.startRouter(id=before["PRIMARY"]["id"], fetch_result=True)
     until("a pair again", lambda: set(estate.routers("one")) == {"PRIMARY", "BACKUP"}, WITHIN)

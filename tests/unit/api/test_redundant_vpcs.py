@@ -58,7 +58,8 @@ def test_a_redundant_vpc_from_its_making_to_its_end(api, factory, site):
     assert {one["id"] for one in api("listRouters", listall=True, vpcid=vpc["id"])["router"]} == before
     run(api, cloud, None, "rebootRouter", id=routers[0]["id"])
     for one in routers:
-        run(api, cloud, None, "stopRouter", id=one["id"])
+        stopped = run(api, cloud, None, "stopRouter", id=one["id"])["router"]
+        assert (stopped["state"], stopped["redundantstate"]) == ("Stopped", "UNKNOWN")
         (spec,) = specs_of(cloud)
         assert (spec.id != one["id"], len(spec.legs), cloud.leftovers()["drift"]) == (True, 1, [])
         run(api, cloud, None, "startRouter", id=one["id"])
