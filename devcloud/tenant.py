@@ -140,8 +140,8 @@ class Tenant:
 
     def _beside(self, guest: Guest, argv: list[str]) -> list[str]:
         """The command that runs `argv` in the namespace of the router of the guest's network."""
-        routers = self.root.listRouters(networkid=guest.network_id, listall="true", state="Running")["router"]
-        router = next((one for one in routers if one["redundantstate"] == "PRIMARY"), routers[0])
+        routers = self.root.listRouters(networkid=guest.network_id, listall="true")["router"]
+        router = min(routers, key=lambda one: (one["state"] != "Running", one["redundantstate"] != "PRIMARY"))
         cell = self.cells[router["hostname"]]
         listed = json.loads(cell.exec(["ip", "-json", "netns", "list"]) or "[]")
         digits = router["id"].replace("-", "")
