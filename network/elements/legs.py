@@ -80,11 +80,13 @@ def announce(spec: RouterSpec, home: Path, namespace: str) -> None:
     there, outside = links.links(namespace), [private_device(leg.id) for leg in spec.private_legs]
     if spec.public is not None:
         outside.append(PUBLIC_DEVICE)
-        _await_bridge(router_public_device(spec.id))
     new = {device: there[device].ifindex for device in outside}
-    if read_json(home / ANNOUNCED) != new:
-        links.change([f"link set dev {device} address {there[device].mac}" for device in outside], namespace)
-        write(home / ANNOUNCED, json.dumps(new))
+    if read_json(home / ANNOUNCED) == new:
+        return
+    if spec.public is not None:
+        _await_bridge(router_public_device(spec.id))
+    links.change([f"link set dev {device} address {there[device].mac}" for device in outside], namespace)
+    write(home / ANNOUNCED, json.dumps(new))
 
 
 def _await_bridge(device: str) -> None:
