@@ -14,6 +14,8 @@ from tests.unit.network.vpn_sites import Person
 NEAR, ELSEWHERE = underlay.PUBLIC_GATEWAY, underlay.INTERNET_HOST
 """Both addresses of the machine outside."""
 GREETING = "SSH-2.0-"
+FETCH = "timeout 5 wget -q -O - http://{}/"
+"""How a guest fetches a page."""
 HOME, HOME_ADDRESS = "person", "198.51.100.252"
 SECONDS = 3
 

@@ -14,7 +14,7 @@ from vici.exception import CommandException
 from devcloud import hardware
 from devcloud.processes import output
 from devcloud.proof import Proof
-from tests.devcloud.outside import ELSEWHERE, GREETING, NEAR, at_home, greeting, server
+from tests.devcloud.outside import ELSEWHERE, FETCH, GREETING, NEAR, at_home, greeting, server
 from tests.devcloud.watch import until
 
 KINDS = ("gold", "platinum")
@@ -94,7 +94,7 @@ def source_nat(tenant):
 
 
 def test_a_guest_leaves_by_its_networks_address_but_for_what_an_egress_rule_denies(tenant, kind):
-    client, guest, web = tenant.client, f"{kind}-a", f"timeout 5 wget -q -O - http://{ELSEWHERE}/"
+    client, guest, web = tenant.client, f"{kind}-a", FETCH.format(ELSEWHERE)
     tenant.must(guest, "ip route", f"default via {GATEWAY}")
     tenant.must(guest, "cat /root/user-data", "proved")
     tenant.must(guest, web, source_nat(tenant)["ipaddress"])
@@ -125,7 +125,7 @@ def test_static_nat_gives_a_guest_an_address_of_its_own_both_ways(cloud, tenant,
     until("the static NAT", lambda: GREETING in greeting(cloud.site, address, SSH), 20)
     assert greeting(cloud.site, address, SSH, ELSEWHERE) == ""
     assert server(cloud.site.outside, address) == "", "its firewall lets ssh in alone"
-    web = f"timeout 5 wget -q -O - http://{ELSEWHERE}/"
+    web = FETCH.format(ELSEWHERE)
     tenant.must(f"{kind}-b", web, address)
     tenant.must(f"{kind}-a", web, source_nat(tenant)["ipaddress"])
     tenant.client.disableStaticNat(ipaddressid=address_id, fetch_result=True)
@@ -184,7 +184,7 @@ def test_devices_that_were_killed_come_back_as_they_were(cloud, networks):
         os.kill(pid, signal.SIGKILL)
     names = [one.name for one in hardware.APPLIANCES]
     until("both devices", lambda: all(ended().get(name, 0) > before[name] for name in names), 20)
-    web = f"timeout 5 wget -q -O - http://{ELSEWHERE}/"
+    web = FETCH.format(ELSEWHERE)
     until("the guest's way out", lambda: networks["platinum"].run("platinum-a", web)[0] == 0, 30)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from devcloud.proof import Proof
-from tests.devcloud.outside import ELSEWHERE, NEAR, named, server
+from tests.devcloud.outside import ELSEWHERE, FETCH, NEAR, named, server
 from tests.devcloud.watch import until
 
 WEB, DB, FAR = "10.20.1.11", "10.20.2.11", "10.30.1.11"
@@ -76,7 +76,7 @@ class Estate:
 
     def asks(self, guest, address):
         """The name of the guest whose web server answers a guest there, or the page of another; '' when none does."""
-        code, text = self.tenant.run(guest, f"timeout 5 wget -q -O - http://{address}/")
+        code, text = self.tenant.run(guest, FETCH.format(address))
         return "" if code else named(text)
 
     def routers(self, vpc):

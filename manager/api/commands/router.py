@@ -37,6 +37,7 @@ from manager.models import (
 )
 from manager.models.hardware import SRX
 from manager.models.states import ROUTER_MOVES
+from manager.workflows.engine import Workflow
 from manager.workflows.router import destroy_router_alone, restart_of_router, start_router_again, stop_router_alone
 from manager.workflows.vpc_router import start_vpc_router, stop_vpc_router
 
@@ -264,13 +265,7 @@ class OneRouter(Request):
 @command("startRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.START")
 def start_router(call: Call, id: Router) -> WorkflowRow:
     """Start a Stopped router, on the host that has fewest routers."""
-    if id.vpc_id is not None:
-        ROUTER_MOVES.demand(id, "start")
-        vpc = call.session.get_one(Vpc, id.vpc_id)
-        return _about(id, start_vpc_router.start(call.session, vpc, call=call, router_id=id.id))
-    network = _implemented(call, id)
-    ROUTER_MOVES.demand(id, "start")
-    return _about(id, start_router_again.start(call.session, network, call=call))
+    return _alone(call, id, "start", start_router_again, start_vpc_router)
 
 
 @command("stopRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.STOP")
@@ -279,13 +274,18 @@ def stop_router(call: Call, id: Router) -> WorkflowRow:
 
     Of two that serve one VPC the other goes on.
     """
-    if id.vpc_id is not None:
-        ROUTER_MOVES.demand(id, "stop")
-        vpc = call.session.get_one(Vpc, id.vpc_id)
-        return _about(id, stop_vpc_router.start(call.session, vpc, call=call, router_id=id.id))
-    network = _implemented(call, id)
-    ROUTER_MOVES.demand(id, "stop")
-    return _about(id, stop_router_alone.start(call.session, network, call=call))
+    return _alone(call, id, "stop", stop_router_alone, stop_vpc_router)
+
+
+def _alone(call: Call, router: Router, event: str, of_network: Workflow, of_vpc: Workflow) -> WorkflowRow:
+    """The job that moves one router by itself: the workflow of whom it serves, which of a VPC is told which router."""
+    if router.vpc_id is None:
+        network = _implemented(call, router)
+        ROUTER_MOVES.demand(router, event)
+        return _about(router, of_network.start(call.session, network, call=call))
+    ROUTER_MOVES.demand(router, event)
+    vpc = call.session.get_one(Vpc, router.vpc_id)
+    return _about(router, of_vpc.start(call.session, vpc, call=call, router_id=router.id))
 
 
 @command("rebootRouter", OneRouter, RouterResponse, is_async=True, roles=ADMINS, event="ROUTER.REBOOT")
